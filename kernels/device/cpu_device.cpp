@@ -1,0 +1,78 @@
+#include "kernels/device/cpu_device.h"
+
+#include <fmt/format.h>
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+
+#include "kernels/device/error.h"
+
+namespace spd {
+
+namespace {
+
+constexpr std::size_t kAlignment = 64;
+constexpr std::size_t kMapFrom = 4u << 20;  // two huge pages
+
+std::size_t padded(std::size_t bytes) {
+  return bytes == 0 ? kAlignment : (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+class CpuStream final : public Stream {
+ public:
+  void synchronize() override {}
+};
+
+}  // namespace
+
+std::string CpuDevice::name() const {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);) {
+    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+  }
+  return "cpu";
+}
+
+std::unique_ptr<Stream> CpuDevice::make_stream() { return std::make_unique<CpuStream>(); }
+
+void* CpuDevice::allocate(std::size_t bytes) {
+  void* data = nullptr;
+  if (bytes < kMapFrom) {
+    // The heap for small buffers, so that a sanitizer can watch their ends.
+    data = std::aligned_alloc(kAlignment, padded(bytes));
+    if (data) std::memset(data, 0, padded(bytes));
+  } else {
+    // Fresh pages for large ones: zero, counted only when touched, given back on release.
+    data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (data == MAP_FAILED) data = nullptr;
+    // Weights are read once a token from end to end: huge pages spare the TLB. Only a hint.
+    if (data) madvise(data, bytes, MADV_HUGEPAGE);
+  }
+  if (!data) {
+    throw Error(ErrorCode::system,
+                fmt::format("cannot allocate {} bytes: {}", bytes, std::strerror(errno)),
+                "use more ranks, a shorter context or a smaller batch");
+  }
+  return data;
+}
+
+void CpuDevice::release(void* data, std::size_t bytes) noexcept {
+  if (bytes < kMapFrom) {
+    std::free(data);
+  } else {
+    munmap(data, bytes);
+  }
+}
+
+void CpuDevice::upload(void* device_to, const void* host_from, std::size_t bytes, Stream&) {
+  std::memcpy(device_to, host_from, bytes);
+}
+
+void CpuDevice::download(void* host_to, const void* device_from, std::size_t bytes, Stream&) {
+  std::memcpy(host_to, device_from, bytes);
+}
+
+}  // namespace spd

@@ -1,0 +1,19 @@
+// Host memory as a device: page-aligned, huge pages for large buffers, calls done on return.
+#pragma once
+
+#include "kernels/device/device.h"
+
+namespace spd {
+
+class CpuDevice final : public Device {
+ public:
+  DeviceKind kind() const override { return DeviceKind::cpu; }
+  std::string name() const override;
+  std::unique_ptr<Stream> make_stream() override;
+  void* allocate(std::size_t bytes) override;
+  void release(void* data, std::size_t bytes) noexcept override;
+  void upload(void* device_to, const void* host_from, std::size_t bytes, Stream&) override;
+  void download(void* host_to, const void* device_from, std::size_t bytes, Stream&) override;
+};
+
+}  // namespace spd
