@@ -1,6 +1,7 @@
 // A Hugging Face model directory's weights: model.safetensors, or shards with an index.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <string>
@@ -28,6 +29,10 @@ class Checkpoint {
   static void release_pages(const TensorEntry& entry);
 
  private:
+  Checkpoint() = default;
+  void open_shards(const std::filesystem::path& index_file);
+
+  std::filesystem::path dir_;
   std::vector<SafetensorsFile> files_;
   std::map<std::string, std::size_t> file_of_;
 };

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "kernels/operators.h"
@@ -26,6 +27,7 @@ struct RopeConfig {
   std::int64_t original_max_positions = 0;  ///< llama3, yarn, dynamic: the length trained on
   double beta_fast = 32.0;                  ///< yarn
   double beta_slow = 1.0;                   ///< yarn
+  bool truncate = true;                     ///< yarn: round the ramp's ends to whole pairs
   std::optional<double> attention_factor;   ///< yarn: multiplies cosines and sines
 };
 

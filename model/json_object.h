@@ -1,0 +1,66 @@
+// A JSON object read from a file, whose fields are checked as they are taken out.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace spd {
+
+/// Every accessor throws input Error naming the file, the key (with the keys above it) and what was
+/// found, where a field is missing or of another type. The ..._or forms give the fallback where the
+/// key is missing or null. Integers must be JSON integers: 64.0 and "64" are refused.
+class JsonObject {
+ public:
+  static constexpr std::int64_t kLargest = std::numeric_limits<std::int32_t>::max();
+
+  /// Reads a file that holds one object. Keys that come twice are refused.
+  static JsonObject load(const std::filesystem::path& file);
+
+  /// Whether the key is there, null included.
+  bool contains(const std::string& key) const { return value_.contains(key); }
+  /// Whether the key is there with something other than null.
+  bool has(const std::string& key) const;
+
+  /// In [smallest, kLargest].
+  std::int64_t integer(const std::string& key, std::int64_t smallest) const;
+  std::int64_t integer_or(const std::string& key, std::int64_t smallest,
+                          std::int64_t fallback) const;
+  /// Finite and above `above`.
+  double number(const std::string& key, double above) const;
+  double number_or(const std::string& key, double above, double fallback) const;
+  bool boolean_or(const std::string& key, bool fallback) const;
+  std::string string(const std::string& key) const;
+  std::string string_or(const std::string& key, const std::string& fallback) const;
+  std::vector<std::string> strings(const std::string& key) const;
+  JsonObject object(const std::string& key) const;
+
+  /// The field itself (null where missing), for what has more than one form.
+  const nlohmann::json& raw(const std::string& key) const;
+  const nlohmann::json& value() const { return value_; }
+  const std::filesystem::path& file() const { return file_; }
+
+  /// Throws input Error "FILE: KEY problem".
+  [[noreturn]] void fail(const std::string& key, const std::string& problem,
+                         const std::string& remedy = "") const;
+
+ private:
+  JsonObject(std::filesystem::path file, std::string prefix, nlohmann::json value)
+      : file_(std::move(file)), prefix_(std::move(prefix)), value_(std::move(value)) {}
+  const nlohmann::json& required(const std::string& key, const char* type) const;
+  [[noreturn]] void wrong_type(const std::string& key, const std::string& expected) const;
+
+  std::filesystem::path file_;
+  std::string prefix_;  // keys above this object, each followed by a dot
+  nlohmann::json value_;
+};
+
+/// Parses `text` as JSON of at most `max_depth` nested objects and arrays, refusing keys that come
+/// twice in an object. Throws input Error that begins with `where`.
+nlohmann::json parse_json(std::string_view text, const std::string& where, int max_depth);
+
+}  // namespace spd
