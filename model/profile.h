@@ -1,0 +1,51 @@
+// Where a step's time goes, on one rank.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <vector>
+
+#include "model/sync_plan.h"
+
+namespace spd {
+
+enum class Work { embed, qkv, attention, o_proj, mlp, sync_attn, sync_mlp, residual, lm_head };
+inline constexpr std::size_t kWorkKinds = 9;
+const char* name(Work work);
+
+/// Seconds by kind of work and by sync point, added up since the last reset.
+struct Profile {
+  std::array<double, kWorkKinds> seconds{};
+  std::vector<double> attn_sync_seconds;  ///< [blocks]
+  std::vector<double> mlp_sync_seconds;   ///< [blocks]
+  std::uint64_t steps = 0;
+
+  explicit Profile(std::int64_t blocks = 0)
+      : attn_sync_seconds(blocks, 0.0), mlp_sync_seconds(blocks, 0.0) {}
+  void reset() { *this = Profile(static_cast<std::int64_t>(attn_sync_seconds.size())); }
+  double total() const {
+    double sum = 0.0;
+    for (const double value : seconds) sum += value;
+    return sum;
+  }
+};
+
+/// Charges the time since the last lap to one kind of work.
+class LapTimer {
+ public:
+  explicit LapTimer(Profile& profile) : profile_(profile) {}
+  double lap(Work work) {
+    const auto now = std::chrono::steady_clock::now();
+    const double elapsed = std::chrono::duration<double>(now - last_).count();
+    profile_.seconds[static_cast<std::size_t>(work)] += elapsed;
+    last_ = now;
+    return elapsed;
+  }
+
+ private:
+  Profile& profile_;
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace spd

@@ -1,0 +1,77 @@
+// The sync plan: how far the sum travels at each of the model's 2 * L sync points.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "comm/topology.h"
+#include "model/config.h"
+#include "model/partition.h"
+
+namespace spd {
+
+/// Where a block's ranks may add up what they computed (arXiv 2502.20727, section 3).
+enum class SyncPoint { attn, mlp };
+
+/// full: over all ranks. node: over the ranks of a node, the rest is deferred. drop: all deferred.
+enum class SyncLevel { full, node, drop };
+
+const char* name(SyncPoint point);
+const char* name(SyncLevel level);
+/// Throw input Error for unknown names.
+SyncLevel parse_sync_level(std::string_view text);
+SyncPoint parse_sync_point(std::string_view text);
+
+/// Levels by sync point. Always valid for a model: the last sync point is `full`.
+struct SyncLevels {
+  std::vector<SyncLevel> attn;  ///< [blocks]
+  std::vector<SyncLevel> mlp;   ///< [blocks]
+
+  static SyncLevels all_full(std::int64_t blocks);
+  SyncLevel& at(std::int64_t block, SyncPoint point) {
+    return (point == SyncPoint::attn ? attn : mlp).at(block);
+  }
+  SyncLevel at(std::int64_t block, SyncPoint point) const {
+    return (point == SyncPoint::attn ? attn : mlp).at(block);
+  }
+  int count(SyncLevel level) const;
+  /// Throws usage Error unless both have `blocks` levels and the last mlp level is `full`.
+  void validate(std::int64_t blocks) const;
+  bool operator==(const SyncLevels&) const = default;
+};
+
+/// Levels with what they were made for. JSON: {"schema": "spd.plan/1", "version", "model":
+/// {"architecture", "fingerprint"}, "tp", "ranks_per_node", "partition", "levels": {"attn",
+/// "mlp"}}.
+struct SyncPlan {
+  std::string architecture;
+  std::string fingerprint;  ///< see model/fingerprint.h
+  std::vector<int> ranks_per_node;
+  Partition partition;
+  SyncLevels levels;
+
+  int ranks() const { return partition.ranks(); }
+
+  /// Every level `full`, contiguous partition.
+  static SyncPlan all_full(const ModelConfig& config, const Topology& topology);
+
+  /// Reads a plan for `config` on `topology`. Throws input Error naming the file and the difference
+  /// where it is malformed or was made for another model, TP degree or node split.
+  static SyncPlan load(const std::filesystem::path& file, const ModelConfig& config,
+                       const Topology& topology);
+  /// The same from parsed JSON; `origin` names it in messages.
+  static SyncPlan from_json(const nlohmann::json& json, const std::string& origin,
+                            const ModelConfig& config, const Topology& topology);
+  nlohmann::json to_json(const ModelConfig& config) const;
+};
+
+/// Applies one command-line selection such as "attn:5-20,22" or "mlp:all" to levels.
+/// Throws usage Error naming `flag` for what does not parse or is out of range.
+void apply_selection(std::string_view flag, std::string_view selection, SyncLevel level,
+                     SyncLevels& levels);
+
+}  // namespace spd

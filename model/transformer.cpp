@@ -1,0 +1,235 @@
+#include "model/transformer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/device/error.h"
+
+namespace spd {
+namespace {
+
+RopeTable make_rope(const ModelConfig& config, std::int64_t length, Device& device) {
+  const RopeFrequencies frequencies = rope_frequencies(config, length);
+  const std::size_t half = frequencies.inverse.size();
+  std::vector<float> angles(length * 2 * half);
+  for (std::int64_t position = 0; position < length; ++position) {
+    float* row = angles.data() + position * 2 * half;
+    for (std::size_t i = 0; i < half; ++i) {
+      const double angle = static_cast<double>(position) * frequencies.inverse[i];
+      row[i] = static_cast<float>(std::cos(angle) * frequencies.amplitude);
+      row[half + i] = static_cast<float>(std::sin(angle) * frequencies.amplitude);
+    }
+  }
+  RopeTable table{Buffer(device, angles.size() * sizeof(float)), length,
+                  static_cast<std::int64_t>(2 * half)};
+  const auto stream = device.make_stream();
+  device.upload(table.cos_sin.data(), angles.data(), table.cos_sin.bytes(), *stream);
+  stream->synchronize();
+  return table;
+}
+
+// The widest local shape over the blocks, so that one workspace serves all of them.
+template <class F>
+std::int64_t widest(const Shard& shard, F width) {
+  std::int64_t most = 0;
+  for (const BlockWeights& block : shard.blocks) most = std::max<std::int64_t>(most, width(block));
+  return most;
+}
+
+}  // namespace
+
+Transformer::Transformer(const ModelConfig& config, const Partition& partition, Shard shard,
+                         Operators& operators, const RankComms& comms,
+                         const TransformerOptions& options)
+    : config_(config),
+      shard_(std::move(shard)),
+      vocab_(partition.vocab.at(comms.rank)),
+      operators_(operators),
+      comms_(comms),
+      options_(options),
+      residual_(operators, options.max_tokens, config.hidden),
+      profile_(config.blocks) {
+  if (options_.max_length == 0) options_.max_length = config.max_positions;
+  Device& device = operators.device();
+  if (config.rope) rope_ = make_rope(config, options_.max_length, device);
+  const auto workspace = [&](std::int64_t rows, std::int64_t cols) {
+    return Buffer(device, rows * cols * sizeof(float));
+  };
+  const std::int64_t tokens = options_.max_tokens;
+  qkv_ = workspace(tokens, widest(shard_, [](const BlockWeights& b) { return b.qkv.rows; }));
+  attention_ = workspace(tokens, widest(shard_, [](const BlockWeights& b) { return b.o.cols; }));
+  mlp_ = workspace(tokens, widest(shard_, [](const BlockWeights& b) { return b.neurons; }));
+  if (config.learned_positions) positions_ = workspace(tokens, config.hidden);
+  logits_ = workspace(options_.max_logit_rows, vocab_.count);
+}
+
+ConstActivations Transformer::forward(std::span<const std::int32_t> tokens,
+                                      std::span<const Segment> segments, const SyncLevels& levels,
+                                      KvCache& cache, Stream& stream) {
+  const auto count = static_cast<std::int64_t>(tokens.size());
+  if (count < 1 || count > options_.max_tokens) {
+    throw Error(ErrorCode::internal,
+                fmt::format("a step of {} tokens, workspaces hold {}", count, options_.max_tokens));
+  }
+  LapTimer timer(profile_);
+  result_ = residual_.begin(count);
+  embed(tokens, segments, stream);
+  timer.lap(Work::embed);
+  for (std::int64_t block = 0; block < config_.blocks; ++block) {
+    attention(block, segments, cache.layer(block), timer, stream);
+    sync(block, SyncPoint::attn, levels.at(block, SyncPoint::attn), timer, stream);
+    mlp(block, timer, stream);
+    sync(block, SyncPoint::mlp, levels.at(block, SyncPoint::mlp), timer, stream);
+  }
+  ++profile_.steps;
+  return result_;
+}
+
+void Transformer::embed(std::span<const std::int32_t> tokens, std::span<const Segment> segments,
+                        Stream& stream) {
+  for (const std::int32_t token : tokens) {
+    if (token < 0 || token >= config_.vocab) {
+      throw Error(ErrorCode::usage,
+                  fmt::format("token id {} is not in the vocabulary of {}", token, config_.vocab));
+    }
+  }
+  operators_.gather_rows(shard_.embedding, tokens, result_, stream);
+  if (!config_.learned_positions) return;
+  std::vector<std::int32_t> rows(tokens.size());
+  for (const Segment& segment : segments) {
+    for (std::int64_t i = 0; i < segment.length; ++i) {
+      rows.at(segment.row + i) =
+          static_cast<std::int32_t>(segment.position + i + config_.position_offset);
+    }
+  }
+  const Activations positions{positions_.as<float>(), result_.rows, config_.hidden};
+  operators_.gather_rows(shard_.positions, rows, positions, stream);
+  operators_.add(positions, result_, stream);
+}
+
+void Transformer::attention(std::int64_t block, std::span<const Segment> segments,
+                            const KvLayer& cache, LapTimer& timer, Stream& stream) {
+  const BlockWeights& weights = shard_.blocks[block];
+  const std::int64_t tokens = result_.rows;
+  const std::int64_t q_width = weights.q_heads * config_.head_dim;
+  const Activations qkv{qkv_.as<float>(), tokens, weights.qkv.rows};
+  const Activations mixed{attention_.as<float>(), tokens, q_width};
+  const ConstActivations x = residual_.view(stream);
+  timer.lap(Work::residual);
+
+  const Norm norm = weights.attn_norm.view();
+  operators_.linear({.x = x,
+                     .norm = &norm,
+                     .weight = &weights.qkv,
+                     .bias = weights.qkv_bias.data(),
+                     .epilogue = Epilogue::none,
+                     .accumulate = false,
+                     .y = qkv},
+                    stream);
+  timer.lap(Work::qkv);
+
+  const Norm q_norm = weights.q_norm.view();
+  const Norm k_norm = weights.k_norm.view();
+  operators_.store_kv({.qkv = qkv,
+                       .q_heads = weights.q_heads,
+                       .q_norm = config_.qk_norm ? &q_norm : nullptr,
+                       .k_norm = config_.qk_norm ? &k_norm : nullptr,
+                       .rope = config_.rope ? &rope_ : nullptr,
+                       .segments = segments,
+                       .cache = cache},
+                      stream);
+  operators_.attention({.q = qkv.col_range(0, q_width),
+                        .segments = segments,
+                        .kv_head_of = weights.kv_head_of,
+                        .scale = 1.0f / std::sqrt(static_cast<float>(config_.head_dim)),
+                        .window = config_.window_of_block.at(block) ? config_.window : 0,
+                        .cache = cache,
+                        .out = mixed},
+                       stream);
+  timer.lap(Work::attention);
+
+  const auto partial = residual_.begin_partial();
+  operators_.linear({.x = mixed,
+                     .norm = nullptr,
+                     .weight = &weights.o,
+                     .bias = nullptr,
+                     .epilogue = Epilogue::none,
+                     .accumulate = partial.accumulate,
+                     .y = partial.y},
+                    stream);
+  residual_.end_partial(stream);
+  residual_.add_shared_bias(weights.o_bias.data(), stream);
+  timer.lap(Work::o_proj);
+}
+
+void Transformer::mlp(std::int64_t block, LapTimer& timer, Stream& stream) {
+  const BlockWeights& weights = shard_.blocks[block];
+  const Activations inner{mlp_.as<float>(), result_.rows, weights.neurons};
+  const ConstActivations x = residual_.view(stream);
+  timer.lap(Work::residual);
+
+  const Norm norm = weights.mlp_norm.view();
+  operators_.linear({.x = x,
+                     .norm = &norm,
+                     .weight = &weights.up,
+                     .bias = weights.up_bias.data(),
+                     .epilogue = config_.activation,
+                     .accumulate = false,
+                     .y = inner},
+                    stream);
+  const auto partial = residual_.begin_partial();
+  operators_.linear({.x = inner,
+                     .norm = nullptr,
+                     .weight = &weights.down,
+                     .bias = nullptr,
+                     .epilogue = Epilogue::none,
+                     .accumulate = partial.accumulate,
+                     .y = partial.y},
+                    stream);
+  residual_.end_partial(stream);
+  residual_.add_shared_bias(weights.down_bias.data(), stream);
+  timer.lap(Work::mlp);
+}
+
+void Transformer::sync(std::int64_t block, SyncPoint point, SyncLevel level, LapTimer& timer,
+                       Stream& stream) {
+  const bool attn = point == SyncPoint::attn;
+  residual_.sync(level, comms_, stream, {name(point), static_cast<int>(block)});
+  const double elapsed = timer.lap(attn ? Work::sync_attn : Work::sync_mlp);
+  (attn ? profile_.attn_sync_seconds : profile_.mlp_sync_seconds)[block] += elapsed;
+}
+
+ConstActivations Transformer::logits(std::int64_t first, std::int64_t count, Stream& stream) {
+  if (count > options_.max_logit_rows || first + count > result_.rows) {
+    throw Error(ErrorCode::internal,
+                fmt::format("logits of rows {}..{} of {}, at most {} at once", first, first + count,
+                            result_.rows, options_.max_logit_rows));
+  }
+  LapTimer timer(profile_);
+  const Activations y{logits_.as<float>(), count, vocab_.count};
+  const Norm norm = shard_.final_norm.view();
+  operators_.linear({.x = result_.row_range(first, count),
+                     .norm = &norm,
+                     .weight = &shard_.lm_head,
+                     .bias = nullptr,
+                     .epilogue = Epilogue::none,
+                     .accumulate = false,
+                     .y = y},
+                    stream);
+  timer.lap(Work::lm_head);
+  return y;
+}
+
+std::size_t Transformer::weight_bytes() const {
+  std::size_t bytes = shard_.lm_head.storage.bytes();
+  for (const BlockWeights& block : shard_.blocks) {
+    for (const Weight* weight : {&block.qkv, &block.o, &block.up, &block.down}) {
+      bytes += weight->storage.bytes();
+    }
+  }
+  return bytes;
+}
+
+}  // namespace spd

@@ -1,0 +1,76 @@
+// One rank of a tensor-parallel decoder-only transformer: tokens in, its shard of the logits out.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "comm/rank_comms.h"
+#include "kernels/operators.h"
+#include "model/config.h"
+#include "model/kv_cache.h"
+#include "model/partition.h"
+#include "model/profile.h"
+#include "model/residual_stream.h"
+#include "model/shard.h"
+#include "model/sync_plan.h"
+
+namespace spd {
+
+struct TransformerOptions {
+  std::int64_t max_tokens = 512;  ///< tokens of one step at most (longer prompts take several)
+  std::int64_t max_logit_rows = 64;
+  std::int64_t max_length = 0;  ///< longest sequence; 0: the model's max_positions
+};
+
+class Transformer {
+ public:
+  /// References must outlive the transformer.
+  Transformer(const ModelConfig& config, const Partition& partition, Shard shard,
+              Operators& operators, const RankComms& comms, const TransformerOptions& options);
+
+  /// Runs every block on `tokens` (host), which are arranged in `segments`, at the sync levels
+  /// given; the cache receives their keys and values. Returns the final residual stream,
+  /// [tokens, hidden], before the final norm; valid until the next call. All ranks call it alike.
+  /// Throws internal Error for more tokens than max_tokens, usage Error for ids out of range.
+  ConstActivations forward(std::span<const std::int32_t> tokens, std::span<const Segment> segments,
+                           const SyncLevels& levels, KvCache& cache, Stream& stream);
+
+  /// Logits of this rank's vocabulary range for rows [first, first + count) of forward()'s result,
+  /// [count, local vocabulary]; count <= max_logit_rows; valid until the next call.
+  ConstActivations logits(std::int64_t first, std::int64_t count, Stream& stream);
+
+  const ModelConfig& config() const { return config_; }
+  const TransformerOptions& options() const { return options_; }
+  VocabRange vocab_range() const { return vocab_; }
+  Operators& operators() { return operators_; }
+  const RankComms& comms() const { return comms_; }
+  /// Replaces the peers, e.g. by ones that do nothing (the no-comm bound).
+  void set_comms(const RankComms& comms) { comms_ = comms; }
+  Profile& profile() { return profile_; }
+  /// Bytes of weights on the device.
+  std::size_t weight_bytes() const;
+
+ private:
+  void embed(std::span<const std::int32_t> tokens, std::span<const Segment> segments,
+             Stream& stream);
+  void attention(std::int64_t block, std::span<const Segment> segments, const KvLayer& cache,
+                 LapTimer& timer, Stream& stream);
+  void mlp(std::int64_t block, LapTimer& timer, Stream& stream);
+  void sync(std::int64_t block, SyncPoint point, SyncLevel level, LapTimer& timer, Stream& stream);
+
+  const ModelConfig& config_;
+  Shard shard_;
+  VocabRange vocab_;
+  Operators& operators_;
+  RankComms comms_;
+  TransformerOptions options_;
+  RopeTable rope_;
+  ResidualStream residual_;
+  Buffer qkv_, attention_, mlp_, positions_, logits_;
+  Activations result_;
+  Profile profile_;
+};
+
+}  // namespace spd
