@@ -1,0 +1,68 @@
+// Ranks that are threads of one process: virtual ranks on virtual nodes.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "comm/communicator.h"
+#include "comm/thread_hub.h"
+#include "comm/topology.h"
+
+namespace spd {
+
+/// A rank's end of a ThreadHub. Host memory. Sums are taken in rank order, so results do not depend
+/// on who arrives when.
+class ThreadCommunicator final : public Communicator {
+ public:
+  ThreadCommunicator(std::shared_ptr<ThreadHub> hub, int rank)
+      : hub_(std::move(hub)), rank_(rank) {}
+
+  int rank() const override { return rank_; }
+  int size() const override { return hub_->members().size(); }
+  const char* backend() const override { return "thread"; }
+
+ private:
+  void do_all_reduce(float* data, std::size_t count, Stream&, const CallSite&) override;
+  void do_all_gather(const void* send, void* recv, std::size_t bytes, Stream&,
+                     const CallSite&) override;
+  void do_broadcast(void* data, std::size_t bytes, int root, Stream&, const CallSite&) override;
+  void do_barrier(const CallSite&) override;
+  Collective next(CollectiveKind kind, std::size_t bytes, const CallSite& site);
+
+  std::shared_ptr<ThreadHub> hub_;
+  int rank_;
+  std::uint64_t sequence_ = 0;
+};
+
+/// The meeting places of R thread ranks: the group of all ranks and one group a node.
+class ThreadGroup {
+ public:
+  explicit ThreadGroup(Topology topology, Communicator::Milliseconds deadline = kDefaultDeadline);
+  /// All ranks on one node.
+  explicit ThreadGroup(int ranks, Communicator::Milliseconds deadline = kDefaultDeadline)
+      : ThreadGroup(Topology::contiguous(ranks, 1), deadline) {}
+
+  const Topology& topology() const { return topology_; }
+  /// The communicator of `rank` in the group of all ranks. Make one a rank.
+  std::unique_ptr<Communicator> world(int rank) const;
+  /// The communicator of `rank` in the group of its node.
+  std::unique_ptr<Communicator> node(int rank) const;
+
+  /// Says that `rank` has failed: every rank that waits in a collective of any group, or calls one
+  /// later, throws a comm Error with this message. The first failure is the one that is told.
+  void fail(int rank, const std::string& message);
+
+  /// Runs body(rank) on one thread a rank and waits for all of them. A body that throws fails its
+  /// rank, which ends the others; the first exception is thrown again here.
+  void run(const std::function<void(int rank)>& body);
+
+ private:
+  Topology topology_;
+  std::mutex fail_mutex_;
+  std::shared_ptr<ThreadHub> world_;
+  std::vector<std::shared_ptr<ThreadHub>> nodes_;  // [nodes]
+};
+
+}  // namespace spd
