@@ -1,0 +1,41 @@
+#include "kernels/cpu/cpu_weight.h"
+
+#include <fmt/format.h>
+
+#include <cstring>
+
+#include "kernels/device/error.h"
+
+namespace spd {
+
+namespace {
+constexpr std::int64_t kLineBytes = 64;
+}
+
+Weight make_cpu_weight(Device& device, DType dtype, std::int64_t rows, std::int64_t cols) {
+  if (rows < 0 || cols <= 0) {
+    throw Error(ErrorCode::internal, fmt::format("make_weight: a weight of [{}, {}]", rows, cols));
+  }
+  const auto element = static_cast<std::int64_t>(size_of(dtype));
+  const std::int64_t line = kLineBytes / element;
+  Weight weight;
+  weight.dtype = dtype;
+  weight.rows = rows;
+  weight.cols = cols;
+  weight.stride = (cols + line - 1) / line * line;
+  weight.storage = Buffer(device, static_cast<std::size_t>(rows * weight.stride * element));
+  return weight;
+}
+
+void fill_cpu_rows(Weight& weight, std::int64_t first, const void* host, std::int64_t count,
+                   std::int64_t host_stride) {
+  const std::size_t element = size_of(weight.dtype);
+  const auto* from = static_cast<const std::byte*>(host);
+  auto* to = weight.storage.as<std::byte>() + first * weight.stride * element;
+  for (std::int64_t r = 0; r < count; ++r) {
+    std::memcpy(to + r * weight.stride * element, from + r * host_stride * element,
+                weight.cols * element);
+  }
+}
+
+}  // namespace spd

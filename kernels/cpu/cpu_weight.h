@@ -1,0 +1,14 @@
+// How both CPU implementations lay a Weight out in memory.
+#pragma once
+
+#include "kernels/operators.h"
+
+namespace spd {
+
+/// Rows padded with zeros to whole cache lines, so that every row starts on one.
+Weight make_cpu_weight(Device& device, DType dtype, std::int64_t rows, std::int64_t cols);
+/// See Operators::fill_rows; arguments already checked.
+void fill_cpu_rows(Weight& weight, std::int64_t first, const void* host, std::int64_t count,
+                   std::int64_t host_stride);
+
+}  // namespace spd

@@ -1,0 +1,24 @@
+// Products of few tokens with weights that are streamed from memory once.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/operators.h"
+
+namespace spd {
+
+/// Copies x[count] into the order in which dot_rows reads it for weights of this type, zero-filled
+/// to `stride` elements (the weight's). 16-bit weights are read as pairs, so their x has the even
+/// elements of each vector apart from the odd ones.
+void arrange_for_dot(const float* x, std::size_t count, DType type, std::size_t stride, float* out);
+
+/// Tokens that one call of dot_rows takes.
+inline constexpr int kMaxDotTokens = 8;
+
+/// out[t * out_stride + r] = weight row (first + r) . x[t], for 0 <= r < rows, 0 <= t < tokens.
+/// x: arranged, 64-byte aligned, token t at x + t * weight.stride.
+void dot_rows(const Weight& weight, std::int64_t first, std::int64_t rows, const float* x,
+              int tokens, float* out, std::int64_t out_stride);
+
+}  // namespace spd

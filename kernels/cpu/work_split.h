@@ -1,0 +1,22 @@
+// Which part of some work is whose.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+namespace spd {
+
+struct Range {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+};
+
+/// Part `index` of `parts` near-equal parts of [0, count), their bounds multiples of `unit`.
+inline Range split_range(std::int64_t count, std::int64_t unit, std::int64_t index,
+                         std::int64_t parts) {
+  const std::int64_t units = (count + unit - 1) / unit;
+  return {std::min(count, units * index / parts * unit),
+          std::min(count, units * (index + 1) / parts * unit)};
+}
+
+}  // namespace spd
