@@ -62,7 +62,6 @@ Transformer::Transformer(const ModelConfig& config, const Partition& partition, 
   attention_ = workspace(tokens, widest(shard_, [](const BlockWeights& b) { return b.o.cols; }));
   mlp_ = workspace(tokens, widest(shard_, [](const BlockWeights& b) { return b.neurons; }));
   if (config.learned_positions) positions_ = workspace(tokens, config.hidden);
-  logits_ = workspace(options_.max_logit_rows, vocab_.count);
 }
 
 ConstActivations Transformer::forward(std::span<const std::int32_t> tokens,
@@ -201,16 +200,10 @@ void Transformer::sync(std::int64_t block, SyncPoint point, SyncLevel level, Lap
   (attn ? profile_.attn_sync_seconds : profile_.mlp_sync_seconds)[block] += elapsed;
 }
 
-ConstActivations Transformer::logits(std::int64_t first, std::int64_t count, Stream& stream) {
-  if (count > options_.max_logit_rows || first + count > result_.rows) {
-    throw Error(ErrorCode::internal,
-                fmt::format("logits of rows {}..{} of {}, at most {} at once", first, first + count,
-                            result_.rows, options_.max_logit_rows));
-  }
+void Transformer::logits(ConstActivations hidden, Activations y, Stream& stream) {
   LapTimer timer(profile_);
-  const Activations y{logits_.as<float>(), count, vocab_.count};
   const Norm norm = shard_.final_norm.view();
-  operators_.linear({.x = result_.row_range(first, count),
+  operators_.linear({.x = hidden,
                      .norm = &norm,
                      .weight = &shard_.lm_head,
                      .bias = nullptr,
@@ -219,7 +212,6 @@ ConstActivations Transformer::logits(std::int64_t first, std::int64_t count, Str
                      .y = y},
                     stream);
   timer.lap(Work::lm_head);
-  return y;
 }
 
 std::size_t Transformer::weight_bytes() const {

@@ -20,7 +20,6 @@ namespace spd {
 
 struct TransformerOptions {
   std::int64_t max_tokens = 512;  ///< tokens of one step at most (longer prompts take several)
-  std::int64_t max_logit_rows = 64;
   std::int64_t max_length = 0;  ///< longest sequence; 0: the model's max_positions
 };
 
@@ -37,9 +36,9 @@ class Transformer {
   ConstActivations forward(std::span<const std::int32_t> tokens, std::span<const Segment> segments,
                            const SyncLevels& levels, KvCache& cache, Stream& stream);
 
-  /// Logits of this rank's vocabulary range for rows [first, first + count) of forward()'s result,
-  /// [count, local vocabulary]; count <= max_logit_rows; valid until the next call.
-  ConstActivations logits(std::int64_t first, std::int64_t count, Stream& stream);
+  /// Final norm and this rank's vocabulary rows: hidden [n, hidden] to y [n, local vocabulary].
+  /// `hidden` is a row range of forward()'s result, or a copy of one.
+  void logits(ConstActivations hidden, Activations y, Stream& stream);
 
   const ModelConfig& config() const { return config_; }
   const TransformerOptions& options() const { return options_; }
@@ -68,7 +67,7 @@ class Transformer {
   TransformerOptions options_;
   RopeTable rope_;
   ResidualStream residual_;
-  Buffer qkv_, attention_, mlp_, positions_, logits_;
+  Buffer qkv_, attention_, mlp_, positions_;
   Activations result_;
   Profile profile_;
 };

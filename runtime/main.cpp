@@ -1,1 +1,147 @@
-int main() { return 0; }
+// The program: starts the ranks, runs one subcommand on each, and ends the job in one voice.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "comm/collective.h"
+#include "comm/mpi_session.h"
+#include "kernels/device/log.h"
+#include "runtime/agreed_error.h"
+#include "runtime/command.h"
+
+namespace spd {
+namespace {
+
+std::string help_text() {
+  std::string text =
+      "spd " SPD_VERSION
+      ": a tensor-parallel LLM runtime that decides which syncs are worth paying for\n\n"
+      "  mpirun -n R spd SUBCOMMAND [options]\n\nSubcommands:\n";
+  for (const Command& command : commands()) {
+    text += fmt::format("  {:<10} {}\n", command.name, command.summary);
+  }
+  return text +
+         "\nOptions of a subcommand: spd SUBCOMMAND --help\n"
+         "Without MPI: spd SUBCOMMAND --virtual-ranks R runs R ranks as threads.\n";
+}
+
+const Command& find_command(const std::string& name) {
+  for (const Command& command : commands()) {
+    if (name == command.name) return command;
+  }
+  std::string known;
+  for (const Command& command : commands()) known += std::string(" ") + command.name;
+  throw Error(ErrorCode::usage, fmt::format("unknown subcommand \"{}\"", name),
+              "use one of:" + known);
+}
+
+void print_error(const std::string& message) {
+  std::fflush(stdout);
+  std::fputs(("spd: " + message + "\n").c_str(), stderr);
+}
+
+// The deadline is needed before there are ranks to complain about it with.
+Communicator::Milliseconds deadline_of(const std::vector<std::string>& arguments) {
+  try {
+    return parse_start_options(arguments).launch.deadline;
+  } catch (const Error&) {
+    return kDefaultDeadline;  // run_mpi meets the same error, on every rank
+  }
+}
+
+int run_virtual(const Command& command, const std::vector<std::string>& arguments,
+                const StartOptions& start) {
+  launch_virtual(start.launch, [&](RankContext& context) { command.run(context, arguments); });
+  return 0;
+}
+
+// Ends a rank of an MPI job after an error: in order where all ranks know of it, else for all.
+int end_mpi(MpiSession& session, const Error& error, bool known_to_all, bool speaks) {
+  if (speaks) print_error(error.what());
+  if (!known_to_all) session.abort(error.exit_status(), speaks);
+  return error.exit_status();
+}
+
+int run_mpi(MpiSession& session, const std::string& name,
+            const std::vector<std::string>& arguments) {
+  const bool root = session.rank() == 0;
+  bool started = false;
+  try {
+    const Command& command = find_command(name);
+    parse_start_options(arguments);
+    init_logging(session.rank(), "");
+    const auto world = session.world();
+    const auto node = session.node();
+    started = true;
+    RankContext context{{session.rank(), session.topology(), world.get(), node.get()}, false};
+    command.run(context, arguments);
+    return 0;
+  } catch (const HelpRequest& help) {
+    if (root) std::fputs(help.text.c_str(), stdout);
+    return 0;
+  } catch (const AgreedError& error) {
+    return end_mpi(session, error, true, root);
+  } catch (const CommError& error) {
+    return end_mpi(session, error, false, error.spokesman());
+  } catch (const Error& error) {
+    // A wrong command line is the same on every rank, and none has begun to talk to another.
+    const bool everywhere = !started || error.code() == ErrorCode::usage;
+    return end_mpi(session, error, everywhere, !everywhere || root);
+  } catch (const std::exception& error) {
+    return end_mpi(
+        session,
+        Error(ErrorCode::internal, fmt::format("rank {}: {}", session.rank(), error.what())), false,
+        true);
+  }
+}
+
+int run(int argc, char** argv) {
+  const std::vector<std::string> all(argv + 1, argv + argc);
+  if (!all.empty() && all.front() == "--version") {
+    fmt::print("spd {}\n", SPD_VERSION);
+    return 0;
+  }
+  const bool wants_help =
+      all.empty() || all.front() == "--help" || all.front() == "-h" || all.front() == "help";
+  const std::string name = wants_help ? "" : all.front();
+  const std::vector<std::string> arguments(all.begin() + (all.empty() ? 0 : 1), all.end());
+  const bool is_virtual =
+      std::any_of(arguments.begin(), arguments.end(),
+                  [](const std::string& argument) { return argument.starts_with("--virtual-"); });
+  if (wants_help || is_virtual) {
+    try {
+      if (wants_help) {
+        std::fputs(help_text().c_str(), stdout);
+        return all.empty() ? 2 : 0;
+      }
+      init_logging(0, "");
+      return run_virtual(find_command(name), arguments, parse_start_options(arguments));
+    } catch (const HelpRequest& help) {
+      std::fputs(help.text.c_str(), stdout);
+      return 0;
+    } catch (const Error& error) {
+      print_error(error.what());
+      return error.exit_status();
+    } catch (const std::exception& error) {
+      print_error(error.what());
+      return 1;
+    }
+  }
+  MpiSession session(&argc, &argv, deadline_of(arguments));
+  return run_mpi(session, name, arguments);
+}
+
+}  // namespace
+}  // namespace spd
+
+int main(int argc, char** argv) {
+  try {
+    return spd::run(argc, argv);
+  } catch (const std::exception& error) {
+    spd::print_error(error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,166 @@
+// spd eval: how well a plan predicts a text, beside a baseline plan.
+#include <fmt/format.h>
+
+#include <cmath>
+#include <cstdio>
+#include <fstream>
+#include <sstream>
+
+#include "kernels/device/error.h"
+#include "model/tokenizer/tokenizer.h"
+#include "runtime/command.h"
+#include "runtime/evaluation.h"
+#include "runtime/progress.h"
+
+namespace spd {
+namespace {
+
+constexpr const char* kUsage =
+    "spd eval: perplexity on a text; where the plan skips syncs, beside a baseline.\n\n"
+    "  mpirun -n R spd eval --model DIR --text FILE [options]";
+constexpr const char* kExamples =
+    "The file is tokenised once, as a whole; each window is run on its own and its first token is\n"
+    "not scored.\n\n"
+    "Examples:\n"
+    "  mpirun -n 3 spd eval -m DIR --text valid.txt --limit 8\n"
+    "  mpirun -n 3 spd eval -m DIR --text valid.txt --drop attn:5-20 --json drop.json\n"
+    "  spd eval -m DIR --text valid.txt --virtual-ranks 8 --virtual-nodes 2 --node attn:all\n";
+
+struct EvalOptions {
+  CommonOptions common;
+  StartOptions start;
+  WindowOptions windows;
+  std::string text;
+  std::string baseline = "auto";
+
+  void parse(const std::vector<std::string>& arguments) {
+    po::options_description input("Text");
+    input.add_options()                                                           //
+        ("text", po::value(&text)->value_name("FILE")->required(), "UTF-8 text")  //
+        ("window", po::value(&windows.window)->value_name("N"),
+         "tokens of a window (default 512)")                                                     //
+        ("stride", po::value(&windows.stride)->value_name("N"),                                  //
+         "tokens from one window to the next (default 512)")                                     //
+        ("limit", po::value(&windows.limit)->value_name("W"), "windows at most (default: all)")  //
+        ("baseline", po::value(&baseline)->value_name("B"),                                      //
+         "compare with: full (every sync full), none, or a plan file (default: full where the "
+         "plan skips a sync)");
+    po::options_description all;
+    all.add(input).add(common.describe()).add(start.describe());
+    parse_arguments(all, arguments, kUsage, kExamples);
+    if (windows.window < 2 || windows.stride < 1 || windows.limit < 0) {
+      throw Error(ErrorCode::usage,
+                  "--window must be at least 2, --stride at least 1, --limit at "
+                  "least 0");
+    }
+    if (common.engine.batch_tokens < 1) {
+      throw Error(ErrorCode::usage, "--batch-tokens is less than 1");
+    }
+  }
+};
+
+std::string read_text(const std::string& file) {
+  std::ifstream stream(file, std::ios::binary);
+  if (!stream) {
+    throw Error(ErrorCode::input, fmt::format("{}: cannot read the text", file), "check --text");
+  }
+  std::ostringstream text;
+  text << stream.rdbuf();
+  return text.str();
+}
+
+void print_table(const TextEvaluation& evaluation, const SyncLevels& levels) {
+  const auto row = [](const char* name, const TextScore& score) {
+    fmt::print("{:<10} {:>8} {:>10} {:>12.5f} {:>12.4f}\n", name, score.windows, score.tokens,
+               score.nll(), std::exp(score.nll()));
+  };
+  fmt::print("{:<10} {:>8} {:>10} {:>12} {:>12}\n", "", "windows", "tokens", "NLL (nats)",
+             "perplexity");
+  if (evaluation.baseline) row("baseline", *evaluation.baseline);
+  row("plan", evaluation.plan);
+  fmt::print("\nplan: {} full, {} node, {} dropped syncs a pass\n", levels.count(SyncLevel::full),
+             levels.count(SyncLevel::node), levels.count(SyncLevel::drop));
+  if (!evaluation.baseline) return;
+  const Divergence& divergence = *evaluation.divergence;
+  const auto tokens = static_cast<double>(divergence.tokens);
+  fmt::print("rise of NLL                 {:+.5f} nats\n",
+             evaluation.plan.nll() - evaluation.baseline->nll());
+  fmt::print("KL(baseline || plan)        {:.6f} nats a token\n", divergence.kl_sum / tokens);
+  fmt::print("largest log-prob difference {:.4f} nats\n", divergence.largest_log_prob);
+  fmt::print("same likeliest token        {:.2f} %\n",
+             100.0 * static_cast<double>(divergence.same_top1) / tokens);
+}
+
+nlohmann::json to_json(const TextScore& score) {
+  return {{"windows", score.windows},
+          {"tokens", score.tokens},
+          {"nll_nats", score.nll()},
+          {"perplexity", std::exp(score.nll())}};
+}
+
+nlohmann::json to_json(const TextEvaluation& evaluation) {
+  nlohmann::json json = to_json(evaluation.plan);
+  json["window_nll_nats"] = evaluation.window_nll;
+  if (evaluation.baseline) {
+    const Divergence& divergence = *evaluation.divergence;
+    const auto tokens = static_cast<double>(divergence.tokens);
+    json["baseline"] = to_json(*evaluation.baseline);
+    json["against_baseline"] = {
+        {"nll_rise_nats", evaluation.plan.nll() - evaluation.baseline->nll()},
+        {"kl_nats", divergence.kl_sum / tokens},
+        {"largest_log_prob_difference_nats", divergence.largest_log_prob},
+        {"top1_agreement", static_cast<double>(divergence.same_top1) / tokens}};
+  }
+  return json;
+}
+
+}  // namespace
+
+void run_eval(RankContext& context, const std::vector<std::string>& arguments) {
+  EvalOptions options;
+  options.parse(arguments);
+  std::vector<std::int32_t> tokens;
+  agree(context.comms, "reading the text", [&] {
+    if (!context.root()) return;
+    const auto tokenizer = Tokenizer::load(options.common.engine.model);
+    tokens = tokenizer->encode(read_text(options.text), false);
+    if (tokens.size() < 2) {
+      throw Error(ErrorCode::input, fmt::format("{}: fewer than two tokens", options.text));
+    }
+  });
+  tokens = broadcast_ids(context.comms, std::move(tokens));
+
+  Engine engine(context, options.common.engine, options.windows.window);
+  const SyncLevels& levels = engine.plan().levels;
+  const SyncLevels full = SyncLevels::all_full(engine.config().blocks);
+  std::optional<SyncLevels> baseline;
+  agree(context.comms, "reading the baseline", [&] {
+    if (options.baseline == "full" || (options.baseline == "auto" && !(levels == full))) {
+      baseline = full;
+    } else if (options.baseline != "none" && options.baseline != "auto") {
+      baseline = engine.load_plan(options.baseline).levels;
+    }
+  });
+
+  std::optional<Progress> bar;
+  const auto begin = std::chrono::steady_clock::now();
+  const auto evaluation =
+      evaluate_text(engine, tokens, options.windows, levels, baseline,
+                    [&](std::int64_t done, std::int64_t of, const TextScore& score) {
+                      if (!bar) bar.emplace("windows", of, context.root());
+                      bar->update(done, fmt::format("NLL {:.4f}", score.nll()));
+                    });
+  bar.reset();
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  if (context.root()) print_table(evaluation, levels);
+  nlohmann::json json = result_header("eval", engine);
+  json.update(to_json(evaluation));
+  json["text"] = options.text;
+  json["window_tokens"] = options.windows.window;
+  json["stride_tokens"] = options.windows.stride;
+  json["seconds"] = seconds;
+  write_json(context, options.common.json, json);
+}
+
+}  // namespace spd

@@ -1,0 +1,327 @@
+// spd generate: prompts to completions, streaming or as JSON lines; chat.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <iostream>
+
+#include "kernels/device/error.h"
+#include "kernels/device/log.h"
+#include "model/tokenizer/tokenizer.h"
+#include "runtime/command.h"
+#include "runtime/generator.h"
+#include "runtime/prompt_input.h"
+
+namespace spd {
+namespace {
+
+constexpr const char* kUsage =
+    "spd generate: complete prompts with a tensor-parallel model.\n\n"
+    "  mpirun -n R spd generate --model DIR --prompt TEXT [options]";
+constexpr const char* kExamples =
+    "Examples:\n"
+    "  mpirun -n 3 spd generate -m models/smollm2-135m --prompt \"Gravity is\" --max-new-tokens "
+    "64\n"
+    "  mpirun -n 3 spd generate -m DIR --prompts in.jsonl --format jsonl > out.jsonl\n"
+    "  mpirun -n 3 spd generate -m DIR --chat                       a conversation on stdin\n"
+    "  mpirun -n 3 spd generate -m DIR --prompt Hi --drop attn:5-20 without 16 of the syncs\n"
+    "  spd generate -m DIR --prompt Hi --virtual-ranks 8 --virtual-nodes 2 --node attn:all\n";
+
+struct GenerateOptions {
+  CommonOptions common;
+  StartOptions start;  // parsed before; here so that --help shows them and they are accepted
+  GenerationOptions generation;
+  std::vector<std::string> prompts;
+  std::string file;
+  bool chat = false;
+  std::string system;
+  std::string format = "auto";
+  bool ignore_eos = false;
+
+  void parse(const std::vector<std::string>& arguments) {
+    SamplingOptions& sampling = generation.sampling;
+    po::options_description input("Input and output");
+    input.add_options()  //
+        ("prompt,p", po::value(&prompts)->value_name("TEXT")->composing(),
+         "a prompt, repeatable")                           //
+        ("prompts", po::value(&file)->value_name("FILE"),  //
+         "prompts from a file (- is stdin): one a line, or JSON lines with \"prompt\" or "
+         "\"messages\"")                                                                  //
+        ("chat", po::bool_switch(&chat),                                                  //
+         "treat prompts as a user's messages; without prompts, converse on stdin")        //
+        ("system", po::value(&system)->value_name("TEXT"), "system message of the chat")  //
+        ("format", po::value(&format)->value_name("F"),                                   //
+         "text: stream the completion; jsonl: a line a prompt; default: text for a single "
+         "--prompt, jsonl otherwise");
+    po::options_description decoding("Decoding");
+    decoding.add_options()                                                            //
+        ("max-new-tokens,n", po::value(&generation.max_new_tokens)->value_name("N"),  //
+         "tokens a completion has at most (default 128)")                             //
+        ("temperature", po::value(&sampling.temperature)->value_name("T"),
+         "0: greedy (default)")                                                                //
+        ("top-k", po::value(&sampling.top_k)->value_name("K"), "sample from the K likeliest")  //
+        ("top-p", po::value(&sampling.top_p)->value_name("P"),
+         "sample from the likeliest that "
+         "add up to P")                                                             //
+        ("seed", po::value(&sampling.seed)->value_name("S"),                        //
+         "the same seed draws the same tokens on any number of ranks (default 0)")  //
+        ("batch", po::value(&generation.batch)->value_name("B"),                    //
+         "prompts decoded together at most (default 8)")                            //
+        ("ignore-eos", po::bool_switch(&ignore_eos), "go on past the end-of-sequence token");
+    po::options_description all;
+    all.add(input).add(decoding).add(common.describe()).add(start.describe());
+    parse_arguments(all, arguments, kUsage, kExamples);
+    generation.stop_at_eos = !ignore_eos;
+    check();
+  }
+
+  void check() const {
+    generation.sampling.validate();
+    const auto at_least_one = [](const char* flag, std::int64_t value) {
+      if (value < 1) {
+        throw Error(ErrorCode::usage, fmt::format("{} {} is less than 1", flag, value));
+      }
+    };
+    at_least_one("--max-new-tokens", generation.max_new_tokens);
+    at_least_one("--batch", generation.batch);
+    at_least_one("--batch-tokens", common.engine.batch_tokens);
+    if (format != "auto" && format != "text" && format != "jsonl") {
+      throw Error(ErrorCode::usage, fmt::format("--format {} is unknown", format),
+                  "use text or jsonl");
+    }
+    if (prompts.empty() && file.empty() && !chat) {
+      throw Error(ErrorCode::usage, "there is nothing to complete",
+                  "give --prompt TEXT, --prompts FILE or --chat");
+    }
+    if (!prompts.empty() && !file.empty()) {
+      throw Error(ErrorCode::usage, "--prompt and --prompts are both given", "use one of them");
+    }
+  }
+
+  bool converses() const { return chat && prompts.empty() && file.empty(); }
+  bool streams() const {
+    return format == "text" || (format == "auto" && file.empty() && prompts.size() == 1);
+  }
+};
+
+std::vector<ChatMessage> opening(const std::string& system) {
+  std::vector<ChatMessage> messages;
+  if (!system.empty()) messages.push_back({"system", system});
+  return messages;
+}
+
+// Rank 0 reads and tokenises: only it needs the prompt files and the tokenizer.
+class PromptEncoder {
+ public:
+  PromptEncoder(const GenerateOptions& options, const Tokenizer& tokenizer)
+      : options_(options), tokenizer_(tokenizer) {}
+
+  std::vector<std::int32_t> encode(const Prompt& prompt) {
+    const bool templated = options_.chat || !prompt.messages.empty();
+    if (!templated) return checked(tokenizer_.encode(prompt.text, true), prompt.origin);
+    auto messages = prompt.messages;
+    if (messages.empty()) {
+      messages = opening(options_.system);
+      messages.push_back({"user", prompt.text});
+    }
+    return encode(messages, prompt.origin);
+  }
+
+  std::vector<std::int32_t> encode(const std::vector<ChatMessage>& messages,
+                                   const std::string& origin) {
+    if (!template_) template_ = ChatTemplate::load(options_.common.engine.model);
+    return checked(tokenizer_.encode(template_->render(messages), false), origin);
+  }
+
+ private:
+  static std::vector<std::int32_t> checked(std::vector<std::int32_t> ids,
+                                           const std::string& origin) {
+    if (ids.empty()) {
+      throw Error(ErrorCode::input, fmt::format("{}: the prompt is empty", origin),
+                  "give at least one character");
+    }
+    return ids;
+  }
+
+  const GenerateOptions& options_;
+  const Tokenizer& tokenizer_;
+  std::optional<ChatTemplate> template_;
+};
+
+// Prompts as ids on every rank: lengths, then all ids in one piece.
+std::vector<std::vector<std::int32_t>> share(
+    const RankComms& comms, const std::vector<std::vector<std::int32_t>>& prompts) {
+  std::vector<std::int32_t> lengths;
+  std::vector<std::int32_t> flat;
+  for (const auto& ids : prompts) {
+    lengths.push_back(static_cast<std::int32_t>(ids.size()));
+    flat.insert(flat.end(), ids.begin(), ids.end());
+  }
+  lengths = broadcast_ids(comms, std::move(lengths));
+  flat = broadcast_ids(comms, std::move(flat));
+  std::vector<std::vector<std::int32_t>> shared;
+  std::int64_t next = 0;
+  for (const std::int32_t length : lengths) {
+    shared.emplace_back(flat.begin() + next, flat.begin() + next + length);
+    next += length;
+  }
+  return shared;
+}
+
+std::string sync_summary(const SyncPlan& plan) {
+  const SyncLevels& levels = plan.levels;
+  return fmt::format("syncs a pass: {} full, {} node, {} dropped", levels.count(SyncLevel::full),
+                     levels.count(SyncLevel::node), levels.count(SyncLevel::drop));
+}
+
+nlohmann::json to_json(const Completion& completion, const Tokenizer& tokenizer, std::size_t index,
+                       std::size_t prompt_tokens) {
+  return {{"index", index},
+          {"completion", tokenizer.decode(completion.ids, true)},
+          {"ids", completion.ids},
+          {"prompt_tokens", prompt_tokens},
+          {"completion_tokens", completion.ids.size()},
+          {"finish", completion.stopped ? "stop" : "length"},
+          {"ttft_ms", completion.ttft_s * 1e3},
+          {"tpot_ms", completion.ms_per_token()}};
+}
+
+std::int64_t context_limit(const ModelConfig& config, std::size_t longest,
+                           const std::string& origin, std::int64_t new_tokens) {
+  if (static_cast<std::int64_t>(longest) >= config.max_positions) {
+    throw Error(ErrorCode::usage,
+                fmt::format("{}: the prompt has {} tokens, the model's context is {}", origin,
+                            longest, config.max_positions),
+                "shorten the prompt");
+  }
+  return std::min<std::int64_t>(config.max_positions,
+                                static_cast<std::int64_t>(longest) + new_tokens);
+}
+
+void converse(Engine& engine, const GenerateOptions& options, const Tokenizer* tokenizer) {
+  RankContext& context = engine.context();
+  const std::int64_t capacity = engine.config().max_positions;
+  Generator generator(engine, options.generation, 1, capacity);
+  std::vector<ChatMessage> messages = opening(options.system);
+  std::optional<PromptEncoder> encoder;
+  if (tokenizer) encoder.emplace(options, *tokenizer);
+  while (true) {
+    std::vector<std::int32_t> ids;
+    agree(context.comms, "reading the conversation", [&] {
+      if (!context.root()) return;
+      std::fputs("> ", stderr);
+      std::string line;
+      while (std::getline(std::cin, line) && line.empty()) {
+      }
+      if (line.empty()) return;  // the end of input
+      messages.push_back({"user", line});
+      ids = encoder->encode(messages, "chat");
+      if (static_cast<std::int64_t>(ids.size()) >= capacity) {
+        throw Error(ErrorCode::input,
+                    fmt::format("the conversation has reached the model's "
+                                "context of {} tokens",
+                                capacity),
+                    "begin a new one");
+      }
+    });
+    ids = broadcast_ids(context.comms, std::move(ids));
+    if (ids.empty()) return;
+    std::optional<StreamDecoder> stream;
+    std::string reply;
+    if (context.root()) stream.emplace(*tokenizer);
+    const auto print = [&](const std::string& piece) {
+      reply += piece;
+      std::fputs(piece.c_str(), stdout);
+      std::fflush(stdout);
+    };
+    generator.continue_chat(ids, [&](std::size_t, std::int32_t token) {
+      if (stream) print(stream->push(token));
+    });
+    if (stream) {
+      print(stream->finish());
+      std::fputs("\n", stdout);
+      messages.push_back({"assistant", reply});
+    }
+  }
+}
+
+}  // namespace
+
+void run_generate(RankContext& context, const std::vector<std::string>& arguments) {
+  const auto begin = std::chrono::steady_clock::now();
+  GenerateOptions options;
+  options.parse(arguments);
+
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::vector<std::vector<std::int32_t>> prompts;
+  std::int64_t capacity = 0;
+  agree(context.comms, "reading prompts", [&] {
+    const ModelConfig config = load_config(options.common.engine);
+    if (!context.root()) return;
+    tokenizer = Tokenizer::load(options.common.engine.model);
+    if (options.converses()) return;
+    std::vector<Prompt> input;
+    for (const auto& text : options.prompts) input.push_back({text, {}, "--prompt"});
+    if (input.empty()) input = read_prompts(options.file);
+    PromptEncoder encoder(options, *tokenizer);
+    for (const Prompt& prompt : input) {
+      prompts.push_back(encoder.encode(prompt));
+      capacity = std::max(capacity, context_limit(config, prompts.back().size(), prompt.origin,
+                                                  options.generation.max_new_tokens));
+    }
+  });
+  if (options.converses()) {
+    Engine engine(context, options.common.engine, 0);
+    converse(engine, options, tokenizer.get());
+    return;
+  }
+  prompts = share(context.comms, prompts);
+  capacity = broadcast_ids(context.comms, {static_cast<std::int32_t>(capacity)}).front();
+
+  Engine engine(context, options.common.engine, capacity);
+  const double ready_s =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  Generator generator(engine, options.generation, static_cast<std::int64_t>(prompts.size()),
+                      capacity);
+  const bool streams = options.streams();
+  std::optional<StreamDecoder> decoder;  // of the one prompt that is streamed
+  if (context.root() && streams && prompts.size() == 1) decoder.emplace(*tokenizer);
+  const auto print = [](const std::string& piece) {
+    std::fputs(piece.c_str(), stdout);
+    std::fflush(stdout);
+  };
+  const auto on_token = [&](std::size_t, std::int32_t token) {
+    if (decoder) print(decoder->push(token));
+  };
+  const auto on_done = [&](std::size_t prompt, const Completion& completion) {
+    if (decoder) print(decoder->finish() + "\n");
+    if (context.root() && !streams) {
+      print(to_json(completion, *tokenizer, prompt, prompts[prompt].size()).dump() + "\n");
+    }
+  };
+  if (decoder && !options.chat) print(tokenizer->decode(prompts.front(), true));
+  const auto completions = generator.run(prompts, on_token, on_done);
+
+  nlohmann::json json = result_header("generate", engine);
+  json["ready_s"] = ready_s;
+  json["weight_bytes"] = engine.transformer().weight_bytes();
+  json["completions"] = nlohmann::json::array();
+  for (std::size_t i = 0; i < completions.size() && context.root(); ++i) {
+    const Completion& completion = completions[i];
+    if (streams && prompts.size() > 1) {
+      print(fmt::format("[{}] {}{}\n", i, tokenizer->decode(prompts[i], true),
+                        tokenizer->decode(completion.ids, true)));
+    }
+    json["completions"].push_back(to_json(completion, *tokenizer, i, prompts[i].size()));
+    if (streams) {
+      fmt::print(stderr,
+                 "{} prompt tokens, {} new; ready {:.2f} s, first token {:.1f} ms, then {:.2f} "
+                 "ms/token; {} rank(s); {}\n",
+                 prompts[i].size(), completion.ids.size(), ready_s, completion.ttft_s * 1e3,
+                 completion.ms_per_token(), context.ranks(), sync_summary(engine.plan()));
+    }
+  }
+  write_json(context, options.common.json, json);
+}
+
+}  // namespace spd

@@ -1,0 +1,166 @@
+#include "runtime/command.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "kernels/device/error.h"
+#include "model/fingerprint.h"
+
+namespace spd {
+
+const std::vector<Command>& commands() {
+  static const std::vector<Command> kCommands = {
+      {"generate", "complete prompts, or chat", run_generate},
+      {"eval", "perplexity on a text, against a baseline plan", run_eval},
+      {"bench", "time prefill and decoding, plan against plan", run_bench},
+  };
+  return kCommands;
+}
+
+po::options_description StartOptions::describe() {
+  po::options_description options("Ranks");
+  options.add_options()                                                             //
+      ("virtual-ranks", po::value(&launch.virtual_ranks)->value_name("R"),          //
+       "run R ranks as threads of this process instead of under mpirun or srun")    //
+      ("virtual-nodes", po::value(&launch.virtual_nodes)->value_name("N"),          //
+       "spread the virtual ranks over N virtual nodes (default 1)")                 //
+      ("deadline", po::value(&deadline_s)->value_name("S"),                         //
+       "seconds that a rank waits for its peers before it gives up (default 30)");  //
+  return options;
+}
+
+po::options_description CommonOptions::describe() {
+  po::options_description options("Model and plan");
+  options.add_options()                                                       //
+      ("model,m", po::value(&engine.model)->value_name("DIR")->required(),    //
+       "Hugging Face directory: config.json, *.safetensors, tokenizer.json")  //
+      ("plan", po::value(&engine.plan)->value_name("FILE"),
+       "sync plan (default: every sync full)")                                             //
+      ("drop", po::value(&engine.drop)->value_name("SEL")->composing(),                    //
+       "drop these syncs, repeatable: attn:5-20,22 or mlp:3 or attn:all")                  //
+      ("node", po::value(&engine.node)->value_name("SEL")->composing(),                    //
+       "sync these within each node only, repeatable; --drop wins over --node")            //
+      ("threads,t", po::value(&engine.threads)->value_name("T"),                           //
+       "threads of a rank (default: the node's cores shared by its ranks; 1 if virtual)")  //
+      ("pin", po::value(&engine.pin)->value_name("0|1")->default_value(true, "1"),         //
+       "pin threads to cores; turn off where several jobs or emulated nodes share cores")  //
+      ("kv-dtype",
+       po::value<std::string>()->value_name("T")->default_value("f16")->notifier(  //
+           [this](const std::string& text) { engine.kv_dtype = parse_dtype(text); }),
+       "type of the KV cache: f16, bf16 or f32")                                        //
+      ("batch-tokens", po::value(&engine.batch_tokens)->value_name("N"),                //
+       "tokens that one prefill step takes at most (default 512)")                      //
+      ("json", po::value(&json)->value_name("FILE"), "write the results as JSON, too")  //
+      ("config", po::value<std::string>()->value_name("FILE"),                          //
+       "read options from a file of lines \"name = value\"; the command line wins")     //
+      ("log-level", po::value(&log_level)->value_name("L"),                             //
+       "debug, info, warn (default), error")                                            //
+      ("help,h", "this text");
+  return options;
+}
+
+void parse_arguments(const po::options_description& options,
+                     const std::vector<std::string>& arguments, const std::string& usage,
+                     const std::string& examples) {
+  po::variables_map values;
+  try {
+    const po::positional_options_description none;
+    po::store(po::command_line_parser(arguments).options(options).positional(none).run(), values);
+    if (values.count("help")) {
+      std::ostringstream text;
+      text << usage << "\n\n" << options << "\n" << examples;
+      throw HelpRequest{text.str()};
+    }
+    if (values.count("config")) {
+      const auto file = values["config"].as<std::string>();
+      std::ifstream stream(file);
+      if (!stream) {
+        throw Error(ErrorCode::usage, fmt::format("--config {}: cannot read the file", file));
+      }
+      try {
+        po::store(po::parse_config_file(stream, options), values);
+      } catch (const po::error& error) {
+        throw Error(ErrorCode::usage, fmt::format("--config {}: {}", file, error.what()),
+                    "see --help for the options' names");
+      }
+    }
+    po::notify(values);
+  } catch (const po::error& error) {
+    throw Error(ErrorCode::usage, error.what(), "see --help for the options");
+  }
+}
+
+StartOptions parse_start_options(const std::vector<std::string>& arguments) {
+  StartOptions start;
+  const po::options_description options = start.describe();
+  po::variables_map values;
+  try {
+    po::store(po::command_line_parser(arguments).options(options).allow_unregistered().run(),
+              values);
+    po::notify(values);
+  } catch (const po::error& error) {
+    throw Error(ErrorCode::usage, error.what(), "see --help for the options");
+  }
+  if (values.count("virtual-ranks") && start.launch.virtual_ranks < 1) {
+    throw Error(ErrorCode::usage,
+                fmt::format("--virtual-ranks {} is less than 1", start.launch.virtual_ranks));
+  }
+  if (values.count("virtual-nodes") && !values.count("virtual-ranks")) {
+    throw Error(ErrorCode::usage, "--virtual-nodes needs --virtual-ranks",
+                "under mpirun the nodes are the real ones");
+  }
+  if (!(start.deadline_s > 0.0 && start.deadline_s < 1e6)) {
+    throw Error(ErrorCode::usage, fmt::format("--deadline {} is not a time", start.deadline_s),
+                "give seconds, e.g. --deadline 30");
+  }
+  start.launch.deadline =
+      std::chrono::milliseconds(static_cast<std::int64_t>(start.deadline_s * 1000.0));
+  return start;
+}
+
+nlohmann::json count_levels(const SyncLevels& levels) {
+  return {{"full", levels.count(SyncLevel::full)},
+          {"node", levels.count(SyncLevel::node)},
+          {"drop", levels.count(SyncLevel::drop)}};
+}
+
+nlohmann::json result_header(const char* kind, Engine& engine) {
+  const RankContext& context = engine.context();
+  const ModelConfig& config = engine.config();
+  return {{"schema", fmt::format("spd.{}/1", kind)},
+          {"version", SPD_VERSION},
+          {"model",
+           {{"path", engine.options().model.string()},
+            {"architecture", config.architecture},
+            {"fingerprint", fingerprint(config)},
+            {"blocks", config.blocks}}},
+          {"tp", context.ranks()},
+          {"ranks_per_node", context.comms.topology.ranks_per_node()},
+          {"virtual", context.is_virtual},
+          {"backend", context.comms.world->backend()},
+          {"device", engine.operators().device().name()},
+          {"threads_per_rank", engine.operators().parallelism()},
+          {"syncs", count_levels(engine.plan().levels)}};
+}
+
+void write_json(const RankContext& context, const std::string& file, const nlohmann::json& json) {
+  if (file.empty()) return;
+  agree(context.comms, "writing results", [&] {
+    if (!context.root()) return;
+    const std::string partial = file + ".part";
+    std::ofstream stream(partial);
+    stream << json.dump(2) << '\n';
+    stream.close();
+    std::error_code error;
+    if (stream) std::filesystem::rename(partial, file, error);
+    if (!stream || error) {
+      throw Error(ErrorCode::system, fmt::format("--json {}: cannot write the file", file),
+                  "check that the folder exists and has space");
+    }
+  });
+}
+
+}  // namespace spd

@@ -1,0 +1,69 @@
+// What a subcommand is, and the options that all model-running subcommands share.
+#pragma once
+
+#include <boost/program_options.hpp>
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "runtime/engine.h"
+#include "runtime/launch.h"
+
+namespace spd {
+
+namespace po = boost::program_options;
+
+/// One subcommand: registered in command.cpp's table, implemented in cmd_NAME.cpp.
+struct Command {
+  const char* name;
+  const char* summary;
+  /// Runs on every rank with the arguments behind the subcommand's name.
+  void (*run)(RankContext& context, const std::vector<std::string>& arguments);
+};
+const std::vector<Command>& commands();
+
+void run_generate(RankContext& context, const std::vector<std::string>& arguments);
+void run_eval(RankContext& context, const std::vector<std::string>& arguments);
+void run_bench(RankContext& context, const std::vector<std::string>& arguments);
+
+/// Options common to generate, eval and bench.
+struct CommonOptions {
+  EngineOptions engine;
+  std::string json;  ///< file for the results, empty: none
+  std::string log_level;
+
+  po::options_description describe();
+};
+
+/// Options that decide how ranks are started; parsed before there are ranks.
+struct StartOptions {
+  LaunchOptions launch;
+  double deadline_s = 30.0;
+  po::options_description describe();
+};
+
+/// Thrown where --help was given: not an error, the text is to be printed.
+struct HelpRequest {
+  std::string text;
+};
+
+/// Parses arguments and then, for what they leave open, the --config file (lines "name = value").
+/// Throws usage Error for what is unknown or malformed, HelpRequest for --help.
+/// `usage` introduces the help; examples close it.
+void parse_arguments(const po::options_description& options,
+                     const std::vector<std::string>& arguments, const std::string& usage,
+                     const std::string& examples);
+
+/// Reads only the start options, leaving everything else unread.
+StartOptions parse_start_options(const std::vector<std::string>& arguments);
+
+/// {"schema": "spd.KIND/1", "version", "model": {...}, "tp", "ranks_per_node", ...}: what every
+/// result file begins with.
+nlohmann::json result_header(const char* kind, Engine& engine);
+/// {"full": n, "node": n, "drop": n}: sync points by level.
+nlohmann::json count_levels(const SyncLevels& levels);
+/// Writes the file on rank 0 (whole or not at all); agreed on by all ranks. No file name: nothing.
+void write_json(const RankContext& context, const std::string& file, const nlohmann::json& json);
+
+}  // namespace spd

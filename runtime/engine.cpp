@@ -1,0 +1,92 @@
+#include "runtime/engine.h"
+
+#include <fmt/format.h>
+
+#include "kernels/device/error.h"
+#include "runtime/cpu_placement.h"
+#include "runtime/progress.h"
+
+namespace spd {
+
+ModelConfig load_config(const EngineOptions& options) {
+  ModelConfig config = ModelConfig::load(options.model);
+  if (options.layers == 0) return config;
+  if (options.layers < 0 || options.layers > config.blocks) {
+    throw Error(ErrorCode::usage,
+                fmt::format("--layers {}: the model has {} blocks", options.layers, config.blocks),
+                fmt::format("use 1 to {}", config.blocks));
+  }
+  config.blocks = options.layers;
+  config.window_of_block.resize(config.blocks);
+  return config;
+}
+
+Engine::Engine(RankContext& context, const EngineOptions& options, std::int64_t max_length)
+    : context_(context), options_(options) {
+  const auto begin = std::chrono::steady_clock::now();
+  CpuOptions placement;
+  // Virtual ranks share the cores of one process: one unpinned thread each is as good as it gets.
+  if (context.is_virtual) {
+    placement.threads = std::max(1, options.threads);
+  } else {
+    placement = place_rank(context.comms, options.threads, options.pin);
+  }
+  agree(context.comms, "loading the model", [&] {
+    operators_ = make_cpu_operators(device_, placement);
+    stream_ = device_.make_stream();
+    load(max_length);
+  });
+  load_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+void Engine::load(std::int64_t max_length) {
+  config_ = load_config(options_);
+  const Topology& topology = context_.comms.topology;
+  plan_ = options_.plan.empty() ? SyncPlan::all_full(config_, topology)
+                                : SyncPlan::load(options_.plan, config_, topology);
+  for (const auto& selection : options_.node) {
+    apply_selection("--node", selection, SyncLevel::node, plan_.levels);
+  }
+  for (const auto& selection : options_.drop) {
+    apply_selection("--drop", selection, SyncLevel::drop, plan_.levels);
+  }
+  plan_.levels.validate(config_.blocks);
+  if (max_length > config_.max_positions) {
+    throw Error(ErrorCode::usage,
+                fmt::format("a sequence of {} tokens is beyond the model's context of {}",
+                            max_length, config_.max_positions),
+                "shorten the prompt or ask for fewer tokens");
+  }
+  source_ = options_.random_weights ? make_random_source(config_, 1)
+                                    : make_checkpoint_source(Checkpoint::open(options_.model));
+  Progress progress("loading", config_.blocks, context_.root());
+  Shard shard = load_shard(config_, plan_.partition, context_.rank(), *source_, *operators_,
+                           [&](std::int64_t done, std::int64_t) { progress.update(done); });
+  TransformerOptions transformer;
+  transformer.max_tokens = options_.batch_tokens;
+  transformer.max_length = max_length;
+  transformer_ = std::make_unique<Transformer>(config_, plan_.partition, std::move(shard),
+                                               *operators_, context_.comms, transformer);
+}
+
+KvCache Engine::make_cache(std::int64_t slots, std::int64_t capacity) {
+  const std::int64_t longest = transformer_->options().max_length;
+  if (capacity > longest) {
+    throw Error(ErrorCode::usage, fmt::format("a sequence of {} tokens is beyond the context of {}",
+                                              capacity, longest));
+  }
+  return KvCache(device_, config_, plan_.partition, context_.rank(),
+                 {slots, capacity, options_.kv_dtype});
+}
+
+SyncPlan Engine::load_plan(const std::filesystem::path& file) const {
+  SyncPlan plan = SyncPlan::load(file, config_, context_.comms.topology);
+  if (!(plan.partition == plan_.partition)) {
+    throw Error(ErrorCode::input,
+                fmt::format("{}: its partition differs from the loaded plan's", file.string()),
+                "compare plans of one partition, or run them separately");
+  }
+  return plan;
+}
+
+}  // namespace spd

@@ -1,0 +1,72 @@
+// A loaded model on one rank: weights, operators, plan; what every subcommand runs on.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kernels/device/cpu_device.h"
+#include "model/kv_cache.h"
+#include "model/sync_plan.h"
+#include "model/transformer.h"
+#include "runtime/launch.h"
+
+namespace spd {
+
+/// What to load and how; the command line's model options.
+struct EngineOptions {
+  std::filesystem::path model;
+  std::filesystem::path plan;     ///< empty: every sync full
+  std::vector<std::string> node;  ///< selections, e.g. "attn:0-29"
+  std::vector<std::string> drop;
+  int threads = 0;  ///< of a rank; 0: the node's cores shared by its ranks
+  bool pin = true;
+  DType kv_dtype = DType::f16;
+  std::int64_t batch_tokens = 512;  ///< tokens of a prefill step
+  bool random_weights = false;
+  std::int64_t layers = 0;  ///< use only the first n blocks; 0: all
+};
+
+class Engine {
+ public:
+  /// Loads the model on every rank; all ranks call it alike. `max_length`: longest sequence to be
+  /// run, 0: what the model allows. Throws AgreedError on every rank where one cannot.
+  Engine(RankContext& context, const EngineOptions& options, std::int64_t max_length);
+
+  RankContext& context() { return context_; }
+  const ModelConfig& config() const { return config_; }
+  const EngineOptions& options() const { return options_; }
+  const SyncPlan& plan() const { return plan_; }
+  Transformer& transformer() { return *transformer_; }
+  Operators& operators() { return *operators_; }
+  Stream& stream() { return *stream_; }
+  double load_seconds() const { return load_seconds_; }
+
+  /// A cache for this rank's heads. Throws usage Error for a capacity beyond the model's positions.
+  KvCache make_cache(std::int64_t slots, std::int64_t capacity);
+
+  /// A plan for this model, from a file. Throws input Error where its partition differs from the
+  /// loaded one.
+  SyncPlan load_plan(const std::filesystem::path& file) const;
+
+ private:
+  void load(std::int64_t max_length);
+
+  RankContext& context_;
+  EngineOptions options_;
+  ModelConfig config_;
+  SyncPlan plan_;
+  CpuDevice device_;
+  std::unique_ptr<Stream> stream_;
+  std::unique_ptr<Operators> operators_;
+  std::unique_ptr<WeightSource> source_;
+  std::unique_ptr<Transformer> transformer_;
+  double load_seconds_ = 0.0;
+};
+
+/// The model's configuration, cut to the first `layers` blocks where asked for.
+ModelConfig load_config(const EngineOptions& options);
+
+}  // namespace spd

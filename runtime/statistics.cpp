@@ -1,0 +1,37 @@
+#include "runtime/statistics.h"
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+namespace spd {
+
+Summary summarize(std::vector<double> samples) {
+  Summary summary;
+  if (samples.empty()) return summary;
+  std::sort(samples.begin(), samples.end());
+  const auto count = static_cast<double>(samples.size());
+  for (const double sample : samples) summary.mean += sample / count;
+  for (const double sample : samples) {
+    summary.deviation += (sample - summary.mean) * (sample - summary.mean);
+  }
+  summary.deviation = samples.size() > 1 ? std::sqrt(summary.deviation / (count - 1.0)) : 0.0;
+  const auto percentile = [&](double p) {
+    const double place = p * (count - 1.0);
+    const auto below = static_cast<std::size_t>(place);
+    const std::size_t above = std::min(below + 1, samples.size() - 1);
+    return samples[below] + (place - std::floor(place)) * (samples[above] - samples[below]);
+  };
+  summary.min = samples.front();
+  summary.p50 = percentile(0.5);
+  summary.p99 = percentile(0.99);
+  summary.max = samples.back();
+  return summary;
+}
+
+nlohmann::json to_json(const Summary& summary) {
+  return {{"mean", summary.mean}, {"std", summary.deviation}, {"min", summary.min},
+          {"p50", summary.p50},   {"p99", summary.p99},       {"max", summary.max}};
+}
+
+}  // namespace spd

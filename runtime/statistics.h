@@ -1,0 +1,23 @@
+// Summaries of timed samples.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <vector>
+
+namespace spd {
+
+struct Summary {
+  double mean = 0.0;
+  double deviation = 0.0;  ///< sample standard deviation
+  double min = 0.0;
+  double p50 = 0.0;
+  double p99 = 0.0;
+  double max = 0.0;
+};
+
+/// Percentiles by linear interpolation between order statistics. No samples: all zero.
+Summary summarize(std::vector<double> samples);
+/// {"mean", "std", "min", "p50", "p99", "max"}
+nlohmann::json to_json(const Summary& summary);
+
+}  // namespace spd
