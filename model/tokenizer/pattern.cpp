@@ -1,0 +1,47 @@
+#include "model/tokenizer/pattern.h"
+
+#include "kernels/device/error.h"
+
+namespace spd {
+
+Pattern::Pattern(const JsonComponent& spec) : regex_(compile(spec)) {}
+
+Regex Pattern::compile(const JsonComponent& spec) {
+  const JsonComponent pattern = spec.object("pattern");
+  const bool literal = pattern.has("String");
+  const std::string text = pattern.string(literal ? "String" : "Regex");
+  try {
+    return Regex(literal ? Regex::escape(text) : text);
+  } catch (const Error& error) {
+    pattern.fail(error.what());
+  }
+}
+
+std::string Pattern::replaced(std::string_view text, std::string_view content) const {
+  std::string out;
+  out.reserve(text.size());
+  std::size_t done = 0;
+  regex_.for_each_match(text, [&](std::size_t begin, std::size_t end) {
+    out.append(text.substr(done, begin - done)).append(content);
+    done = end;
+  });
+  return out.append(text.substr(done));
+}
+
+void Pattern::find_parts(std::string_view piece, bool invert,
+                         std::vector<SplitMatch>& parts) const {
+  find_regex_parts(regex_, piece, invert, parts);
+}
+
+void find_regex_parts(const Regex& regex, std::string_view piece, bool invert,
+                      std::vector<SplitMatch>& parts) {
+  std::size_t done = 0;
+  regex.for_each_match(piece, [&](std::size_t begin, std::size_t end) {
+    if (done < begin) parts.push_back({done, begin, invert});
+    parts.push_back({begin, end, !invert});
+    done = end;
+  });
+  if (done < piece.size()) parts.push_back({done, piece.size(), invert});
+}
+
+}  // namespace spd

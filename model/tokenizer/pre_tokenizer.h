@@ -1,0 +1,29 @@
+// Pre-tokenizers: how a text is cut into the words within which BPE merges.
+#pragma once
+
+#include <memory>
+
+#include "model/tokenizer/json_component.h"
+#include "model/tokenizer/split_text.h"
+
+namespace spd {
+
+class PreTokenizer {
+ public:
+  PreTokenizer() = default;
+  PreTokenizer(const PreTokenizer&) = delete;
+  PreTokenizer& operator=(const PreTokenizer&) = delete;
+  virtual ~PreTokenizer() = default;
+  virtual void apply(SplitText& text) const = 0;
+};
+
+/// ByteLevel, Digits, Metaspace, Punctuation, Split, Whitespace, WhitespaceSplit, Sequence. Throws
+/// input Error for any other.
+std::unique_ptr<PreTokenizer> make_pre_tokenizer(const JsonComponent& spec);
+
+/// When Metaspace puts its mark before a text.
+enum class PrependScheme { always, first, never };
+/// The field "prepend_scheme" of a Metaspace, or what the older "add_prefix_space" stands for.
+PrependScheme parse_prepend_scheme(const JsonComponent& spec);
+
+}  // namespace spd

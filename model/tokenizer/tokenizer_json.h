@@ -1,0 +1,15 @@
+// tokenizer.json of Hugging Face's tokenizers library.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+
+#include "model/tokenizer/tokenizer.h"
+
+namespace spd {
+
+/// Throws input Error naming the file and the component that is malformed or not supported (models
+/// other than BPE, for one). Truncation and padding are not looked at.
+std::unique_ptr<Tokenizer> load_tokenizer_json(const std::filesystem::path& file);
+
+}  // namespace spd

@@ -1,0 +1,35 @@
+// UTF-8 and the few character classes that tokenizers speak of.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace spd {
+
+struct CodePoint {
+  char32_t value = 0;
+  std::size_t bytes = 1;  ///< its length in UTF-8
+};
+
+/// The code point that starts at byte `at` of valid UTF-8.
+CodePoint code_point_at(std::string_view text, std::size_t at);
+/// Where the code point that ends before byte `at` (> 0) of valid UTF-8 starts.
+std::size_t code_point_before(std::string_view text, std::size_t at);
+void append_utf8(std::string& text, char32_t code_point);
+
+/// `text` with U+FFFD for every maximal part of an ill-formed sequence (Unicode 15.0, section 3.9,
+/// as Python's errors="replace" and the Encoding Standard do).
+std::string replace_invalid_utf8(std::string_view text);
+bool is_ascii(std::string_view text);
+
+/// Unicode's White_Space.
+bool is_space(char32_t code_point);
+/// General category Nd, Nl or No.
+bool is_numeric(char32_t code_point);
+/// General category P*, or any ASCII punctuation or symbol.
+bool is_punctuation(char32_t code_point);
+/// What \w stands for: letters, marks, decimal digits, connectors, letter numbers, joiners.
+bool is_word(char32_t code_point);
+
+}  // namespace spd
