@@ -4,6 +4,7 @@
 #include <array>
 #include <cstring>
 #include <exception>
+#include <numeric>
 #include <thread>
 
 namespace spd {
@@ -108,8 +109,8 @@ void ThreadCommunicator::do_barrier(const CallSite& site) {
 
 ThreadGroup::ThreadGroup(Topology topology, Communicator::Milliseconds deadline)
     : topology_(std::move(topology)) {
-  std::vector<int> everyone;
-  for (int rank = 0; rank < topology_.ranks(); ++rank) everyone.push_back(rank);
+  std::vector<int> everyone(topology_.ranks());
+  std::iota(everyone.begin(), everyone.end(), 0);
   world_ = std::make_shared<ThreadHub>(members_of(topology_, everyone), deadline);
   for (int node = 0; node < topology_.nodes(); ++node) {
     nodes_.push_back(std::make_shared<ThreadHub>(
@@ -153,6 +154,7 @@ void ThreadGroup::run(const std::function<void(int rank)>& body) {
   };
   {
     std::vector<std::jthread> threads;
+    threads.reserve(topology_.ranks());
     for (int rank = 0; rank < topology_.ranks(); ++rank) threads.emplace_back(guarded, rank);
   }
   if (first) std::rethrow_exception(first);

@@ -1,0 +1,58 @@
+// Collective algorithms over point-to-point messages. Every one gives bit-identical results on all
+// ranks: sums are taken in an order fixed by the ranks, or by one rank and then copied.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "comm/transport.h"
+
+namespace spd {
+
+/// How an all-reduce of S bytes over R ranks is done; steps are message latencies one after
+/// another, bytes are what each rank sends.
+enum class AllReduceAlgorithm {
+  one_shot,            ///< everyone to everyone: 1 step, (R-1) S
+  recursive_doubling,  ///< pairs at distance 1, 2, 4, ...: log2(R) steps (+2 if R is no power of
+                       ///< two), log2(R) S
+  ring,                ///< reduce-scatter and all-gather along a ring: 2(R-1) steps, 2 S (R-1)/R
+  scatter_gather,      ///< the same, each share straight to its owner: 2 steps, 2 S (R-1)/R
+};
+std::string_view name(AllReduceAlgorithm algorithm);
+/// Throws usage Error for an unknown name.
+AllReduceAlgorithm parse_all_reduce_algorithm(std::string_view text);
+
+/// Memory for messages under way: grows to the largest need and stays.
+class Scratch {
+ public:
+  float* floats(std::size_t count) {
+    if (memory_.size() < count) memory_.resize(count);
+    return memory_.data();
+  }
+
+ private:
+  std::vector<float> memory_;
+};
+
+/// One run of an algorithm: the messages, and how long to wait for them.
+struct Exchange {
+  Transport& transport;
+  Scratch& scratch;
+  Transport::Clock::time_point until;
+  Interrupt* interrupt;
+
+  void wait() const { transport.wait(until, interrupt); }
+};
+
+void all_reduce(AllReduceAlgorithm algorithm, const Exchange& exchange, float* data,
+                std::size_t count);
+/// Everyone to everyone: 1 step.
+void all_gather(const Exchange& exchange, const void* send, void* recv, std::size_t bytes);
+/// Binomial tree: log2(R) steps.
+void broadcast(const Exchange& exchange, void* data, std::size_t bytes, int root);
+/// Dissemination: log2(R) steps.
+void barrier(const Exchange& exchange);
+
+}  // namespace spd

@@ -1,0 +1,70 @@
+#include "comm/message_communicator.h"
+
+namespace spd {
+
+AlgorithmTable default_algorithms(int ranks) {
+  // Two ranks exchange all they have in any case. More save steps while messages are small, bytes
+  // once they are large.
+  if (ranks <= 2) return {{0, AllReduceAlgorithm::one_shot}};
+  if (ranks <= 4) {
+    return {{0, AllReduceAlgorithm::one_shot}, {16 * 1024, AllReduceAlgorithm::scatter_gather}};
+  }
+  return {{0, AllReduceAlgorithm::recursive_doubling},
+          {16 * 1024, AllReduceAlgorithm::scatter_gather}};
+}
+
+AllReduceAlgorithm choose(const AlgorithmTable& table, std::size_t bytes) {
+  AllReduceAlgorithm chosen = table.front().algorithm;
+  for (const AlgorithmRange& range : table) {
+    if (bytes >= range.from_bytes) chosen = range.algorithm;
+  }
+  return chosen;
+}
+
+MessageCommunicator::MessageCommunicator(std::unique_ptr<Transport> transport,
+                                         GroupSettings settings, AlgorithmTable algorithms)
+    : transport_(std::move(transport)),
+      settings_(std::move(settings)),
+      algorithms_(std::move(algorithms)) {}
+
+MessageCommunicator::~MessageCommunicator() = default;
+
+template <class Body>
+void MessageCommunicator::run(CollectiveKind kind, std::size_t bytes, const CallSite& site,
+                              const Body& body) {
+  const Collective collective{kind, bytes, sequence_++, site};
+  try {
+    body(Exchange{*transport_, scratch_, settings_.give_up_at(), settings_.roll_call.get()});
+  } catch (const TransportFailure& failure) {
+    throw account_for(failure, settings_, rank(), collective);
+  }
+}
+
+void MessageCommunicator::do_all_reduce(float* data, std::size_t count, Stream& stream,
+                                        const CallSite& site) {
+  stream.synchronize();
+  const std::size_t bytes = count * sizeof(float);
+  run(CollectiveKind::all_reduce, bytes, site, [&](const Exchange& exchange) {
+    spd::all_reduce(choose(algorithms_, bytes), exchange, data, count);
+  });
+}
+
+void MessageCommunicator::do_all_gather(const void* send, void* recv, std::size_t bytes,
+                                        Stream& stream, const CallSite& site) {
+  stream.synchronize();
+  run(CollectiveKind::all_gather, bytes, site,
+      [&](const Exchange& exchange) { spd::all_gather(exchange, send, recv, bytes); });
+}
+
+void MessageCommunicator::do_broadcast(void* data, std::size_t bytes, int root, Stream& stream,
+                                       const CallSite& site) {
+  stream.synchronize();
+  run(CollectiveKind::broadcast, bytes, site,
+      [&](const Exchange& exchange) { spd::broadcast(exchange, data, bytes, root); });
+}
+
+void MessageCommunicator::do_barrier(const CallSite& site) {
+  run(CollectiveKind::barrier, 0, site, [](const Exchange& exchange) { spd::barrier(exchange); });
+}
+
+}  // namespace spd

@@ -1,0 +1,52 @@
+// Collectives over a Transport: MPI, UCX.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "comm/algorithms.h"
+#include "comm/communicator.h"
+#include "comm/group.h"
+
+namespace spd {
+
+/// From which payload on an algorithm is used.
+struct AlgorithmRange {
+  std::size_t from_bytes = 0;
+  AllReduceAlgorithm algorithm = AllReduceAlgorithm::one_shot;
+};
+/// Ascending in from_bytes, the first from 0.
+using AlgorithmTable = std::vector<AlgorithmRange>;
+
+/// What is usually best for a group of `ranks`.
+AlgorithmTable default_algorithms(int ranks);
+AllReduceAlgorithm choose(const AlgorithmTable& table, std::size_t bytes);
+
+class MessageCommunicator final : public Communicator {
+ public:
+  MessageCommunicator(std::unique_ptr<Transport> transport, GroupSettings settings,
+                      AlgorithmTable algorithms);
+  ~MessageCommunicator() override;
+
+  int rank() const override { return transport_->rank(); }
+  int size() const override { return transport_->size(); }
+  const char* backend() const override { return transport_->name(); }
+
+ private:
+  void do_all_reduce(float* data, std::size_t count, Stream&, const CallSite&) override;
+  void do_all_gather(const void* send, void* recv, std::size_t bytes, Stream&,
+                     const CallSite&) override;
+  void do_broadcast(void* data, std::size_t bytes, int root, Stream&, const CallSite&) override;
+  void do_barrier(const CallSite&) override;
+
+  template <class Body>
+  void run(CollectiveKind kind, std::size_t bytes, const CallSite& site, const Body& body);
+
+  std::unique_ptr<Transport> transport_;
+  GroupSettings settings_;
+  AlgorithmTable algorithms_;
+  Scratch scratch_;
+  std::uint64_t sequence_ = 0;
+};
+
+}  // namespace spd

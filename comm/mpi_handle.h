@@ -1,0 +1,42 @@
+// Owning handles and error codes of MPI.
+#pragma once
+
+#include <mpi.h>
+
+#include <utility>
+
+namespace spd {
+
+/// Throws comm Error "MPI_Isend: <what MPI says>" unless `status` is MPI_SUCCESS.
+void check_mpi(int status, const char* call);
+
+/// Owns an MPI communicator whose errors are returned, not fatal.
+class MpiComm {
+ public:
+  MpiComm() = default;
+  MpiComm(MpiComm&& other) noexcept : comm_(std::exchange(other.comm_, MPI_COMM_NULL)) {}
+  MpiComm& operator=(MpiComm&& other) noexcept {
+    std::swap(comm_, other.comm_);
+    return *this;
+  }
+  ~MpiComm();
+
+  /// Both are collective over `parent`. split: ranks of equal colour form a group, in order.
+  static MpiComm duplicate(MPI_Comm parent);
+  static MpiComm split(MPI_Comm parent, int colour);
+  /// Ranks that share memory, by MPI_Comm_split_type.
+  static MpiComm split_by_node(MPI_Comm parent);
+  /// MPI is gone: handles must not be touched any more.
+  static bool finalized();
+
+  MPI_Comm get() const { return comm_; }
+  int rank() const;
+  int size() const;
+
+ private:
+  explicit MpiComm(MPI_Comm comm);
+
+  MPI_Comm comm_ = MPI_COMM_NULL;
+};
+
+}  // namespace spd

@@ -1,0 +1,145 @@
+#include "comm/mpi_session.h"
+
+#include <fmt/format.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <numeric>
+
+#include "comm/message_communicator.h"
+#include "comm/mpi_transport.h"
+#include "kernels/device/log.h"
+
+namespace spd {
+
+namespace {
+
+constexpr int kGraceParts = 5;             // the roll call's share of the deadline: a fifth
+constexpr unsigned kSpokesmanSeconds = 2;  // for the one message to be printed
+constexpr unsigned kAbortSeconds = 5;      // for the launcher to answer an abort
+
+void start(int* argc, char*** argv) {
+  int provided = 0;
+  check_mpi(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
+  check_mpi(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+  if (provided < MPI_THREAD_FUNNELED) {
+    throw Error(ErrorCode::system, "this MPI cannot be used from a program with threads",
+                "use an MPI built with MPI_THREAD_FUNNELED");
+  }
+}
+
+MpiComm started_world(int* argc, char*** argv) {
+  start(argc, argv);
+  return MpiComm::duplicate(MPI_COMM_WORLD);
+}
+
+}  // namespace
+
+MpiSession::MpiSession(int* argc, char*** argv, Communicator::Milliseconds deadline)
+    : deadline_(deadline),
+      exceptions_at_start_(std::uncaught_exceptions()),
+      world_(started_world(argc, argv)),
+      node_(MpiComm::split_by_node(world_.get())) {
+  discover();
+  std::vector<int> everyone(size());
+  std::iota(everyone.begin(), everyone.end(), 0);
+  roll_call_ = std::make_shared<RollCall>(world_.get(), members(everyone), deadline_ / kGraceParts);
+  end_ = world();
+}
+
+void MpiSession::discover() {
+  // Each rank tells its node's lowest rank, the cores it may use and its host name.
+  struct Entry {
+    int leader;
+    cpu_set_t cores;
+    std::array<char, MPI_MAX_PROCESSOR_NAME> host;
+  };
+  Entry mine{rank(), {}, {}};
+  sched_getaffinity(0, sizeof mine.cores, &mine.cores);
+  int length = 0;
+  check_mpi(MPI_Get_processor_name(mine.host.data(), &length), "MPI_Get_processor_name");
+  check_mpi(MPI_Bcast(&mine.leader, 1, MPI_INT, 0, node_.get()), "MPI_Bcast");
+  std::vector<Entry> all(size());
+  check_mpi(
+      MPI_Allgather(&mine, sizeof mine, MPI_BYTE, all.data(), sizeof mine, MPI_BYTE, world_.get()),
+      "MPI_Allgather");
+  std::vector<int> leaders;
+  cpu_set_t node_cores{};
+  for (const Entry& entry : all) {
+    auto at = std::find(leaders.begin(), leaders.end(), entry.leader);
+    if (at == leaders.end()) {
+      at = leaders.insert(leaders.end(), entry.leader);
+      topology_.node_names.emplace_back(entry.host.data());
+    }
+    topology_.node_of_rank.push_back(static_cast<int>(at - leaders.begin()));
+    hosts_.emplace_back(entry.host.data());
+    if (entry.leader == mine.leader) CPU_OR(&node_cores, &node_cores, &entry.cores);
+  }
+  spin_ = CPU_COUNT(&node_cores) >= node_.size();
+}
+
+MpiSession::~MpiSession() {
+  if (MpiComm::finalized()) return;
+  const bool leaving_by_exception = std::uncaught_exceptions() > exceptions_at_start_;
+  // Without MPI_Finalize the launcher takes the process for failed and ends the others, which is
+  // right when this rank failed and the only way out when a peer is dead.
+  if (leaving_by_exception || roll_call_->held()) return;
+  try {
+    end_->barrier({"end"});
+  } catch (const CommError& error) {
+    if (error.spokesman()) spdlog::error("{}", error.what());
+    abort(error.exit_status(), error.spokesman());
+  } catch (const std::exception& error) {
+    spdlog::error("{}", error.what());
+    abort(EXIT_FAILURE);
+  }
+  end_.reset();
+  roll_call_.reset();
+  node_ = {};
+  world_ = {};
+  MPI_Finalize();
+}
+
+GroupMembers MpiSession::members(const std::vector<int>& job_ranks) const {
+  GroupMembers members{job_ranks, {}};
+  for (int rank : job_ranks) members.hosts.push_back(hosts_[rank]);
+  return members;
+}
+
+GroupSettings MpiSession::settings(const std::vector<int>& job_ranks) {
+  // Ranks make their groups in the same order, so numbers of the same group agree; ranks of
+  // different nodes make different groups at the same time, told apart by their lowest rank.
+  return {groups_made_++ * size() + job_ranks.front(), members(job_ranks), deadline_, roll_call_,
+          spin_};
+}
+
+std::unique_ptr<Communicator> MpiSession::world() {
+  std::vector<int> everyone(size());
+  std::iota(everyone.begin(), everyone.end(), 0);
+  return std::make_unique<MessageCommunicator>(
+      std::make_unique<MpiTransport>(MpiComm::duplicate(world_.get()), spin_), settings(everyone),
+      default_algorithms(size()));
+}
+
+std::unique_ptr<Communicator> MpiSession::node() {
+  return std::make_unique<MessageCommunicator>(
+      std::make_unique<MpiTransport>(MpiComm::duplicate(node_.get()), spin_),
+      settings(topology_.ranks_of_node(topology_.node_of(rank()))),
+      default_algorithms(node_.size()));
+}
+
+void MpiSession::abort(int status, bool spokesman) noexcept {
+  std::fflush(nullptr);
+  // The launcher may be what is broken: then the alarm's default action ends this process.
+  alarm(kSpokesmanSeconds + kAbortSeconds);
+  if (!spokesman) sleep(kSpokesmanSeconds);
+  MPI_Abort(MPI_COMM_WORLD, status);
+  std::_Exit(status);
+}
+
+}  // namespace spd

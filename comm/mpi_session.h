@@ -1,0 +1,59 @@
+// The life of MPI in this process: start, who is where, groups, and an end that never hangs.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "comm/communicator.h"
+#include "comm/group.h"
+#include "comm/topology.h"
+
+namespace spd {
+
+/// Make one, early in main(); it must outlive the communicators it makes. Only the thread that made
+/// it may use them (MPI_THREAD_FUNNELED).
+class MpiSession {
+ public:
+  /// `deadline` is that of every collective, and of the end of the session.
+  MpiSession(int* argc, char*** argv, Communicator::Milliseconds deadline = kDefaultDeadline);
+  /// Ends MPI when all ranks come to their ends, too; ends the job when one does not come within
+  /// the deadline, or when this rank is leaving by an exception.
+  ~MpiSession();
+  MpiSession(const MpiSession&) = delete;
+  MpiSession& operator=(const MpiSession&) = delete;
+
+  int rank() const { return world_.rank(); }
+  int size() const { return world_.size(); }
+  /// Nodes by shared memory (MPI_Comm_split_type), never by name.
+  const Topology& topology() const { return topology_; }
+  /// Whether every rank of this node has a core of its own.
+  bool spin() const { return spin_; }
+
+  /// A group of all ranks.
+  std::unique_ptr<Communicator> world();
+  /// A group of the ranks of this rank's node.
+  std::unique_ptr<Communicator> node();
+
+  /// Ends the whole job with this status. A rank that is not the spokesman of an error (see
+  /// CommError) gives the one that is a moment to print it first.
+  [[noreturn]] void abort(int status, bool spokesman = true) noexcept;
+
+ private:
+  GroupSettings settings(const std::vector<int>& job_ranks);
+  GroupMembers members(const std::vector<int>& job_ranks) const;
+  void discover();
+
+  Communicator::Milliseconds deadline_;
+  int exceptions_at_start_;
+  MpiComm world_;
+  MpiComm node_;
+  Topology topology_;
+  std::vector<std::string> hosts_;  // [ranks]
+  bool spin_ = false;
+  std::shared_ptr<RollCall> roll_call_;
+  std::unique_ptr<Communicator> end_;  // for the barrier before the end of MPI
+  int groups_made_ = 0;
+};
+
+}  // namespace spd

@@ -1,0 +1,93 @@
+#include "comm/roll_call.h"
+
+#include <algorithm>
+#include <cstring>
+#include <type_traits>
+
+#include "comm/waiting.h"
+
+namespace spd {
+
+static_assert(std::is_trivially_copyable_v<Position>);
+
+Position Position::of(int group, const Collective& collective) {
+  Position position;
+  position.group = group;
+  position.kind = collective.kind;
+  position.bytes = collective.bytes;
+  position.sequence = collective.sequence;
+  position.block = collective.site.block;
+  std::strncpy(position.what, collective.site.what, sizeof position.what - 1);
+  return position;
+}
+
+Collective Position::collective() const { return {kind, bytes, sequence, {what, block}}; }
+
+RollCall::RollCall(MPI_Comm parent, GroupMembers job, Milliseconds grace)
+    : comm_(MpiComm::duplicate(parent)), job_(std::move(job)), grace_(grace), rank_(comm_.rank()) {
+  const int ranks = comm_.size();
+  inbox_.resize(ranks);
+  receives_.assign(ranks, MPI_REQUEST_NULL);
+  sends_.assign(ranks, MPI_REQUEST_NULL);
+  positions_.resize(ranks);
+  for (int peer = 0; peer < ranks; ++peer) {
+    if (peer == rank_) continue;
+    check_mpi(MPI_Irecv(&inbox_[peer], sizeof(Position), MPI_BYTE, peer, 0, comm_.get(),
+                        &receives_[peer]),
+              "MPI_Irecv");
+  }
+}
+
+RollCall::~RollCall() {
+  if (held_ || MpiComm::finalized()) return;  // the job is being torn down: touch nothing
+  for (MPI_Request& request : receives_) {
+    if (request == MPI_REQUEST_NULL) continue;
+    MPI_Cancel(&request);
+    MPI_Wait(&request, MPI_STATUS_IGNORE);
+  }
+}
+
+void RollCall::collect() {
+  for (std::size_t peer = 0; peer < receives_.size(); ++peer) {
+    if (receives_[peer] == MPI_REQUEST_NULL) continue;
+    int done = 0;
+    // An error here is a peer that cannot answer: it stays missing.
+    if (MPI_Test(&receives_[peer], &done, MPI_STATUS_IGNORE) == MPI_SUCCESS && done) {
+      positions_[peer] = inbox_[peer];
+    }
+  }
+}
+
+bool RollCall::raised() {
+  collect();
+  return std::any_of(positions_.begin(), positions_.end(), [](const auto& p) { return p; });
+}
+
+const std::vector<std::optional<Position>>& RollCall::call(const Position& mine) {
+  if (held_) return positions_;
+  held_ = true;
+  mine_ = mine;
+  for (std::size_t peer = 0; peer < sends_.size(); ++peer) {
+    if (static_cast<int>(peer) == rank_) continue;
+    MPI_Isend(&mine_, sizeof(Position), MPI_BYTE, static_cast<int>(peer), 0, comm_.get(),
+              &sends_[peer]);
+  }
+  positions_[rank_] = mine;
+  const auto until = Backoff::Clock::now() + grace_;
+  Backoff backoff(false);
+  const auto complete = [this] {
+    return std::all_of(positions_.begin(), positions_.end(), [](const auto& p) { return p; });
+  };
+  for (collect(); !complete() && Backoff::Clock::now() < until; collect()) backoff.pause();
+  // Let the last answers leave before this process ends.
+  int sent = 0;
+  while (!sent && Backoff::Clock::now() < until && complete()) {
+    if (MPI_Testall(static_cast<int>(sends_.size()), sends_.data(), &sent, MPI_STATUSES_IGNORE) !=
+        MPI_SUCCESS) {
+      break;
+    }
+  }
+  return positions_;
+}
+
+}  // namespace spd

@@ -1,0 +1,144 @@
+// Run by mpirun: checks the communicators of processes, or behaves badly as told.
+//   mpi_program collectives [ROUNDS]
+//   mpi_program kill|stop|absent|mismatch|throw RANK      one rank fails; 2 s deadline
+#include <fmt/format.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <numeric>
+#include <string>
+#include <string_view>
+
+#include "comm/collective.h"
+#include "comm/mpi_session.h"
+#include "kernels/device/cpu_device.h"
+#include "tests/comm/collective_checks.h"
+#include "tests/comm/payload.h"
+
+namespace spd {
+namespace {
+
+/// MPI's own collectives, blocking: what ours are compared with.
+class Oracle final : public Communicator {
+ public:
+  int rank() const override { return value(MPI_Comm_rank); }
+  int size() const override { return value(MPI_Comm_size); }
+  const char* backend() const override { return "oracle"; }
+
+ private:
+  static int value(int (*ask)(MPI_Comm, int*)) {
+    int result = 0;
+    ask(MPI_COMM_WORLD, &result);
+    return result;
+  }
+  void do_all_reduce(float* data, std::size_t count, Stream&, const CallSite&) override {
+    check_mpi(MPI_Allreduce(MPI_IN_PLACE, data, static_cast<int>(count), MPI_FLOAT, MPI_SUM,
+                            MPI_COMM_WORLD),
+              "MPI_Allreduce");
+  }
+  void do_all_gather(const void* send, void* recv, std::size_t bytes, Stream&,
+                     const CallSite&) override {
+    const int count = static_cast<int>(bytes);
+    check_mpi(MPI_Allgather(send, count, MPI_BYTE, recv, count, MPI_BYTE, MPI_COMM_WORLD),
+              "MPI_Allgather");
+  }
+  void do_broadcast(void* data, std::size_t bytes, int root, Stream&, const CallSite&) override {
+    check_mpi(MPI_Bcast(data, static_cast<int>(bytes), MPI_BYTE, root, MPI_COMM_WORLD),
+              "MPI_Bcast");
+  }
+  void do_barrier(const CallSite&) override {
+    check_mpi(MPI_Barrier(MPI_COMM_WORLD), "MPI_Barrier");
+  }
+};
+
+/// Ours against MPI_Allreduce on the same payloads: both round, so both may be off the true sum.
+void compare_with_mpi(Communicator& comm, Stream& stream) {
+  Oracle oracle;
+  std::vector<int> ranks(comm.size());
+  std::iota(ranks.begin(), ranks.end(), 0);
+  for (std::size_t count : {1, 7, 576, 4096, 65'537, 1 << 20}) {
+    std::vector<float> ours = payload(comm.rank(), count, count);
+    std::vector<float> theirs = ours;
+    comm.all_reduce(ours.data(), count, stream, {"ours"});
+    oracle.all_reduce(theirs.data(), count, stream, {"theirs"});
+    ExpectedSum expected = expected_sum(ranks, count, count);
+    for (std::size_t i = 0; i < count; ++i) expected.sum[i] = theirs[i];
+    for (double& tolerance : expected.tolerance) tolerance *= 2;
+    if (first_wrong(ours.data(), expected) >= 0) {
+      throw std::runtime_error(fmt::format("{} elements: not what MPI_Allreduce gives", count));
+    }
+  }
+}
+
+void collectives(MpiSession& session, int rounds) {
+  CpuDevice device;
+  const auto stream = device.make_stream();
+  const auto world = session.world();
+  const auto node = session.node();
+  Oracle oracle;
+  std::vector<int> ranks(world->size());
+  std::iota(ranks.begin(), ranks.end(), 0);
+  check_collectives(*world, oracle, *stream, ranks, 1 << 20, rounds);
+  compare_with_mpi(*world, *stream);
+  check_collectives(*node, *world, *stream,
+                    session.topology().ranks_of_node(session.topology().node_of(session.rank())),
+                    1 << 16, rounds / 10);
+  if (session.rank() == 0) fmt::print("collectives passed on {} ranks\n", session.size());
+}
+
+void misbehave(const std::string& how) {
+  if (how == "kill") raise(SIGKILL);
+  if (how == "stop") raise(SIGSTOP);
+  if (how == "absent") sleep(60);
+  if (how == "throw") throw Error(ErrorCode::input, "a broken file");
+}
+
+/// Rounds of all-reduce in which one rank goes wrong in the third.
+void fault(MpiSession& session, const std::string& how, int culprit) {
+  CpuDevice device;
+  const auto stream = device.make_stream();
+  const auto world = session.world();
+  fmt::print("rank {} is process {}\n", session.rank(), getpid());
+  std::fflush(stdout);
+  std::vector<float> data(576);
+  for (int block = 0; block < 6; ++block) {
+    const bool wrong = block == 3 && session.rank() == culprit;
+    if (wrong) misbehave(how);
+    const std::size_t count = wrong && how == "mismatch" ? 64 : data.size();
+    world->all_reduce(data.data(), count, *stream, {"attn", block});
+  }
+}
+
+int run(MpiSession& session, int argc, char** argv) {
+  const std::string mode = argc > 1 ? argv[1] : "";
+  const int number = argc > 2 ? std::atoi(argv[2]) : 0;
+  try {
+    if (mode == "collectives") {
+      collectives(session, number > 0 ? number : 1000);
+    } else {
+      fault(session, mode, number);
+    }
+    return EXIT_SUCCESS;
+  } catch (const CommError& error) {
+    if (error.spokesman()) fmt::print(stderr, "error: {}\n", error.what());
+    session.abort(error.exit_status(), error.spokesman());
+  } catch (const Error& error) {
+    fmt::print(stderr, "error: rank {}: {}\n", session.rank(), error.what());
+    session.abort(error.exit_status());
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "error: rank {}: {}\n", session.rank(), error.what());
+    session.abort(EXIT_FAILURE);
+  }
+}
+
+}  // namespace
+}  // namespace spd
+
+int main(int argc, char** argv) {
+  // Short for faults, long where a loaded machine must not look like one.
+  const bool faults = argc > 1 && std::string_view(argv[1]) != "collectives";
+  spd::MpiSession session(&argc, &argv, std::chrono::seconds(faults ? 2 : 30));
+  return spd::run(session, argc, argv);
+}
