@@ -14,6 +14,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// What cannot be looked at is not there: no exception of another kind than ours.
+bool is_there(const fs::path& path) {
+  std::error_code ignored;
+  return fs::exists(path, ignored);
+}
+
 constexpr const char* kSingle = "model.safetensors";
 constexpr const char* kIndex = "model.safetensors.index.json";
 
@@ -37,14 +43,14 @@ void check_shard_name(const JsonObject& index, const std::string& tensor,
 Checkpoint Checkpoint::open(const fs::path& dir) {
   Checkpoint result;
   result.dir_ = dir;
-  if (!fs::is_directory(dir)) {
+  if (!is_there(dir)) {
     throw Error(ErrorCode::input, fmt::format("{}: no such directory", dir.string()));
   }
-  if (fs::exists(dir / kIndex)) {
+  if (is_there(dir / kIndex)) {
     result.open_shards(dir / kIndex);
     return result;
   }
-  if (!fs::exists(dir / kSingle)) {
+  if (!is_there(dir / kSingle)) {
     throw Error(ErrorCode::input,
                 fmt::format("{}: neither {} nor {} is there", dir.string(), kSingle, kIndex),
                 "download the weights, or convert them to safetensors (save_pretrained does)");
@@ -65,7 +71,7 @@ void Checkpoint::open_shards(const fs::path& index_file) {
     auto found = file_of_shard.find(shard);
     if (found == file_of_shard.end()) {
       const fs::path file = index_file.parent_path() / shard;
-      if (!fs::exists(file)) {
+      if (!is_there(file)) {
         throw Error(ErrorCode::input,
                     fmt::format("{}: no such file, but {} says that tensor \"{}\" is there",
                                 file.string(), index_file.filename().string(), tensor),

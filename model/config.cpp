@@ -67,9 +67,10 @@ std::string_view name(Family family) {
 }
 
 ModelConfig ModelConfig::load(const fs::path& dir_or_file) {
-  const bool is_dir = fs::is_directory(dir_or_file);
+  std::error_code ignored;  // what cannot be looked at is not there
+  const bool is_dir = fs::is_directory(dir_or_file, ignored);
   const fs::path file = is_dir ? dir_or_file / "config.json" : dir_or_file;
-  if (!fs::exists(file)) {
+  if (!fs::exists(file, ignored)) {
     throw Error(ErrorCode::input, fmt::format("{}: no such file", file.string()),
                 "give the directory of a Hugging Face checkpoint (config.json, *.safetensors, "
                 "tokenizer.json)");
@@ -90,7 +91,7 @@ ModelConfig ModelConfig::load(const fs::path& dir_or_file) {
   reader.read(json, config);
   check_ids(json, config);
   const fs::path generation = file.parent_path() / "generation_config.json";
-  if (fs::exists(generation)) {
+  if (fs::exists(generation, ignored)) {
     const JsonObject generation_json = JsonObject::load(generation);
     add_eos_ids(generation_json, config);
     check_ids(generation_json, config);

@@ -28,6 +28,10 @@ std::string shown(const nlohmann::json& value) {
 }  // namespace
 
 nlohmann::json parse_json(std::string_view text, const std::string& where, int max_depth) {
+  if (text.find('\0') != std::string_view::npos) {
+    // The library takes it for the end of the text and would pass over what follows.
+    throw Error(ErrorCode::input, fmt::format("{}: not valid JSON: it has a zero byte", where));
+  }
   std::vector<std::set<std::string>> keys;  // of the objects that are open
   const auto check = [&](int depth, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
     using Event = nlohmann::json::parse_event_t;
@@ -55,7 +59,7 @@ JsonObject JsonObject::load(const std::filesystem::path& file) {
   std::ifstream in(file, std::ios::binary);
   std::ostringstream text;
   if (in) text << in.rdbuf();
-  if (!in || !text || std::filesystem::is_directory(file)) {
+  if (!in || !text) {
     throw Error(ErrorCode::input,
                 fmt::format("{}: cannot be read: {}", file.string(),
                             errno != 0 ? std::strerror(errno) : "empty or not a file"));

@@ -118,10 +118,11 @@ RopeConfig read_rope(const JsonObject& json, const ModelConfig& config) {
     json.fail("partial_rotary_factor", "other than 1 is not supported");
   }
   for (const char* key : {"rope_scaling", "rope_parameters"}) {
-    if (json.has(key)) {
-      read_parameters(json, json.object(key), config, result);
-      break;
-    }
+    if (!json.has(key)) continue;
+    const JsonObject rope = json.object(key);
+    if (rope.value().empty()) continue;
+    read_parameters(json, rope, config, result);
+    break;
   }
   if (result.theta <= 1.0) {
     json.fail("rope_theta", fmt::format("({}) must be above 1", result.theta));

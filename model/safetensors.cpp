@@ -257,7 +257,8 @@ void SafetensorsFile::Mapping::add(const Described& described, const std::byte* 
     // Files of old writers may begin their data at any byte; kernels read whole elements.
     const auto misaligned =
         reinterpret_cast<std::uintptr_t>(tensor.entry.data) % size_of(tensor.entry.dtype);
-    if (misaligned != 0) tensor.unusable = "its data are not aligned to its elements";
+    if (misaligned != 0 && tensor.entry.bytes > 0)
+      tensor.unusable = "its data are not aligned to its elements";
   }
   tensors.emplace(described.name, std::move(tensor));
 }

@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
-"""Makes the reference values that tests of model/ compare with, by transformers in fp32.
+"""Makes small random models and what they compute, by transformers in fp32, for tests of model/.
 
-    tests/fixtures/models/NAME/        config.json, *.safetensors, expected.json
-    tests/fixtures/rope_frequencies.json
+    tests/fixtures/models/NAME/    config.json, *.safetensors, expected.json
 
 The models are small and random. Weights are drawn wide enough for logits to spread, so that a wrong
 head order, a lost bias or a wrong angle shows; greedy continuations are kept only where the best
@@ -35,7 +34,6 @@ from transformers import (
     Qwen3Config,
     Qwen3ForCausalLM,
 )
-from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 FIXTURES = pathlib.Path(__file__).resolve().parent.parent / "tests" / "fixtures"
 LENGTHS = (23, 40)  # tokens of the two input sequences
@@ -330,70 +328,6 @@ def make_model(name, described, stored, shards, old_keys):
     print(f"{name:20} seed {seed:3}  logits' deviation {spread:5.2f}  {size / 1024:6.1f} KiB")
 
 
-def rope_case(name, length, head_dim=64, max_positions=4096, **keys):
-    """`keys` as they would be in config.json."""
-    config = {
-        "architectures": ["LlamaForCausalLM"],
-        "vocab_size": 32,
-        "hidden_size": head_dim * 2,
-        "intermediate_size": 8,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "head_dim": head_dim,
-        "max_position_embeddings": max_positions,
-        **keys,
-    }
-    rotary = LlamaRotaryEmbedding(LlamaConfig(**json.loads(json.dumps(config))))
-    rotary(torch.zeros(1), torch.arange(length)[None])  # dynamic scaling learns the length here
-    return {
-        "name": name,
-        "length": length,
-        "config": config,
-        "inverse": rounded(rotary.inv_freq.tolist()),
-        "amplitude": rotary.attention_scaling,
-    }
-
-
-def rope_cases():
-    yarn = {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768}
-    llama31 = {**LLAMA3, "original_max_position_embeddings": 8192}
-    del llama31["rope_theta"]
-    new = {"rope_type": "yarn", "rope_theta": 1e6, "original_max_position_embeddings": 1024}
-    dynamic = {"rope_theta": 10000.0, "rope_scaling": {"type": "dynamic", "factor": 4.0}}
-    return [
-        rope_case("defaults", 128),
-        rope_case("theta, an integer", 128, rope_theta=500000),
-        rope_case("new keys", 128, rope_parameters={"rope_type": "default", "rope_theta": 1e5}),
-        rope_case("null scaling", 128, rope_theta=1e5, rope_scaling=None),
-        rope_case("linear", 128, rope_scaling={"type": "linear", "factor": 2}),
-        rope_case("linear, both names", 128,
-                  rope_scaling={"type": "default", "rope_type": "linear", "factor": 3.5}),
-        rope_case("dynamic, short", 100, max_positions=2048, **dynamic),
-        rope_case("dynamic, as long as trained", 2048, max_positions=2048, **dynamic),
-        rope_case("dynamic, one longer", 2049, max_positions=2048, **dynamic),
-        rope_case("dynamic, long", 7000, max_positions=2048, **dynamic),
-        rope_case("LLaMA 3.1", 128, head_dim=128, max_positions=131072, rope_theta=500000.0,
-                  rope_scaling=llama31),
-        rope_case("LLaMA 3.2", 128, head_dim=64, max_positions=131072, rope_theta=500000.0,
-                  rope_scaling={**llama31, "factor": 32.0}),
-        rope_case("Qwen2.5 with YaRN", 128, head_dim=128, max_positions=32768, rope_theta=1e6,
-                  rope_scaling=yarn),
-        rope_case("YaRN, amplitude given", 128, rope_parameters={
-            **new, "factor": 8.0, "attention_factor": 1.25}),
-        rope_case("YaRN, mscale", 128, rope_parameters={
-            **new, "factor": 40.0, "mscale": 1.0, "mscale_all_dim": 0.7}),
-        rope_case("YaRN, mscale alone counts for nothing", 128, rope_parameters={
-            **new, "factor": 40.0, "mscale": 0.7}),
-        rope_case("YaRN, ends not rounded", 128, rope_parameters={
-            **new, "factor": 8.0, "truncate": False, "beta_fast": 16, "beta_slow": 2}),
-        rope_case("YaRN, factor from the lengths", 128, rope_parameters={**new, "factor": None}),
-        rope_case("YaRN, trained on the context's length by default", 128, rope_parameters={
-            "rope_type": "yarn", "factor": 2.0, "rope_theta": 10000.0}),
-        rope_case("YaRN, length outside", 128, original_max_position_embeddings=512,
-                  rope_parameters={**new, "factor": 8.0}),
-    ]
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="*", metavar="NAME", help="models to make; default: all")
@@ -403,11 +337,6 @@ def main():
     for name, row in MODELS.items():
         if not only or name in only:
             make_model(name, *row)
-    if not only:
-        path = FIXTURES / "rope_frequencies.json"
-        cases = ",\n".join(json.dumps(case, separators=(",", ":")) for case in rope_cases())
-        path.write_text(f"[\n{cases}\n]\n")
-        print(f"{path.name}: {len(rope_cases())} cases")
 
 
 if __name__ == "__main__":
