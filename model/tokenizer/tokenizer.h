@@ -34,8 +34,9 @@ class Tokenizer {
   virtual std::optional<TokenId> id_of(std::string_view token) const = 0;
   virtual bool is_special(TokenId id) const = 0;
 
-  /// DIR/tokenizer.json where there is one, else DIR/tokenizer.model (SentencePiece). Throws input
-  /// Error naming the file for what is missing, malformed or not supported.
+  /// DIR/tokenizer.json where there is one, else DIR/tokenizer.model (SentencePiece), else
+  /// DIR/vocab.json with DIR/merges.txt (GPT-2's kind). Throws input Error naming the file for what
+  /// is missing, malformed or not supported.
   static std::unique_ptr<Tokenizer> load(const std::filesystem::path& dir);
 };
 
