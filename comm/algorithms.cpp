@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cstring>
 
@@ -12,10 +11,6 @@
 namespace spd {
 
 namespace {
-
-constexpr std::array kAlgorithms{AllReduceAlgorithm::one_shot,
-                                 AllReduceAlgorithm::recursive_doubling, AllReduceAlgorithm::ring,
-                                 AllReduceAlgorithm::scatter_gather};
 
 /// The share of `count` elements that a rank owns.
 struct Share {
@@ -173,7 +168,7 @@ std::string_view name(AllReduceAlgorithm algorithm) {
 }
 
 AllReduceAlgorithm parse_all_reduce_algorithm(std::string_view text) {
-  for (AllReduceAlgorithm algorithm : kAlgorithms) {
+  for (AllReduceAlgorithm algorithm : kAllReduceAlgorithms) {
     if (text == name(algorithm)) return algorithm;
   }
   throw Error(ErrorCode::usage, fmt::format("unknown all-reduce algorithm \"{}\"", text),

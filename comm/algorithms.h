@@ -2,6 +2,7 @@
 // ranks: sums are taken in an order fixed by the ranks, or by one rank and then copied.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <span>
 #include <string_view>
@@ -20,6 +21,9 @@ enum class AllReduceAlgorithm {
   ring,                ///< reduce-scatter and all-gather along a ring: 2(R-1) steps, 2 S (R-1)/R
   scatter_gather,      ///< the same, each share straight to its owner: 2 steps, 2 S (R-1)/R
 };
+inline constexpr std::array kAllReduceAlgorithms{
+    AllReduceAlgorithm::one_shot, AllReduceAlgorithm::recursive_doubling, AllReduceAlgorithm::ring,
+    AllReduceAlgorithm::scatter_gather};
 std::string_view name(AllReduceAlgorithm algorithm);
 /// Throws usage Error for an unknown name.
 AllReduceAlgorithm parse_all_reduce_algorithm(std::string_view text);

@@ -76,6 +76,18 @@ Transport::Clock::time_point GroupSettings::give_up_at() const {
 
 CommError account_for(const TransportFailure& failure, const GroupSettings& group, int rank,
                       const Collective& collective) {
+  if (!group.roll_call) {
+    // Nobody to ask: all we know is whom we waited for.
+    std::vector<int> missing;
+    missing.reserve(failure.peers().size());
+    for (int peer : failure.peers()) missing.push_back(group.members.job_ranks[peer]);
+    const std::string owed = names(group.members, failure.peers());
+    return {
+        failure.cause() == TransportFailure::Cause::timeout ? ErrorCode::timeout : ErrorCode::comm,
+        fmt::format("{} waits at {} for {}{}", group.members.name(rank), to_string(collective),
+                    owed, *failure.what() ? fmt::format(" ({})", failure.what()) : ""),
+        kMissingRemedy, std::move(missing), true};
+  }
   const Answers& answers = group.roll_call->call(Position::of(group.id, collective));
   const GroupMembers& job = group.roll_call->job();
   const Findings found = examine(answers, group, collective);

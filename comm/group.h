@@ -13,7 +13,7 @@ struct GroupSettings {
   int id = 0;  ///< the same number for a group on all its ranks, different between groups
   GroupMembers members;
   Communicator::Milliseconds deadline = kDefaultDeadline;
-  std::shared_ptr<RollCall> roll_call;  ///< null for groups of one
+  std::shared_ptr<RollCall> roll_call;  ///< null: nobody to ask (threads in tests)
   bool spin = false;                    ///< each rank of the node has a core of its own
 
   /// When a collective that begins now gives up waiting: the deadline less the grace of the roll

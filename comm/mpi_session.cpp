@@ -11,8 +11,6 @@
 #include <exception>
 #include <numeric>
 
-#include "comm/message_communicator.h"
-#include "comm/mpi_transport.h"
 #include "kernels/device/log.h"
 
 namespace spd {
@@ -46,9 +44,8 @@ MpiSession::MpiSession(int* argc, char*** argv, Communicator::Milliseconds deadl
       world_(started_world(argc, argv)),
       node_(MpiComm::split_by_node(world_.get())) {
   discover();
-  std::vector<int> everyone(size());
-  std::iota(everyone.begin(), everyone.end(), 0);
-  roll_call_ = std::make_shared<RollCall>(world_.get(), members(everyone), deadline_ / kGraceParts);
+  roll_call_ =
+      std::make_shared<RollCall>(world_.get(), members(all_ranks()), deadline_ / kGraceParts);
   end_ = world();
 }
 
@@ -111,26 +108,26 @@ GroupMembers MpiSession::members(const std::vector<int>& job_ranks) const {
   return members;
 }
 
-GroupSettings MpiSession::settings(const std::vector<int>& job_ranks) {
-  // Ranks make their groups in the same order, so numbers of the same group agree; ranks of
-  // different nodes make different groups at the same time, told apart by their lowest rank.
-  return {groups_made_++ * size() + job_ranks.front(), members(job_ranks), deadline_, roll_call_,
-          spin_};
+ProcessGroup MpiSession::group(const std::vector<int>& job_ranks) {
+  // Every rank makes its groups in the same order, so groups of one call differ by their lowest
+  // rank.
+  const int id = groups_made_++ * size() + job_ranks.front();
+  return {MpiComm::split(world_.get(), job_ranks.front()),
+          {id, members(job_ranks), deadline_, roll_call_, spin_}};
+}
+
+std::vector<int> MpiSession::all_ranks() const {
+  std::vector<int> ranks(size());
+  std::iota(ranks.begin(), ranks.end(), 0);
+  return ranks;
 }
 
 std::unique_ptr<Communicator> MpiSession::world() {
-  std::vector<int> everyone(size());
-  std::iota(everyone.begin(), everyone.end(), 0);
-  return std::make_unique<MessageCommunicator>(
-      std::make_unique<MpiTransport>(MpiComm::duplicate(world_.get()), spin_), settings(everyone),
-      default_algorithms(size()));
+  return make_mpi_communicator(group(all_ranks()), default_algorithms(size()));
 }
 
 std::unique_ptr<Communicator> MpiSession::node() {
-  return std::make_unique<MessageCommunicator>(
-      std::make_unique<MpiTransport>(MpiComm::duplicate(node_.get()), spin_),
-      settings(topology_.ranks_of_node(topology_.node_of(rank()))),
-      default_algorithms(node_.size()));
+  return make_mpi_communicator(group(node_ranks()), default_algorithms(node_.size()));
 }
 
 void MpiSession::abort(int status, bool spokesman) noexcept {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "comm/communicator.h"
-#include "comm/group.h"
+#include "comm/process_group.h"
 #include "comm/topology.h"
 
 namespace spd {
@@ -34,13 +34,17 @@ class MpiSession {
   std::unique_ptr<Communicator> world();
   /// A group of the ranks of this rank's node.
   std::unique_ptr<Communicator> node();
+  /// The group of these ranks of the job, ascending, this one among them. Collective over the job:
+  /// every rank names a group, those named alike are one.
+  ProcessGroup group(const std::vector<int>& job_ranks);
+  std::vector<int> all_ranks() const;
+  std::vector<int> node_ranks() const { return topology_.ranks_of_node(topology_.node_of(rank())); }
 
   /// Ends the whole job with this status. A rank that is not the spokesman of an error (see
   /// CommError) gives the one that is a moment to print it first.
   [[noreturn]] void abort(int status, bool spokesman = true) noexcept;
 
  private:
-  GroupSettings settings(const std::vector<int>& job_ranks);
   GroupMembers members(const std::vector<int>& job_ranks) const;
   void discover();
 

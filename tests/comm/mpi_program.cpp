@@ -1,6 +1,6 @@
 // Run by mpirun: checks the communicators of processes, or behaves badly as told.
-//   mpi_program collectives [ROUNDS]
-//   mpi_program kill|stop|absent|mismatch|throw RANK      one rank fails; 2 s deadline
+//   mpi_program BACKEND collectives [ROUNDS]
+//   mpi_program BACKEND kill|stop|absent|mismatch|throw RANK      one rank fails; 2 s deadline
 #include <fmt/format.h>
 #include <signal.h>
 #include <unistd.h>
@@ -72,20 +72,36 @@ void compare_with_mpi(Communicator& comm, Stream& stream) {
   }
 }
 
-void collectives(MpiSession& session, int rounds) {
+std::unique_ptr<Communicator> make(MpiSession& session, const std::string& backend,
+                                   const std::vector<int>& ranks) {
+  if (backend == "mpi") {
+    return make_mpi_communicator(session.group(ranks),
+                                 default_algorithms(static_cast<int>(ranks.size())));
+  }
+  if (backend == "shm") return make_shm_communicator(session.group(ranks));
+  throw Error(ErrorCode::usage, "unknown backend " + backend);
+}
+
+void collectives(MpiSession& session, const std::string& backend, int rounds) {
   CpuDevice device;
   const auto stream = device.make_stream();
-  const auto world = session.world();
-  const auto node = session.node();
+  const auto world = make(session, backend, session.all_ranks());
+  const auto node = make(session, backend, session.node_ranks());
   Oracle oracle;
-  std::vector<int> ranks(world->size());
-  std::iota(ranks.begin(), ranks.end(), 0);
-  check_collectives(*world, oracle, *stream, ranks, 1 << 20, rounds);
+  check_collectives(*world, oracle, *stream, session.all_ranks(), 1 << 20, rounds);
   compare_with_mpi(*world, *stream);
-  check_collectives(*node, *world, *stream,
-                    session.topology().ranks_of_node(session.topology().node_of(session.rank())),
-                    1 << 16, rounds / 10);
-  if (session.rank() == 0) fmt::print("collectives passed on {} ranks\n", session.size());
+  check_collectives(*node, *session.node(), *stream, session.node_ranks(), 1 << 16, rounds / 10);
+  if (backend == "mpi") {
+    for (AllReduceAlgorithm algorithm : kAllReduceAlgorithms) {
+      const auto fixed =
+          make_mpi_communicator(session.group(session.all_ranks()), {{0, algorithm}});
+      check_collectives(*fixed, oracle, *stream, session.all_ranks(), 1 << 17, rounds / 5);
+      compare_with_mpi(*fixed, *stream);
+    }
+  }
+  if (session.rank() == 0) {
+    fmt::print("{} collectives passed on {} ranks\n", backend, session.size());
+  }
 }
 
 void misbehave(const std::string& how) {
@@ -96,10 +112,10 @@ void misbehave(const std::string& how) {
 }
 
 /// Rounds of all-reduce in which one rank goes wrong in the third.
-void fault(MpiSession& session, const std::string& how, int culprit) {
+void fault(MpiSession& session, const std::string& backend, const std::string& how, int culprit) {
   CpuDevice device;
   const auto stream = device.make_stream();
-  const auto world = session.world();
+  const auto world = make(session, backend, session.all_ranks());
   fmt::print("rank {} is process {}\n", session.rank(), getpid());
   std::fflush(stdout);
   std::vector<float> data(576);
@@ -112,13 +128,14 @@ void fault(MpiSession& session, const std::string& how, int culprit) {
 }
 
 int run(MpiSession& session, int argc, char** argv) {
-  const std::string mode = argc > 1 ? argv[1] : "";
-  const int number = argc > 2 ? std::atoi(argv[2]) : 0;
+  const std::string backend = argc > 1 ? argv[1] : "";
+  const std::string mode = argc > 2 ? argv[2] : "";
+  const int number = argc > 3 ? std::atoi(argv[3]) : 0;
   try {
     if (mode == "collectives") {
-      collectives(session, number > 0 ? number : 1000);
+      collectives(session, backend, number > 0 ? number : 1000);
     } else {
-      fault(session, mode, number);
+      fault(session, backend, mode, number);
     }
     return EXIT_SUCCESS;
   } catch (const CommError& error) {
@@ -138,7 +155,7 @@ int run(MpiSession& session, int argc, char** argv) {
 
 int main(int argc, char** argv) {
   // Short for faults, long where a loaded machine must not look like one.
-  const bool faults = argc > 1 && std::string_view(argv[1]) != "collectives";
+  const bool faults = argc > 2 && std::string_view(argv[2]) != "collectives";
   spd::MpiSession session(&argc, &argv, std::chrono::seconds(faults ? 2 : 30));
   return spd::run(session, argc, argv);
 }

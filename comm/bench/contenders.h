@@ -1,0 +1,22 @@
+// What comm_bench compares.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "comm/communicator.h"
+#include "comm/mpi_session.h"
+
+namespace spd {
+
+struct Contender {
+  std::string name;
+  std::unique_ptr<Communicator> comm;
+};
+
+/// Groups of all ranks. The first is always MPI_Allreduce; the rest are those named, or all that
+/// can be made here. Collective over the job. Throws usage Error for an unknown name.
+std::vector<Contender> make_contenders(MpiSession& session, std::vector<std::string> names);
+
+}  // namespace spd

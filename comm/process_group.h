@@ -1,0 +1,24 @@
+// A group of processes, and the communicators that can be made for it.
+#pragma once
+
+#include <memory>
+
+#include "comm/group.h"
+#include "comm/message_communicator.h"
+#include "comm/mpi_handle.h"
+
+namespace spd {
+
+/// What MpiSession::group gives: MPI for setting up (and for talking, if need be), and the
+/// settings.
+struct ProcessGroup {
+  MpiComm comm;
+  GroupSettings settings;
+};
+
+/// All are collective over the group.
+std::unique_ptr<Communicator> make_mpi_communicator(ProcessGroup group, AlgorithmTable algorithms);
+/// The ranks must share a node. Throws system Error when shared memory is short.
+std::unique_ptr<Communicator> make_shm_communicator(ProcessGroup group);
+
+}  // namespace spd

@@ -1,0 +1,225 @@
+#include "comm/shm_communicator.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <new>
+
+#include "comm/waiting.h"
+
+namespace spd {
+
+namespace {
+
+// Two slots of a rank stay within a second-level cache, and one is long enough for the meetings not
+// to matter.
+constexpr std::size_t kSlotBytes = 256 * 1024;
+constexpr int kTagBits = 16;
+constexpr std::uint64_t kTagMask = (1u << kTagBits) - 1;
+constexpr std::chrono::microseconds kInterruptPeriod{1000};
+
+static_assert(std::atomic<std::uint64_t>::is_always_lock_free,
+              "flags are shared between processes");
+
+/// Up to here everyone sums everything: one meeting less, (R-1)/2 times the bytes.
+std::size_t one_shot_limit(int ranks) {
+  if (ranks == 2) return kSlotBytes;  // no bytes to be saved
+  return ranks <= 4 ? 32 * 1024 : 8 * 1024;
+}
+
+/// Tells collectives apart that would meet by mistake.
+std::uint64_t tag_of(CollectiveKind kind, std::size_t bytes) {
+  const std::uint64_t mixed =
+      (bytes * 4 + static_cast<std::uint64_t>(kind)) * 0x9e3779b97f4a7c15ull;
+  return mixed >> (64 - kTagBits);
+}
+
+struct Range {
+  std::size_t begin;
+  std::size_t end;
+};
+
+Range share_of(std::size_t count, int rank, int ranks) {
+  constexpr std::size_t kGrain = 16;  // floats of a cache line
+  const std::size_t grains = (count + kGrain - 1) / kGrain;
+  return {std::min(count, grains * rank / ranks * kGrain),
+          std::min(count, grains * (rank + 1) / ranks * kGrain)};
+}
+
+}  // namespace
+
+std::size_t ShmCommunicator::bytes_needed(int ranks) {
+  return ranks * (sizeof(Flag) + 2 * kSlotBytes);
+}
+
+ShmCommunicator::ShmCommunicator(std::shared_ptr<SharedMemory> memory, int rank,
+                                 GroupSettings settings)
+    : memory_(std::move(memory)),
+      rank_(rank),
+      ranks_(settings.members.size()),
+      settings_(std::move(settings)),
+      one_shot_bytes_(one_shot_limit(ranks_)),
+      // Zero bytes are flags that were never raised: nobody needs to be the first to make them.
+      flags_(std::launder(reinterpret_cast<Flag*>(memory_->data()))) {}
+
+ShmCommunicator::~ShmCommunicator() = default;
+
+std::byte* ShmCommunicator::slot(int rank) const {
+  return memory_->data() + ranks_ * sizeof(Flag) + (2 * rank + segment_) * kSlotBytes;
+}
+
+void ShmCommunicator::meet() {
+  ++meetings_;
+  flags_[rank_].value.store(meetings_ << kTagBits | tag_, std::memory_order_release);
+  for (int step = 1; step < ranks_; ++step) wait_for((rank_ + step) % ranks_);
+}
+
+void ShmCommunicator::wait_for(int peer) {
+  Backoff backoff(settings_.spin);
+  auto look_at = Clock::time_point::min();
+  for (;;) {
+    const std::uint64_t flag = flags_[peer].value.load(std::memory_order_acquire);
+    if (flag >> kTagBits >= meetings_) {
+      if (flag >> kTagBits == meetings_ && (flag & kTagMask) != tag_) {
+        throw TransportFailure(TransportFailure::Cause::peer_failed, {peer},
+                               "it is in another collective");
+      }
+      return;
+    }
+    backoff.pause();
+    if (!backoff.sleeping()) continue;
+    const auto now = Clock::now();
+    const bool late = now >= give_up_at_;
+    bool called = false;
+    if (!late && settings_.roll_call && now >= look_at) {
+      called = settings_.roll_call->raised();
+      look_at = now + kInterruptPeriod;
+    }
+    if (!late && !called) continue;
+    std::vector<int> owing;
+    for (int other = 0; other < ranks_; ++other) {
+      if (flags_[other].value.load(std::memory_order_acquire) >> kTagBits < meetings_) {
+        owing.push_back(other);
+      }
+    }
+    throw TransportFailure(
+        late ? TransportFailure::Cause::timeout : TransportFailure::Cause::interrupted,
+        std::move(owing));
+  }
+}
+
+template <class Body>
+void ShmCommunicator::run(CollectiveKind kind, std::size_t bytes, const CallSite& site,
+                          const Body& body) {
+  const Collective collective{kind, bytes, sequence_++, site};
+  tag_ = tag_of(kind, bytes);
+  give_up_at_ = settings_.give_up_at();
+  try {
+    body();
+  } catch (const TransportFailure& failure) {
+    throw account_for(failure, settings_, rank_, collective);
+  }
+}
+
+void ShmCommunicator::sum_slots(float* to, const float* own, std::size_t offset,
+                                std::size_t count) const {
+  std::array<float, 2048> total;
+  const auto part = [&](int r, std::size_t at) {
+    return r == rank_ ? own + at : reinterpret_cast<const float*>(slot(r)) + offset + at;
+  };
+  for (std::size_t at = 0; at < count; at += total.size()) {
+    const std::size_t n = std::min(total.size(), count - at);
+    const float* first = part(0, at);
+    const float* second = part(1, at);
+    for (std::size_t i = 0; i < n; ++i) total[i] = first[i] + second[i];
+    for (int r = 2; r < ranks_; ++r) {
+      const float* more = part(r, at);
+      for (std::size_t i = 0; i < n; ++i) total[i] += more[i];
+    }
+    std::memcpy(to + at, total.data(), n * sizeof(float));
+  }
+}
+
+void ShmCommunicator::one_shot(float* data, std::size_t count) {
+  std::memcpy(slot(rank_), data, count * sizeof(float));
+  meet();
+  sum_slots(data, data, 0, count);
+  next_segment();
+}
+
+void ShmCommunicator::reduce_scatter_all_gather(float* data, std::size_t count) {
+  auto* own = reinterpret_cast<float*>(slot(rank_));
+  std::memcpy(own, data, count * sizeof(float));
+  meet();
+  // Nobody else reads our share of our slot before the second meeting: the sum may go there.
+  const Range mine = share_of(count, rank_, ranks_);
+  sum_slots(own + mine.begin, own + mine.begin, mine.begin, mine.end - mine.begin);
+  meet();
+  for (int step = 0; step < ranks_; ++step) {
+    const int r = (rank_ + step) % ranks_;
+    const Range theirs = share_of(count, r, ranks_);
+    std::memcpy(data + theirs.begin, reinterpret_cast<const float*>(slot(r)) + theirs.begin,
+                (theirs.end - theirs.begin) * sizeof(float));
+  }
+  next_segment();
+}
+
+void ShmCommunicator::do_all_reduce(float* data, std::size_t count, Stream& stream,
+                                    const CallSite& site) {
+  stream.synchronize();
+  constexpr std::size_t kSlotFloats = kSlotBytes / sizeof(float);
+  const std::size_t bytes = count * sizeof(float);
+  run(CollectiveKind::all_reduce, bytes, site, [&] {
+    for (std::size_t at = 0; at < count; at += kSlotFloats) {
+      const std::size_t n = std::min(kSlotFloats, count - at);
+      if (bytes <= one_shot_bytes_ || ranks_ == 2) {
+        one_shot(data + at, n);
+      } else {
+        reduce_scatter_all_gather(data + at, n);
+      }
+    }
+  });
+}
+
+void ShmCommunicator::do_all_gather(const void* send, void* recv, std::size_t bytes, Stream& stream,
+                                    const CallSite& site) {
+  stream.synchronize();
+  run(CollectiveKind::all_gather, bytes, site, [&] {
+    auto* to = static_cast<std::byte*>(recv);
+    if (to + bytes * rank_ != send) std::memcpy(to + bytes * rank_, send, bytes);
+    for (std::size_t at = 0; at < bytes; at += kSlotBytes) {
+      const std::size_t n = std::min(kSlotBytes, bytes - at);
+      std::memcpy(slot(rank_), static_cast<const std::byte*>(send) + at, n);
+      meet();
+      for (int step = 1; step < ranks_; ++step) {
+        const int r = (rank_ + step) % ranks_;
+        std::memcpy(to + bytes * r + at, slot(r), n);
+      }
+      next_segment();
+    }
+  });
+}
+
+void ShmCommunicator::do_broadcast(void* data, std::size_t bytes, int root, Stream& stream,
+                                   const CallSite& site) {
+  stream.synchronize();
+  run(CollectiveKind::broadcast, bytes, site, [&] {
+    for (std::size_t at = 0; at < bytes; at += kSlotBytes) {
+      const std::size_t n = std::min(kSlotBytes, bytes - at);
+      std::byte* part = static_cast<std::byte*>(data) + at;
+      if (rank_ == root) std::memcpy(slot(root), part, n);
+      meet();
+      if (rank_ != root) std::memcpy(part, slot(root), n);
+      next_segment();
+    }
+  });
+}
+
+void ShmCommunicator::do_barrier(const CallSite& site) {
+  run(CollectiveKind::barrier, 0, site, [&] {
+    meet();
+    next_segment();
+  });
+}
+
+}  // namespace spd

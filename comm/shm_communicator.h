@@ -1,0 +1,70 @@
+// Ranks that are processes of one node and meet in shared memory.
+#pragma once
+
+#include <atomic>
+#include <memory>
+
+#include "comm/communicator.h"
+#include "comm/group.h"
+#include "comm/shared_memory.h"
+
+namespace spd {
+
+/// Every rank has a flag and two slots in the shared memory. A payload is taken through the slots
+/// in segments; slots alternate, so that a rank may fill the next one while others still read the
+/// last.
+///
+/// Small payloads, one-shot: write your slot, raise your flag, wait for all flags, sum all slots in
+/// rank order. Large ones, reduce-scatter + all-gather: after the first flag each rank sums its
+/// share only, into its own slot, raises its flag again, and copies the others' shares.
+class ShmCommunicator final : public Communicator {
+ public:
+  static std::size_t bytes_needed(int ranks);
+
+  /// `memory` is the same on all ranks, zero when the first begins, of at least bytes_needed.
+  ShmCommunicator(std::shared_ptr<SharedMemory> memory, int rank, GroupSettings settings);
+  ~ShmCommunicator() override;
+
+  int rank() const override { return rank_; }
+  int size() const override { return ranks_; }
+  const char* backend() const override { return "shm"; }
+
+ private:
+  using Clock = Transport::Clock;
+  /// Count of meetings in the upper 48 bits, what the rank is doing in the lower 16.
+  struct alignas(64) Flag {
+    std::atomic<std::uint64_t> value;
+  };
+
+  void do_all_reduce(float* data, std::size_t count, Stream&, const CallSite&) override;
+  void do_all_gather(const void* send, void* recv, std::size_t bytes, Stream&,
+                     const CallSite&) override;
+  void do_broadcast(void* data, std::size_t bytes, int root, Stream&, const CallSite&) override;
+  void do_barrier(const CallSite&) override;
+
+  template <class Body>
+  void run(CollectiveKind kind, std::size_t bytes, const CallSite& site, const Body& body);
+  /// Raises the flag and returns when all others have raised theirs as often.
+  void meet();
+  void wait_for(int peer);
+  void next_segment() { segment_ ^= 1; }
+  std::byte* slot(int rank) const;
+  void one_shot(float* data, std::size_t count);
+  void reduce_scatter_all_gather(float* data, std::size_t count);
+  /// to[0, count) = sum over ranks of the slots at `offset`, but `own` for this rank's.
+  void sum_slots(float* to, const float* own, std::size_t offset, std::size_t count) const;
+
+  std::shared_ptr<SharedMemory> memory_;
+  int rank_;
+  int ranks_;
+  GroupSettings settings_;
+  std::size_t one_shot_bytes_;
+  Flag* flags_;
+  std::uint64_t meetings_ = 0;
+  int segment_ = 0;  // which of the two slots is in use
+  std::uint64_t sequence_ = 0;
+  std::uint64_t tag_ = 0;         // of the collective under way
+  Clock::time_point give_up_at_;  // of the collective under way
+};
+
+}  // namespace spd
