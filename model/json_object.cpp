@@ -75,9 +75,9 @@ JsonObject JsonObject::load(const std::filesystem::path& file) {
 bool JsonObject::has(const std::string& key) const { return !raw(key).is_null(); }
 
 const nlohmann::json& JsonObject::raw(const std::string& key) const {
-  static const nlohmann::json kNull;
+  static const nlohmann::json null;
   const auto found = value_.find(key);
-  return found == value_.end() ? kNull : *found;
+  return found == value_.end() ? null : *found;
 }
 
 void JsonObject::fail(const std::string& key, const std::string& problem,

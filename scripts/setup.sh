@@ -22,7 +22,7 @@ packages=(
   # kernels
   libhwy-dev libopenblas-pthread-dev libdnnl-dev
   # model and tokenizers
-  nlohmann-json3-dev libpcre2-dev libsentencepiece-dev libicu-dev
+  nlohmann-json3-dev libpcre2-dev libsentencepiece-dev libutf8proc-dev
   # command line, messages
   libboost-program-options-dev libspdlog-dev libfmt-dev
   # tests and micro-benchmarks

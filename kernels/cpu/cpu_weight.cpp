@@ -9,7 +9,8 @@
 namespace spd {
 
 namespace {
-constexpr std::int64_t kLineBytes = 64;
+// Elements that rows are padded to: whole cache lines, and two vectors of every instruction set.
+constexpr std::int64_t kPad = 32;
 }
 
 Weight make_cpu_weight(Device& device, DType dtype, std::int64_t rows, std::int64_t cols) {
@@ -17,12 +18,11 @@ Weight make_cpu_weight(Device& device, DType dtype, std::int64_t rows, std::int6
     throw Error(ErrorCode::internal, fmt::format("make_weight: a weight of [{}, {}]", rows, cols));
   }
   const auto element = static_cast<std::int64_t>(size_of(dtype));
-  const std::int64_t line = kLineBytes / element;
   Weight weight;
   weight.dtype = dtype;
   weight.rows = rows;
   weight.cols = cols;
-  weight.stride = (cols + line - 1) / line * line;
+  weight.stride = (cols + kPad - 1) / kPad * kPad;
   weight.storage = Buffer(device, static_cast<std::size_t>(rows * weight.stride * element));
   return weight;
 }

@@ -21,4 +21,7 @@ inline constexpr int kMaxDotTokens = 8;
 void dot_rows(const Weight& weight, std::int64_t first, std::int64_t rows, const float* x,
               int tokens, float* out, std::int64_t out_stride);
 
+/// Sum of the whole 64-bit words of a buffer: what reading it at full speed comes to.
+std::uint64_t sum_words(const void* data, std::size_t bytes);
+
 }  // namespace spd

@@ -9,6 +9,8 @@
 
 namespace spd {
 
+struct ChatFormat;
+
 struct ChatMessage {
   std::string role;  ///< "system", "user" or "assistant"
   std::string content;
@@ -29,15 +31,11 @@ class ChatTemplate {
   /// form for (llama2, mistral: user and assistant in turn).
   std::string render(const std::vector<ChatMessage>& messages) const;
   /// One of the names above.
-  const std::string& name() const { return name_; }
+  const std::string& name() const;
 
  private:
-  struct Format;
-  ChatTemplate(std::string name, std::shared_ptr<const Format> format)
-      : name_(std::move(name)), format_(std::move(format)) {}
-
-  std::string name_;
-  std::shared_ptr<const Format> format_;
+  explicit ChatTemplate(std::shared_ptr<const ChatFormat> format) : format_(std::move(format)) {}
+  std::shared_ptr<const ChatFormat> format_;
 };
 
 }  // namespace spd

@@ -54,7 +54,7 @@ struct Activation {
   Epilogue gated;
   Epilogue plain;
 };
-const std::map<std::string, Activation> kActivations{
+const std::map<std::string, Activation> activations_of_names{
     {"silu", {Epilogue::gated_silu, Epilogue::silu}},
     {"relu", {Epilogue::none, Epilogue::relu}},
     {"gelu", {Epilogue::none, Epilogue::gelu}},
@@ -86,7 +86,7 @@ TEST(Config, MeansWhatTransformersMakesOfIt) {
     EXPECT_EQ(config.norm, opt ? NormKind::layer : NormKind::rms);
     EXPECT_FLOAT_EQ(config.norm_epsilon, meaning["norm_epsilon"].get<float>());
     EXPECT_EQ(config.gated_mlp, !opt);
-    const Activation& activation = kActivations.at(meaning["activation"]);
+    const Activation& activation = activations_of_names.at(meaning["activation"]);
     EXPECT_EQ(config.activation, opt ? activation.plain : activation.gated);
     EXPECT_EQ(is_gated(config.activation), config.gated_mlp);
     EXPECT_EQ(config.qkv_bias, meaning["qkv_bias"]);
@@ -100,7 +100,7 @@ TEST(Config, MeansWhatTransformersMakesOfIt) {
     if (config.rope) {
       EXPECT_DOUBLE_EQ(config.rope->theta, meaning["rope_theta"]);
     }
-    const json dtype = meaning["dtype"];
+    const json& dtype = meaning["dtype"];
     EXPECT_EQ(config.dtype, dtype == "float32"    ? DType::f32
                             : dtype == "bfloat16" ? DType::bf16
                                                   : DType::f16);
