@@ -88,10 +88,13 @@ CommError account_for(const TransportFailure& failure, const GroupSettings& grou
                     owed, *failure.what() ? fmt::format(" ({})", failure.what()) : ""),
         kMissingRemedy, std::move(missing), true};
   }
-  const Answers& answers = group.roll_call->call(Position::of(group.id, collective));
+  const Answers& answers = group.roll_call->call(
+      Position::of(group.id, collective, failure.cause() != TransportFailure::Cause::interrupted));
   const GroupMembers& job = group.roll_call->job();
   const Findings found = examine(answers, group, collective);
-  const auto first = std::find_if(answers.begin(), answers.end(), [](const auto& a) { return a; });
+  // Of those who gave up by themselves: a rank that was stopped and wakes up late never is.
+  const auto first = std::find_if(answers.begin(), answers.end(),
+                                  [](const auto& answer) { return answer && answer->caller; });
   const bool spokesman = first - answers.begin() == group.members.job_ranks[rank];
   const std::string detail = *failure.what() ? fmt::format(" ({})", failure.what()) : "";
 

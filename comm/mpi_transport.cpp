@@ -60,11 +60,12 @@ void MpiTransport::wait(Clock::time_point until, Interrupt* interrupt) {
     backoff.pause();
     if (!backoff.sleeping()) continue;
     const auto now = Clock::now();
-    if (now >= until) give_up(TransportFailure::Cause::timeout, "");
-    if (interrupt && now >= look_at) {
+    // First, for a rank that was stopped itself finds that it is late and that it was missed.
+    if (interrupt && (now >= look_at || now >= until)) {
       if (interrupt->raised()) give_up(TransportFailure::Cause::interrupted, "");
       look_at = now + kInterruptPeriod;
     }
+    if (now >= until) give_up(TransportFailure::Cause::timeout, "");
   }
   check_lengths();
   requests_.clear();

@@ -10,10 +10,11 @@ namespace spd {
 
 static_assert(std::is_trivially_copyable_v<Position>);
 
-Position Position::of(int group, const Collective& collective) {
+Position Position::of(int group, const Collective& collective, bool caller) {
   Position position;
   position.group = group;
   position.kind = collective.kind;
+  position.caller = caller;
   position.bytes = collective.bytes;
   position.sequence = collective.sequence;
   position.block = collective.site.block;

@@ -17,12 +17,13 @@ namespace spd {
 struct Position {
   std::int32_t group = 0;  ///< the group it waited in, as numbered by the session
   CollectiveKind kind = CollectiveKind::barrier;
+  bool caller = true;  ///< gave up by itself, rather than because another had
   std::uint64_t bytes = 0;
   std::uint64_t sequence = 0;
   std::int32_t block = -1;
   char what[28] = {};
 
-  static Position of(int group, const Collective& collective);
+  static Position of(int group, const Collective& collective, bool caller);
   /// The call site points into this position.
   Collective collective() const;
 };

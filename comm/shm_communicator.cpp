@@ -89,9 +89,12 @@ void ShmCommunicator::wait_for(int peer) {
     backoff.pause();
     if (!backoff.sleeping()) continue;
     const auto now = Clock::now();
-    const bool late = now >= give_up_at_;
+    // The deadline is looked up only now that the wait is long: short ones do without a clock.
+    if (!give_up_at_) give_up_at_ = settings_.give_up_at();
+    const bool late = now >= *give_up_at_;
+    // Asked first: a rank that was stopped itself finds that it is late and that it was missed.
     bool called = false;
-    if (!late && settings_.roll_call && now >= look_at) {
+    if (settings_.roll_call && (late || now >= look_at)) {
       called = settings_.roll_call->raised();
       look_at = now + kInterruptPeriod;
     }
@@ -103,7 +106,7 @@ void ShmCommunicator::wait_for(int peer) {
       }
     }
     throw TransportFailure(
-        late ? TransportFailure::Cause::timeout : TransportFailure::Cause::interrupted,
+        called ? TransportFailure::Cause::interrupted : TransportFailure::Cause::timeout,
         std::move(owing));
   }
 }
@@ -113,7 +116,7 @@ void ShmCommunicator::run(CollectiveKind kind, std::size_t bytes, const CallSite
                           const Body& body) {
   const Collective collective{kind, bytes, sequence_++, site};
   tag_ = tag_of(kind, bytes);
-  give_up_at_ = settings_.give_up_at();
+  give_up_at_.reset();
   try {
     body();
   } catch (const TransportFailure& failure) {

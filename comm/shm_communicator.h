@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 
 #include "comm/communicator.h"
 #include "comm/group.h"
@@ -63,8 +64,8 @@ class ShmCommunicator final : public Communicator {
   std::uint64_t meetings_ = 0;
   int segment_ = 0;  // which of the two slots is in use
   std::uint64_t sequence_ = 0;
-  std::uint64_t tag_ = 0;         // of the collective under way
-  Clock::time_point give_up_at_;  // of the collective under way
+  std::uint64_t tag_ = 0;                        // of the collective under way
+  std::optional<Clock::time_point> give_up_at_;  // of the collective under way, once it is long
 };
 
 }  // namespace spd
