@@ -131,14 +131,12 @@ std::size_t resident_bytes(const fs::path& path) {
   std::size_t total = 0;
   bool ours = false;
   for (std::string line; std::getline(smaps, line);) {
-    if (line.find('-') != std::string::npos && line.find(':') != line.find(": ")) {
-      ours = line.find(path.string()) != std::string::npos;  // a mapping's first line
-    } else if (line.ends_with(path.string())) {
-      ours = true;
-    } else if (ours && line.starts_with("Rss:")) {
-      std::istringstream(line.substr(4)) >> total;
-      total *= 1024;
-    }
+    // A mapping's first line ends with its file; the lines of its figures are "Name:  n kB".
+    if (line.find(": ") == std::string::npos) ours = line.ends_with(path.string());
+    if (!ours || !line.starts_with("Rss:")) continue;
+    std::size_t kib = 0;
+    std::istringstream(line.substr(4)) >> kib;
+    total += kib * 1024;
   }
   return total;
 }
