@@ -75,6 +75,7 @@ struct BenchOptions {
 
 Summary tokens_per_second(const TestResult& result) {
   std::vector<double> rates;
+  rates.reserve(result.repetition_s.size());
   for (const double seconds : result.repetition_s) {
     rates.push_back(static_cast<double>(result.tokens) / seconds);
   }
@@ -83,6 +84,7 @@ Summary tokens_per_second(const TestResult& result) {
 
 Summary milliseconds(const std::vector<double>& seconds) {
   std::vector<double> scaled;
+  scaled.reserve(seconds.size());
   for (const double value : seconds) scaled.push_back(value * 1e3);
   return summarize(scaled);
 }

@@ -12,12 +12,12 @@
 namespace spd {
 
 const std::vector<Command>& commands() {
-  static const std::vector<Command> kCommands = {
+  static const std::vector<Command> registered = {
       {"generate", "complete prompts, or chat", run_generate},
       {"eval", "perplexity on a text, against a baseline plan", run_eval},
       {"bench", "time prefill and decoding, plan against plan", run_bench},
   };
-  return kCommands;
+  return registered;
 }
 
 po::options_description StartOptions::describe() {

@@ -102,7 +102,7 @@ class TextEvaluator {
       shares[i].holds_target = 1;
       shares[i].target = run.on_host[i * range_.count + local];
     }
-    const auto rows = combine(shares);
+    auto rows = combine(shares);
     for (const Row& row : rows) score.nll_sum += row.log_sum_exp - row.target;
     score.tokens += count;
     return rows;

@@ -10,17 +10,54 @@ namespace spd {
 
 namespace {
 
-constexpr std::int64_t kChunk = 64;  // outputs finished at a time
-constexpr std::int64_t kUnit = 4;    // rows of a tile: what slices are made of
+constexpr std::int64_t kChunk = 64;  // outputs that a streamed product finishes at a time
+constexpr std::int64_t kUnit = 4;    // outputs that slices of a streamed product are made of
+
+// Tokens from which on packing the weight pays.
+constexpr std::int64_t kBlockedFrom = 12;
+
+// Blocking, for caches of 32 KiB and 512 KiB: a panel of kMostDepth cells takes 20 KiB of the first
+// (AVX2); kColumns outputs and kRows tokens of that depth take 120 KiB of the second each.
+constexpr std::int64_t kMostDepth = 320;
+constexpr std::int64_t kColumns = 96;
+constexpr std::int64_t kRows = 96;
+// Tokens packed at a time, and the most that they may take.
+constexpr std::int64_t kMostTokens = 516;
+constexpr std::int64_t kMostPackedBytes = 8 << 20;
+
+constexpr std::int64_t round_up(std::int64_t value, std::int64_t unit) {
+  return (value + unit - 1) / unit * unit;
+}
 
 }  // namespace
 
+/// What all threads agree upon for one pass over some tokens.
+struct CpuLinear::Blocking {
+  const GemmKernels& kernels;
+  std::int64_t first = 0;  // token
+  std::int64_t tokens = 0;
+  std::int64_t cells = 0;    // depth of the whole product
+  std::int64_t depth = 0;    // of a block
+  std::int64_t columns = 0;  // of a block
+  std::size_t tile = 0;      // cells from packed tile to packed tile
+  float* packed_x = nullptr;
+
+  std::int64_t padded_tokens() const { return round_up(tokens, kernels.tile_rows); }
+};
+
 void CpuLinear::run(const LinearArgs& args) {
-  const Weight& w = *args.weight;
-  if (args.x.rows == 0 || w.rows == 0) return;
+  if (args.x.rows == 0 || args.weight->rows == 0) return;
+  if (args.x.rows < kBlockedFrom) {
+    run_streamed(args);
+  } else {
+    run_blocked(args, f32_gemm_kernels());
+  }
+}
+
+void CpuLinear::run_streamed(const LinearArgs& args) {
   for (Scratch& scratch : scratch_) {
     // The arranged tokens, one normalised row, and a chunk of results of gate and up.
-    scratch.reserve((kMaxDotTokens + 1) * w.stride + 2 * kMaxDotTokens * kChunk);
+    scratch.reserve((kMaxDotTokens + 1) * args.weight->stride + 2 * kMaxDotTokens * kChunk);
   }
   pool_.run([&](int thread) { stream(args, thread); });
 }
@@ -60,6 +97,105 @@ void CpuLinear::stream(const LinearArgs& args, int thread) {
                     .y = args.y.row(t + i) + n,
                     .count = static_cast<std::size_t>(count)});
       }
+    }
+  }
+}
+
+void CpuLinear::run_blocked(const LinearArgs& args, const GemmKernels& kernels) {
+  const Weight& w = *args.weight;
+  Blocking blocking{.kernels = kernels};
+  blocking.cells = (w.cols + kernels.per_cell - 1) / kernels.per_cell;
+  const std::int64_t blocks = (blocking.cells + kMostDepth - 1) / kMostDepth;
+  blocking.depth = (blocking.cells + blocks - 1) / blocks;
+  // Two halves where gated, each of whole panels.
+  blocking.columns = round_up(kColumns, 2 * kernels.tile_cols);
+  blocking.tile = packed_tile_cells(kernels, w.cols);
+
+  const std::int64_t tile_bytes = static_cast<std::int64_t>(blocking.tile * sizeof(float));
+  const std::int64_t most =
+      std::clamp(kMostPackedBytes / tile_bytes * kernels.tile_rows, std::int64_t{kernels.tile_rows},
+                 round_up(kMostTokens, kernels.tile_rows));
+  const std::int64_t passes = (args.x.rows + most - 1) / most;
+  const std::int64_t tokens = round_up((args.x.rows + passes - 1) / passes, kernels.tile_rows);
+  blocking.packed_x = packed_x_.reserve(tokens / kernels.tile_rows * blocking.tile);
+  for (Scratch& scratch : scratch_) {
+    // Normalised rows of a tile; or a packed block of the weight and the block's results.
+    scratch.reserve(
+        std::max(kernels.tile_rows * w.cols, blocking.columns * (blocking.depth + tokens)));
+  }
+  for (std::int64_t t = 0; t < args.x.rows; t += tokens) {
+    blocking.first = t;
+    blocking.tokens = std::min(tokens, args.x.rows - t);
+    pool_.run([&](int thread) {
+      pack_x(args, blocking, thread);
+      pool_.barrier();
+      multiply(args, blocking, thread);
+    });
+  }
+}
+
+void CpuLinear::pack_x(const LinearArgs& args, const Blocking& blocking, int thread) {
+  const int unit = blocking.kernels.tile_rows;
+  const std::int64_t cols = args.x.cols;
+  const Range mine = split_range(blocking.tokens, unit, thread, pool_.size());
+  float* normalised = scratch_[thread].data();
+  for (std::int64_t t = mine.begin; t < mine.end; t += unit) {
+    const int count = static_cast<int>(std::min<std::int64_t>(unit, mine.end - t));
+    ConstActivations x = args.x.row_range(blocking.first + t, count);
+    if (args.norm) {
+      for (int i = 0; i < count; ++i) {
+        norm_row(x.row(i), cols, *args.norm, normalised + i * cols);
+      }
+      x = ConstActivations(normalised, count, cols);
+    }
+    blocking.kernels.pack_x(x.data, x.stride, count, cols,
+                            blocking.packed_x + t / unit * blocking.tile);
+  }
+}
+
+void CpuLinear::multiply(const LinearArgs& args, const Blocking& blocking, int thread) {
+  const GemmKernels& kernels = blocking.kernels;
+  const Weight& w = *args.weight;
+  const bool gated = is_gated(args.epilogue);
+  const std::int64_t outputs = args.y.cols;
+  const std::int64_t width = gated ? blocking.columns / 2 : blocking.columns;
+  const Range mine = split_range(outputs, kernels.tile_cols, thread, pool_.size());
+  float* packed = scratch_[thread].data();
+  float* results = packed + blocking.columns * blocking.depth;
+
+  for (std::int64_t n = mine.begin; n < mine.end; n += width) {
+    const std::int64_t count = std::min(width, mine.end - n);
+    const std::int64_t padded = round_up(count, kernels.tile_cols);
+    const std::int64_t columns = gated ? 2 * padded : padded;
+    for (std::int64_t k = 0; k < blocking.cells; k += blocking.depth) {
+      const std::int64_t depth = std::min(blocking.depth, blocking.cells - k);
+      const std::int64_t first = k * kernels.per_cell, elements = depth * kernels.per_cell;
+      kernels.pack_weight(w, n, count, first, elements, packed);
+      if (gated) {
+        kernels.pack_weight(w, outputs + n, count, first, elements, packed + padded * depth);
+      }
+      for (std::int64_t t = 0; t < blocking.tokens; t += kRows) {
+        kernels.multiply(
+            {.a = blocking.packed_x + t / kernels.tile_rows * blocking.tile + k * kernels.tile_rows,
+             .a_tile = blocking.tile,
+             .rows = std::min(kRows, blocking.padded_tokens() - t),
+             .b = packed,
+             .panels = columns / kernels.tile_cols,
+             .depth = static_cast<std::size_t>(depth),
+             .c = results + t * columns,
+             .c_stride = static_cast<std::size_t>(columns),
+             .accumulate = k > 0});
+      }
+    }
+    for (std::int64_t t = 0; t < blocking.tokens; ++t) {
+      finish_row({.epilogue = args.epilogue,
+                  .accumulate = args.accumulate,
+                  .value = results + t * columns,
+                  .bias = args.bias ? args.bias + n : nullptr,
+                  .up = results + t * columns + padded,
+                  .up_bias = args.bias ? args.bias + outputs + n : nullptr,
+                  .y = args.y.row(blocking.first + t) + n,
+                  .count = static_cast<std::size_t>(count)});
     }
   }
 }

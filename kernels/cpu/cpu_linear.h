@@ -3,13 +3,15 @@
 
 #include <vector>
 
+#include "kernels/cpu/gemm_kernels.h"
 #include "kernels/cpu/scratch.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/operators.h"
 
 namespace spd {
 
-/// Threads take slices of the outputs. Few tokens: each streams its part of the weight once.
+/// Each thread computes a slice of the outputs. Few tokens: the weight is streamed from memory
+/// once. Many: a blocked product.
 class CpuLinear {
  public:
   explicit CpuLinear(ThreadPool& pool) : pool_(pool), scratch_(pool.size()) {}
@@ -17,9 +19,16 @@ class CpuLinear {
   void run(const LinearArgs& args);
 
  private:
+  struct Blocking;
+
+  void run_streamed(const LinearArgs& args);
   void stream(const LinearArgs& args, int thread);
+  void run_blocked(const LinearArgs& args, const GemmKernels& kernels);
+  void pack_x(const LinearArgs& args, const Blocking& blocking, int thread);
+  void multiply(const LinearArgs& args, const Blocking& blocking, int thread);
 
   ThreadPool& pool_;
+  Scratch packed_x_;              // of all threads
   std::vector<Scratch> scratch_;  // one a thread
 };
 

@@ -4,6 +4,8 @@
 #include "kernels/cpu/attention_kernels.h"
 #include "kernels/cpu/cpu_linear.h"
 #include "kernels/cpu/cpu_weight.h"
+#include "kernels/cpu/gemm.h"
+#include "kernels/cpu/prefill_attention.h"
 #include "kernels/cpu/vector_kernels.h"
 #include "kernels/cpu/work_split.h"
 #include "kernels/operator_checks.h"
@@ -21,7 +23,9 @@ class CpuOperators final : public Operators {
       : device_(device),
         pool_(options.threads, options.cores),
         linear_(pool_),
-        scratch_(pool_.size()) {}
+        scratch_(pool_.size()) {
+    use_one_blas_thread();
+  }
 
   Device& device() override { return device_; }
   int parallelism() const override { return pool_.size(); }
@@ -70,6 +74,10 @@ class CpuOperators final : public Operators {
     for (Scratch& scratch : scratch_) scratch.reserve(args.cache.capacity);
     pool_.run([&](int thread) {
       for (const Segment& s : args.segments) {
+        if (s.length >= kPrefillFrom) {
+          attend_blocks(args, s, heads, thread);
+          continue;
+        }
         const Range mine = split_range(s.length * heads, 1, thread, pool_.size());
         for (std::int64_t i = mine.begin; i < mine.end; ++i) {
           attend_head(args, s, i / heads, i % heads, scratch_[thread].data());
@@ -119,6 +127,17 @@ class CpuOperators final : public Operators {
   }
 
  private:
+  /// This thread's share of a long segment. Later blocks see more positions: they are dealt out in
+  /// turn, so that every thread gets long and short ones.
+  void attend_blocks(const AttentionArgs& args, const Segment& s, std::int64_t heads, int thread) {
+    const std::int64_t blocks = (s.length + kQueryBlock - 1) / kQueryBlock;
+    for (std::int64_t i = thread; i < blocks * heads; i += pool_.size()) {
+      const std::int64_t first = i / heads * kQueryBlock;
+      attend_block(args, s, i % heads, first, std::min(kQueryBlock, s.length - first),
+                   scratch_[thread]);
+    }
+  }
+
   /// body(row) for every row, on as many threads as the work is worth.
   template <class Body>
   void for_rows(std::int64_t rows, std::int64_t cols, Body&& body) {

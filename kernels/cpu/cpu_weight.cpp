@@ -11,7 +11,7 @@ namespace spd {
 namespace {
 // Elements that rows are padded to: whole cache lines, and two vectors of every instruction set.
 constexpr std::int64_t kPad = 32;
-}
+}  // namespace
 
 Weight make_cpu_weight(Device& device, DType dtype, std::int64_t rows, std::int64_t cols) {
   if (rows < 0 || cols <= 0) {

@@ -217,6 +217,35 @@ LogSumExp LogSumExpRow(const float* row, std::size_t count) {
   return {max, sum};
 }
 
+void SoftmaxRow(float* row, std::size_t count, float scale) {
+  const F32 d;
+  const Vec max = hn::Set(d, MaxOf(row, count) * scale);
+  const Vec factor = hn::Set(d, scale);
+  Vec sums = hn::Zero(d);
+  float rest_sum = 0.0f;
+  for_vectors(
+      count,
+      [&](std::size_t i) HWY_ATTR {
+        const Vec e = exp_negative(hn::MulSub(hn::LoadU(d, row + i), factor, max));
+        hn::StoreU(e, d, row + i);
+        sums = hn::Add(sums, e);
+      },
+      [&](std::size_t i, std::size_t rest) HWY_ATTR {
+        const Vec x = load_f32_n<DType::f32>(row + i, rest);
+        store_f32_n<DType::f32>(exp_negative(hn::MulSub(x, factor, max)), row + i, rest);
+        for (std::size_t j = i; j < i + rest; ++j) rest_sum += row[j];
+      });
+  const Vec inverse = hn::Set(d, 1.0f / (sum_of(sums) + rest_sum));
+  for_vectors(
+      count,
+      [&](std::size_t i)
+          HWY_ATTR { hn::StoreU(hn::Mul(hn::LoadU(d, row + i), inverse), d, row + i); },
+      [&](std::size_t i, std::size_t rest) HWY_ATTR {
+        store_f32_n<DType::f32>(hn::Mul(load_f32_n<DType::f32>(row + i, rest), inverse), row + i,
+                                rest);
+      });
+}
+
 /// The first index from `from` on whose element exceeds the threshold, or count.
 std::size_t FindAbove(const float* row, std::size_t from, std::size_t count, float threshold) {
   const F32 d;
@@ -246,6 +275,7 @@ HWY_EXPORT(ConvertFromF32);
 HWY_EXPORT(RotateHead);
 HWY_EXPORT(FinishRow);
 HWY_EXPORT(LogSumExpRow);
+HWY_EXPORT(SoftmaxRow);
 HWY_EXPORT(FindAbove);
 
 void norm_row(const float* x, std::size_t count, const Norm& norm, float* out) {
@@ -264,6 +294,9 @@ void rotate_head(float* head, const float* cosines, const float* sines, std::siz
   HWY_DYNAMIC_DISPATCH(RotateHead)(head, cosines, sines, half);
 }
 void finish_row(const FinishArgs& args) { HWY_DYNAMIC_DISPATCH(FinishRow)(args); }
+void softmax_row(float* row, std::size_t count, float scale) {
+  HWY_DYNAMIC_DISPATCH(SoftmaxRow)(row, count, scale);
+}
 LogSumExp log_sum_exp_row(const float* row, std::size_t count) {
   return HWY_DYNAMIC_DISPATCH(LogSumExpRow)(row, count);
 }

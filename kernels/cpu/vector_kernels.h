@@ -31,6 +31,8 @@ struct FinishArgs {
 };
 void finish_row(const FinishArgs& args);
 
+/// row[count] = soft-max of scale * row, in place; count > 0.
+void softmax_row(float* row, std::size_t count, float scale);
 LogSumExp log_sum_exp_row(const float* row, std::size_t count);
 /// The k <= count largest, as Operators::top_k; NaN ranks last.
 void top_k_row(const float* row, std::size_t count, std::size_t k, Candidate* out);

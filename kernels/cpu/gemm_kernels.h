@@ -1,0 +1,52 @@
+// The pieces of a blocked product of many tokens with a weight.
+//
+// x is packed in tiles of `tile_rows` tokens, [depth][tile_rows], the weight in panels of
+// `tile_cols` outputs, [depth][tile_cols], so that the innermost loop reads both in sequence. A
+// packed cell is four bytes: one f32, or two consecutive bf16 where the processor multiplies those.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/operators.h"
+
+namespace spd {
+
+/// A block of the product: c[t][n] (+)= sum over the cells of a tile and a panel.
+struct GemmBlock {
+  const float* a = nullptr;  ///< the first tile's first cell of this block
+  std::size_t a_tile = 0;    ///< cells from tile to tile
+  std::int64_t rows = 0;     ///< tokens, a multiple of tile_rows
+  const float* b = nullptr;  ///< [panels][depth][tile_cols]
+  std::int64_t panels = 0;
+  std::size_t depth = 0;     ///< cells
+  float* c = nullptr;        ///< [rows][c_stride]
+  std::size_t c_stride = 0;  ///< >= panels * tile_cols
+  bool accumulate = false;   ///< add to what is in c
+};
+
+/// One instruction set's kernels.
+struct GemmKernels {
+  int tile_rows = 0;
+  int tile_cols = 0;
+  int per_cell = 1;  ///< elements in a cell
+  /// Packs `count` <= tile_rows rows of x[cols], `stride` apart, zeros for the others.
+  void (*pack_x)(const float* x, std::size_t stride, int count, std::size_t cols, float* out);
+  /// Packs elements [first, first + count) of `rows` weight rows from `row` on, in panels; the last
+  /// is filled up with zeros. first and count: multiples of per_cell within the weight's stride.
+  void (*pack_weight)(const Weight& weight, std::int64_t row, std::int64_t rows, std::size_t first,
+                      std::size_t count, float* out);
+  void (*multiply)(const GemmBlock& block);
+};
+
+/// Cells that a packed tile takes, with what pack_x may write beyond its end.
+inline std::size_t packed_tile_cells(const GemmKernels& kernels, std::size_t cols) {
+  constexpr std::size_t kLine = 16;
+  const std::size_t cells = (cols + kernels.per_cell - 1) / kernels.per_cell * kernels.tile_rows;
+  return (cells + 4 + kLine - 1) / kLine * kLine;
+}
+
+/// f32 arithmetic, for every type of weight.
+const GemmKernels& f32_gemm_kernels();
+
+}  // namespace spd
