@@ -20,7 +20,7 @@ namespace spd {
 
 struct TransformerOptions {
   std::int64_t max_tokens = 512;  ///< tokens of one step at most (longer prompts take several)
-  std::int64_t max_length = 0;  ///< longest sequence; 0: the model's max_positions
+  std::int64_t max_length = 0;    ///< longest sequence; 0: the model's max_positions
 };
 
 class Transformer {

@@ -95,7 +95,7 @@ shell_scripts() {
     echo "shellcheck is not installed (scripts/setup.sh --lint): skipped"
     return 0
   fi
-  shellcheck -x "${shell_files[@]}"
+  shellcheck -S warning -x "${shell_files[@]}"
 }
 
 clang_tidy() {

@@ -372,3 +372,232 @@ def write_vocab_files(name, tokenizer, text):
                    tokenizer.get_vocab_size())
 
 
+COMPONENT_TEXTS = [
+    "", " ", "Hello world", "  two  spaces ", "abc123def 45,6", "a-b--c - d", "it's WE'LL you'Re",
+    "x\ty\r\n\r\n z \n", "▁mark▁ed ", "我们 2 😀👍🏽", "e\u0301 \u212b ½ ﬁ İSTANBUL ΣΑΣ", "١٢ Ⅷ ②",
+    "a\u00a0b\u3000c\u180ed\u200be\u0085f", "foo_bar a\u0301b ⓐ \u200d(x)", "aaa", "...!?", "\x00\x01",
+]
+SPLIT_PATTERNS = [{"String": " "}, {"String": "a"}, {"String": "--"}, {"Regex": r"\s+"},
+                  {"Regex": r"\d"}, {"Regex": r"[^\s\w]+"}, {"Regex": r"\S\s?"}, {"Regex": r"x*"},
+                  {"Regex": r"\w+|[^\w\s]+"}, {"Regex": r"^.|.$"}, {"Regex": r"\p{Lu}|\W"},
+                  {"Regex": QWEN_WORDS}]
+BEHAVIORS = ["Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"]
+
+
+def pre_tokenizer_specs():
+    byte_level = {"type": "ByteLevel", "trim_offsets": True}
+    metaspace = {"type": "Metaspace", "replacement": "▁"}
+    specs = [{**byte_level, "add_prefix_space": a, "use_regex": b}
+             for a in (False, True) for b in (False, True)]
+    specs += [{"type": "Split", "pattern": p, "behavior": b, "invert": i}
+              for p in SPLIT_PATTERNS for b in BEHAVIORS for i in (False, True)]
+    specs += [{"type": "Digits", "individual_digits": i} for i in (False, True)]
+    specs += [{"type": "Punctuation", "behavior": b} for b in BEHAVIORS]
+    specs += [{"type": "Punctuation"}, {"type": "Whitespace"}, {"type": "WhitespaceSplit"}]
+    specs += [{**metaspace, "prepend_scheme": p, "split": s}
+              for p in ("always", "first", "never") for s in (False, True)]
+    specs += [{**metaspace, "add_prefix_space": True}]
+    specs += [{"type": "Sequence", "pretokenizers": [
+        {"type": "WhitespaceSplit"}, {**metaspace, "prepend_scheme": "first", "split": True}]}]
+    specs += [{"type": "Sequence", "pretokenizers": [
+        {"type": "Digits", "individual_digits": True},
+        {"type": "Punctuation", "behavior": "Contiguous"},
+        {**byte_level, "add_prefix_space": False, "use_regex": True}]}]
+    return specs
+
+
+def normalizer_specs():
+    specs = [{"type": t} for t in ("NFC", "NFD", "NFKC", "NFKD", "Lowercase")]
+    specs += [{"type": "Prepend", "prepend": "▁"}]
+    specs += [{"type": "Replace", "pattern": p, "content": c}
+              for p, c in (({"String": " "}, "▁"), ({"String": "a"}, ""), ({"Regex": r"\s+"}, " "),
+                           ({"Regex": " {2,}"}, "."), ({"String": "."}, "!"))]
+    specs += [{"type": "Strip", "strip_left": a, "strip_right": b}
+              for a in (False, True) for b in (False, True)]
+    specs += [{"type": "Sequence", "normalizers": [{"type": "NFKC"}, {"type": "Lowercase"},
+                                                   {"type": "Strip", "strip_left": True,
+                                                    "strip_right": True}]}]
+    return specs
+
+
+DECODER_TOKENS = [
+    [], ["Hello", "Ġworld"], ["▁Hello", "▁wor", "ld"], ["▁", "▁a▁b"], [" a ", "  b  ", "c"],
+    ["<0xE6>", "<0x88>", "<0x91>", "x"], ["<0xE6>", "<0x88>", "x", "<0x41>"], ["<0xe6>", "<0xZZ>"],
+    ["æĪ", "ij", "Ġ"], ["æĪ", "Ġ"], ["ð", "Ł", "ĺ", "Ģ"], ["我", "Ġa"], ["<s>", "a", "</s>"],
+    ["<0xFF>", "<0x80>", "<0xC3>", "<0xA9>"], ["<0xC3>", "<0xA9>", "<0xC3>"], ["", ""],
+]
+
+
+def decoder_specs():
+    fallback = [{"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+                {"type": "ByteFallback"}, {"type": "Fuse"},
+                {"type": "Strip", "content": " ", "start": 1, "stop": 0}]
+    specs = [{"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True}]
+    specs += [{"type": "ByteFallback"}, {"type": "Fuse"}, fallback[0]]
+    specs += [{"type": "Strip", "content": " ", "start": a, "stop": b}
+              for a, b in ((0, 0), (1, 0), (0, 1), (2, 1))]
+    specs += [{"type": "Metaspace", "replacement": "▁", "prepend_scheme": p, "split": True}
+              for p in ("always", "first", "never")]
+    specs += [{"type": "Metaspace", "replacement": "▁", "add_prefix_space": False,
+               "prepend_scheme": "never"}]
+    specs += [{"type": "Sequence", "decoders": fallback}]
+    return specs
+
+
+def with_component(key, spec):
+    return Tokenizer.from_str(json.dumps({
+        "version": "1.0", "truncation": None, "padding": None, "added_tokens": [],
+        "normalizer": None, "pre_tokenizer": None, "post_processor": None, "decoder": None,
+        "model": {"type": "BPE", "vocab": {}, "merges": []}, key: spec}))
+
+
+def make_components():
+    texts, tokens = COMPONENT_TEXTS, DECODER_TOKENS
+    cases = {"texts": texts, "tokens": tokens, "pre_tokenizers": [], "normalizers": [],
+             "decoders": []}
+    for spec in pre_tokenizer_specs():
+        part = with_component("pre_tokenizer", spec).pre_tokenizer
+        cases["pre_tokenizers"].append(
+            {"spec": spec, "pieces": [[p for p, _ in part.pre_tokenize_str(t)] for t in texts]})
+    for spec in normalizer_specs():
+        part = with_component("normalizer", spec).normalizer
+        cases["normalizers"].append({"spec": spec, "results": [part.normalize_str(t) for t in texts]})
+    for spec in decoder_specs():
+        part = with_component("decoder", spec).decoder
+        # The library's Strip panics on empty tokens.
+        strips = spec["type"] == "Strip"
+        cases["decoders"].append({"spec": spec, "results": [
+            None if strips and "" in t else part.decode(t) for t in tokens]})
+    write_json(FIXTURES / "components.json", cases)
+    print("components.json:", sum(len(cases[k]) for k in
+                                  ("pre_tokenizers", "normalizers", "decoders")), "components")
+
+
+# Templates in the forms that the known models use, reduced to what a plain chat needs.
+CHATML = ("{% for m in messages %}{% if loop.first and m['role'] != 'system' %}{{ '<|im_start|>system"
+          "\\nYou are a patient tutor<|im_end|>\\n' }}{% endif %}{{ '<|im_start|>' + m['role'] + '\\n'"
+          " + m['content'] + '<|im_end|>' + '\\n' }}{% endfor %}{% if add_generation_prompt %}"
+          "{{ '<|im_start|>assistant\\n' }}{% endif %}")
+QWEN3 = ("{%- for message in messages %}\n{%- set content = message.content %}\n"
+         "{%- if message.role == 'assistant' and '</think>' in content %}\n"
+         "{%- set content = content.split('</think>')[-1].lstrip('\\n') %}\n{%- endif %}\n"
+         "{{- '<|im_start|>' + message.role + '\\n' + content + '<|im_end|>\\n' }}\n{%- endfor %}\n"
+         "{%- if add_generation_prompt %}\n{{- '<|im_start|>assistant\\n' }}\n{%- endif %}")
+LLAMA3 = ("{% for message in messages %}{% set content = '<|start_header_id|>' + message['role'] + "
+          "'<|end_header_id|>\n\n' + message['content'] | trim + '<|eot_id|>' %}{% if loop.index0 == 0"
+          " %}{% set content = bos_token + content %}{% endif %}{{ content }}{% endfor %}{% if "
+          "add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}")
+LLAMA31 = ("{{- bos_token }}\n{%- if not date_string is defined %}\n"
+           "{%- set date_string = \"26 Jul 2024\" %}\n{%- endif %}\n"
+           "{%- if messages[0]['role'] == 'system' %}\n"
+           "{%- set system_message = messages[0]['content']|trim %}\n"
+           "{%- set messages = messages[1:] %}\n{%- else %}\n{%- set system_message = \"\" %}\n"
+           "{%- endif %}\n{{- \"<|start_header_id|>system<|end_header_id|>\\n\\n\" }}\n"
+           "{{- \"Cutting Knowledge Date: December 2023\\n\" }}\n"
+           "{{- \"Today Date: \" + date_string + \"\\n\\n\" }}\n"
+           "{{- system_message }}\n{{- \"<|eot_id|>\" }}\n{%- for message in messages %}\n"
+           "{{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' + "
+           "message['content'] | trim + '<|eot_id|>' }}\n{%- endfor %}\n"
+           "{%- if add_generation_prompt %}\n"
+           "{{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}\n{%- endif %}\n")
+LLAMA2 = ("{% if messages[0]['role'] == 'system' %}{% set rest = messages[1:] %}{% set system = "
+          "messages[0]['content'] %}{% else %}{% set rest = messages %}{% set system = false %}"
+          "{% endif %}{% for message in rest %}{% if loop.index0 == 0 and system != false %}{% set "
+          "content = '<<SYS>>\\n' + system + '\\n<</SYS>>\\n\\n' + message['content'] %}{% else %}"
+          "{% set content = message['content'] %}{% endif %}{% if message['role'] == 'user' %}"
+          "{{ bos_token + '[INST] ' + content.strip() + ' [/INST]' }}{% elif message['role'] == "
+          "'assistant' %}{{ ' ' + content.strip() + ' ' + eos_token }}{% endif %}{% endfor %}")
+MISTRAL1 = ("{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}"
+            "{{ '[INST] ' + message['content'] + ' [/INST]' }}{% elif message['role'] == 'assistant'"
+            " %}{{ message['content'] + eos_token }}{% endif %}{% endfor %}")
+MISTRAL3 = ("{%- if messages[0][\"role\"] == \"system\" %}\n"
+            "{%- set system_message = messages[0][\"content\"] %}\n"
+            "{%- set loop_messages = messages[1:] %}\n{%- else %}\n"
+            "{%- set loop_messages = messages %}\n{%- endif %}\n{{- bos_token }}\n"
+            "{%- for message in loop_messages %}\n{%- if message[\"role\"] == \"user\" %}\n"
+            "{%- if loop.last and system_message is defined %}\n"
+            "{{- \"[INST] \" + system_message + \"\\n\\n\" + message[\"content\"] + \"[/INST]\" }}\n"
+            "{%- else %}\n{{- \"[INST] \" + message[\"content\"] + \"[/INST]\" }}\n{%- endif %}\n"
+            "{%- else %}\n{{- \" \" + message[\"content\"]|trim + eos_token }}\n{%- endif %}\n"
+            "{%- endfor %}\n")
+MISTRAL_FIRST = (MISTRAL3.replace("loop.last", "loop.first").replace("[INST] ", " [INST] ")
+                 .replace("[/INST]", " [/INST]").replace("|trim", ""))
+ZEPHYR = ("{% for message in messages %}\n{% if message['role'] == 'user' %}\n{{ '<|user|>\n' + "
+          "message['content'] + eos_token }}\n{% elif message['role'] == 'system' %}\n"
+          "{{ '<|system|>\n' + message['content'] + eos_token }}\n{% elif message['role'] == "
+          "'assistant' %}\n{{ '<|assistant|>\n' + message['content'] + eos_token }}\n{% endif %}\n"
+          "{% if loop.last and add_generation_prompt %}\n{{ '<|assistant|>' }}\n{% endif %}\n"
+          "{% endfor %}")
+CHATS = [
+    [("user", "What is a gradient?")],
+    [("system", " Answer in one word. "), ("user", "  Why?\n")],
+    [("user", "One"), ("assistant", " Two "), ("user", "Three")],
+    [("system", "S"), ("user", "One"), ("assistant", "<think>\nhm\n</think>\n\nTwo"), ("user", "3")],
+]
+
+
+def make_chats():
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+    # The environment that transformers renders templates in.
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    templates = [("chatml", CHATML), ("chatml", QWEN3), ("llama3", LLAMA3), ("llama3", LLAMA31),
+                 ("llama2", LLAMA2), ("mistral", MISTRAL1), ("mistral", MISTRAL3),
+                 ("mistral", MISTRAL_FIRST), ("zephyr", ZEPHYR)]
+    cases = []
+    for name, text in templates:
+        chats = [c for c in CHATS if text != MISTRAL1 or c[0][0] != "system"]
+        messages = [[{"role": r, "content": c} for r, c in chat] for chat in chats]
+        prompts = [environment.from_string(text).render(
+            messages=m, bos_token="<s>", eos_token="</s>", add_generation_prompt=True)
+                   for m in messages]
+        cases.append({"name": name, "template": text, "chats": messages, "prompts": prompts})
+    write_json(FIXTURES / "chats.json", cases)
+    print("chats.json:", len(cases), "templates")
+
+
+def write_smollm2(gguf, text):
+    import transformers
+    path = pathlib.Path(gguf).resolve()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    # transformers takes GPT-2's words for every byte-level GGUF; SmolLM2 also splits digits.
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True),
+         pre_tokenizers.ByteLevel(add_prefix_space=False, trim_offsets=True)])
+    backend = tokenizer.backend_tokenizer
+    write_expected(FIXTURES / "smollm2", text,
+                   lambda t: backend.encode(t, add_special_tokens=False).ids,
+                   lambda ids, skip: backend.decode(ids, skip_special_tokens=skip),
+                   backend.get_vocab_size())
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--gguf", help="also make the expectations for SmolLM2's own tokenizer")
+    args = parser.parse_args()
+    FIXTURES.mkdir(parents=True, exist_ok=True)
+    text = mixed_text()
+    (FIXTURES / "mixed.txt").write_text(text, encoding="utf-8", newline="")
+    print(f"mixed.txt: {len(text.encode())} bytes")
+    write_tokenizer("gpt2", make_gpt2(), text, string_merges=True)
+    write_tokenizer("digits", make_digits(), text)
+    write_tokenizer("llama3", make_llama3(), text)
+    write_tokenizer("qwen2", make_qwen2(), text)
+    write_tokenizer("roberta", make_roberta(), text)
+    opt = make_opt()
+    write_tokenizer("opt", opt, text)
+    write_vocab_files("opt-files", opt, text)
+    spm = FIXTURES / "sentencepiece"
+    spm.mkdir(exist_ok=True)
+    processor = train_sentencepiece(spm)
+    write_sentencepiece(spm, processor, text)
+    write_tokenizer("llama2", make_llama2(processor), text)
+    write_tokenizer("mistral", make_mistral(processor), text)
+    write_tokenizer("metaspace", make_metaspace(processor), text)
+    make_components()
+    make_chats()
+    if args.gguf:
+        write_smollm2(args.gguf, text)
+
+
+if __name__ == "__main__":
+    main()

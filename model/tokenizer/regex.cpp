@@ -12,11 +12,12 @@
 namespace spd {
 namespace {
 
-// PCRE2's own \s has U+180E and its \w lacks marks and connectors: spell out what is meant.
+// PCRE2's own \s has U+180E and its \w lacks marks and connectors: spell out what is meant. The
+// superscripts and fractions of Latin-1 are word characters in Oniguruma, those beyond are not.
 constexpr std::string_view kSpace =
     R"(\x09-\x0d\x20\x85\xa0\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
 constexpr std::string_view kWord =
-    R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{24b6}-\x{24e9}\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189})";
+    R"(\xb2\xb3\xb9\xbc-\xbe\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{24b6}-\x{24e9}\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189})";
 
 std::string translate(const std::string& pattern) {
   std::string out;
