@@ -46,15 +46,21 @@ std::unique_ptr<Communicator> make(MpiSession& session, const std::string& name)
     return make_mpi_communicator(session.group(session.all_ranks()),
                                  {{0, parse_all_reduce_algorithm(name.substr(4))}});
   }
+  if (name == "ucx" || name.starts_with("ucx:")) {
+    return make_ucx_communicator(
+        session.group(session.all_ranks()), std::make_shared<UcxWorker>(),
+        name == "ucx" ? default_algorithms(session.size())
+                      : AlgorithmTable{{0, parse_all_reduce_algorithm(name.substr(4))}});
+  }
   throw Error(ErrorCode::usage, fmt::format("unknown all-reduce \"{}\"", name),
-              "use shm, mpi or mpi:ALGORITHM");
+              "use shm, mpi, mpi:ALGORITHM, ucx or ucx:ALGORITHM");
 }
 
 }  // namespace
 
 std::vector<Contender> make_contenders(MpiSession& session, std::vector<std::string> names) {
   if (names.empty()) {
-    names = {"mpi"};
+    names = {"mpi", "ucx"};
     if (session.topology().nodes() == 1) names.insert(names.begin(), "shm");
   }
   std::vector<Contender> contenders;

@@ -37,10 +37,12 @@ std::string StreamDecoder::finish() {
 
 // Gives text[given_, end), and forgets the ids that no later text depends on.
 std::string StreamDecoder::give(const std::string& text, std::size_t end) {
-  // A run of bytes that turns out not to be a character makes the text before it longer, too.
-  while (given_ < text.size() && is_continuation(text[given_])) ++given_;
-  if (end < given_) return "";
-  std::string fresh = text.substr(given_, end - given_);
+  if (end <= given_) return "";
+  // A run of bytes that turns out to be no character changes the text before it, too: what was
+  // given out then need not end where a character does.
+  std::size_t begin = given_;
+  while (begin < end && is_continuation(text[begin])) ++begin;
+  std::string fresh = text.substr(begin, end - begin);
   given_ = end;
   if (end < text.size() || ids_.empty()) return fresh;
   // One id stays, because what decoders do to the first token is not for the next one.

@@ -79,6 +79,11 @@ std::unique_ptr<Communicator> make(MpiSession& session, const std::string& backe
                                  default_algorithms(static_cast<int>(ranks.size())));
   }
   if (backend == "shm") return make_shm_communicator(session.group(ranks));
+  if (backend == "ucx") {
+    static const auto worker = std::make_shared<UcxWorker>();
+    return make_ucx_communicator(session.group(ranks), worker,
+                                 default_algorithms(static_cast<int>(ranks.size())));
+  }
   throw Error(ErrorCode::usage, "unknown backend " + backend);
 }
 

@@ -1,0 +1,106 @@
+#include "comm/ucx_worker.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+
+#include "kernels/device/error.h"
+
+namespace spd {
+
+namespace {
+
+// For what was sent last to leave; a peer that does not take it is gone.
+constexpr std::chrono::milliseconds kCloseWithin{1000};
+
+}  // namespace
+
+void check_ucx(ucs_status_t status, const char* call) {
+  if (status == UCS_OK) return;
+  throw Error(ErrorCode::comm, fmt::format("{}: {}", call, ucs_status_string(status)),
+              "check UCX_TLS and UCX_NET_DEVICES, or use --inter mpi");
+}
+
+UcxWorker::UcxWorker() {
+  ucp_config_t* config = nullptr;
+  check_ucx(ucp_config_read(nullptr, nullptr, &config), "ucp_config_read");
+  ucp_params_t params{};
+  params.field_mask = UCP_PARAM_FIELD_FEATURES | UCP_PARAM_FIELD_NAME;
+  params.features = UCP_FEATURE_TAG;
+  params.name = "spd";
+  const ucs_status_t status = ucp_init(&params, config, &context_);
+  ucp_config_release(config);
+  check_ucx(status, "ucp_init");
+  ucp_worker_params_t worker_params{};
+  worker_params.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE;
+  worker_params.thread_mode = UCS_THREAD_MODE_SINGLE;
+  const ucs_status_t made = ucp_worker_create(context_, &worker_params, &worker_);
+  if (made != UCS_OK) {
+    ucp_cleanup(context_);
+    check_ucx(made, "ucp_worker_create");
+  }
+}
+
+UcxWorker::~UcxWorker() {
+  close_endpoints();
+  ucp_worker_destroy(worker_);
+  ucp_cleanup(context_);
+}
+
+void UcxWorker::close_endpoints() {
+  std::vector<void*> closing;
+  for (auto& [rank, peer] : peers_) {
+    ucp_request_param_t param{};
+    param.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS;
+    param.flags = peer->failure.empty() ? 0 : UCP_EP_CLOSE_FLAG_FORCE;
+    void* request = ucp_ep_close_nbx(peer->endpoint, &param);
+    if (UCS_PTR_IS_PTR(request)) closing.push_back(request);
+  }
+  const auto until = std::chrono::steady_clock::now() + kCloseWithin;
+  for (void* request : closing) {
+    while (ucp_request_check_status(request) == UCS_INPROGRESS &&
+           std::chrono::steady_clock::now() < until) {
+      ucp_worker_progress(worker_);
+    }
+    ucp_request_free(request);
+  }
+}
+
+std::vector<std::byte> UcxWorker::address() const {
+  ucp_address_t* address = nullptr;
+  std::size_t length = 0;
+  check_ucx(ucp_worker_get_address(worker_, &address, &length), "ucp_worker_get_address");
+  const auto* bytes = reinterpret_cast<const std::byte*>(address);
+  std::vector<std::byte> copy(bytes, bytes + length);
+  ucp_worker_release_address(worker_, address);
+  return copy;
+}
+
+ucp_ep_h UcxWorker::endpoint(int job_rank, const std::vector<std::byte>& address) {
+  auto& peer = peers_[job_rank];
+  if (peer) return peer->endpoint;
+  peer = std::make_unique<Peer>();
+  ucp_ep_params_t params{};
+  params.field_mask = UCP_EP_PARAM_FIELD_REMOTE_ADDRESS | UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE |
+                      UCP_EP_PARAM_FIELD_ERR_HANDLER;
+  params.address = reinterpret_cast<const ucp_address_t*>(address.data());
+  params.err_mode = UCP_ERR_HANDLING_MODE_PEER;
+  params.err_handler = {on_failure, peer.get()};
+  const ucs_status_t status = ucp_ep_create(worker_, &params, &peer->endpoint);
+  if (status != UCS_OK) {
+    peers_.erase(job_rank);
+    check_ucx(status, "ucp_ep_create");
+  }
+  return peer->endpoint;
+}
+
+void UcxWorker::on_failure(void* peer, ucp_ep_h, ucs_status_t status) {
+  static_cast<Peer*>(peer)->failure = ucs_status_string(status);
+}
+
+const std::string* UcxWorker::failure(int job_rank) const {
+  const auto at = peers_.find(job_rank);
+  return at == peers_.end() || at->second->failure.empty() ? nullptr : &at->second->failure;
+}
+
+}  // namespace spd
