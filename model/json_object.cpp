@@ -153,10 +153,33 @@ std::vector<std::string> JsonObject::strings(const std::string& key) const {
   return result;
 }
 
+std::vector<int> JsonObject::integers(const std::string& key, std::int64_t smallest) const {
+  const nlohmann::json& value = required(key, "a list of integers");
+  const auto expected = fmt::format("a list of integers from {} to {}", smallest, kLargest);
+  if (!value.is_array()) wrong_type(key, expected);
+  std::vector<int> result;
+  for (const nlohmann::json& item : value) {
+    if (!item.is_number_integer() || item < smallest || item > kLargest) wrong_type(key, expected);
+    result.push_back(item.get<int>());
+  }
+  return result;
+}
+
 JsonObject JsonObject::object(const std::string& key) const {
   const nlohmann::json& value = required(key, "an object");
   if (!value.is_object()) wrong_type(key, "an object");
   return JsonObject(file_, prefix_ + key + ".", value);
+}
+
+std::vector<JsonObject> JsonObject::objects(const std::string& key) const {
+  const nlohmann::json& value = required(key, "a list of objects");
+  if (!value.is_array()) wrong_type(key, "a list of objects");
+  std::vector<JsonObject> result;
+  for (std::size_t i = 0; i < value.size(); ++i) {
+    if (!value[i].is_object()) wrong_type(key, "a list of objects");
+    result.push_back(JsonObject(file_, fmt::format("{}{}[{}].", prefix_, key, i), value[i]));
+  }
+  return result;
 }
 
 }  // namespace spd

@@ -37,7 +37,11 @@ class JsonObject {
   std::string string(const std::string& key) const;
   std::string string_or(const std::string& key, const std::string& fallback) const;
   std::vector<std::string> strings(const std::string& key) const;
+  /// A list of integers in [smallest, kLargest].
+  std::vector<int> integers(const std::string& key, std::int64_t smallest) const;
   JsonObject object(const std::string& key) const;
+  /// A list of objects; errors inside name the key and the place, "key[2].".
+  std::vector<JsonObject> objects(const std::string& key) const;
 
   /// The field itself (null where missing), for what has more than one form.
   const nlohmann::json& raw(const std::string& key) const;

@@ -1,0 +1,121 @@
+#include "runtime/topology_file.h"
+
+#include <fmt/format.h>
+
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "kernels/device/error.h"
+#include "model/json_object.h"
+
+namespace spd {
+namespace {
+
+constexpr const char* kSchema = "spd.topology/1";
+
+std::size_t bytes_of(const JsonObject& json, const char* key) {
+  return static_cast<std::size_t>(json.integer(key, 0));
+}
+
+/// Signs are for LinkModel to judge.
+LinkSegment segment_of(const JsonObject& json) {
+  constexpr double kAny = std::numeric_limits<double>::lowest();
+  return {json.has("from_bytes") ? bytes_of(json, "from_bytes") : 0, json.number("alpha_us", kAny),
+          json.number("us_per_byte", kAny)};
+}
+
+/// Runs `parse`, whose errors know not where the text came from, on the text under a key.
+template <class Parse>
+auto named(const JsonObject& json, const char* key, const std::string& text, Parse parse) {
+  try {
+    return parse(text);
+  } catch (const Error& error) {
+    json.fail(key, fmt::format("is not understood: {}", error.what()));
+  }
+}
+
+LinkCurve curve_of(const JsonObject& json) {
+  LinkCurve curve;
+  curve.group = named(json, "group", json.string("group"), parse_link_group);
+  curve.wire = named(json, "wire", json.string_or("wire", "f32"), parse_wire_format);
+  curve.algorithm = json.string_or("algorithm", LinkCurve::kAuto);
+  curve.backend = json.string_or("backend", "");
+  if (json.has("samples")) {
+    for (const JsonObject& sample : json.objects("samples")) {
+      const double p50 = sample.number("p50_us", 0.0);
+      const double p99 = sample.number_or("p99_us", 0.0, p50);
+      curve.samples.push_back(
+          {bytes_of(sample, "bytes"), p50, p99, sample.number_or("max_us", 0.0, p99)});
+      const auto count = curve.samples.size();
+      if (count > 1 && curve.samples[count - 2].bytes >= curve.samples.back().bytes) {
+        json.fail("samples", "must ascend in bytes");
+      }
+    }
+  }
+  if (json.has("segments")) {
+    for (const JsonObject& segment : json.objects("segments")) {
+      curve.segments.push_back(segment_of(segment));
+    }
+  } else if (json.has("alpha_us") || json.has("us_per_byte")) {
+    curve.segments.push_back(segment_of(json));
+  } else {
+    curve.segments = fit_segments(curve.samples);
+  }
+  if (curve.segments.empty()) json.fail("alpha_us", "is missing, and so are segments and samples");
+  return curve;
+}
+
+nlohmann::json to_json(const LinkCurve& curve, int ranks) {
+  nlohmann::json json{{"group", name(curve.group)},
+                      {"ranks", ranks},
+                      {"wire", name(curve.wire)},
+                      {"algorithm", curve.algorithm}};
+  if (!curve.backend.empty()) json["backend"] = curve.backend;
+  json["segments"] = nlohmann::json::array();
+  for (const LinkSegment& segment : curve.segments) {
+    json["segments"].push_back({{"from_bytes", segment.from_bytes},
+                                {"alpha_us", segment.alpha_us},
+                                {"us_per_byte", segment.us_per_byte}});
+  }
+  for (const TimeSample& sample : curve.samples) {
+    json["samples"].push_back({{"bytes", sample.bytes},
+                               {"p50_us", sample.p50_us},
+                               {"p99_us", sample.p99_us},
+                               {"max_us", sample.max_us}});
+  }
+  return json;
+}
+
+}  // namespace
+
+TopologyFile TopologyFile::load(const std::filesystem::path& file) {
+  const JsonObject json = JsonObject::load(file);
+  if (const std::string schema = json.string("schema"); schema != kSchema) {
+    json.fail("schema", fmt::format("is \"{}\", not \"{}\"", schema, kSchema),
+              "give a file written by spd topo --json, or by hand as runtime/topology_file.h says");
+  }
+  const std::vector<int> ranks_per_node = json.integers("ranks_per_node", 1);
+  std::vector<LinkCurve> curves;
+  for (const JsonObject& entry : json.objects("all_reduce")) curves.push_back(curve_of(entry));
+  try {
+    return {json.string_or("machine", file.stem().string()), json.string_or("source", ""),
+            LinkModel(ranks_per_node, std::move(curves))};
+  } catch (const Error& error) {
+    throw Error(ErrorCode::input, fmt::format("{}: {}", file.string(), error.what()));
+  }
+}
+
+nlohmann::json to_json(const TopologyFile& topology) {
+  nlohmann::json json{{"schema", kSchema},
+                      {"version", SPD_VERSION},
+                      {"machine", topology.machine},
+                      {"source", topology.source},
+                      {"ranks_per_node", topology.links.ranks_per_node()},
+                      {"all_reduce", nlohmann::json::array()}};
+  for (const LinkCurve& curve : topology.links.curves()) {
+    json["all_reduce"].push_back(to_json(curve, topology.links.ranks(curve.group)));
+  }
+  return json;
+}
+
+}  // namespace spd
