@@ -1,5 +1,9 @@
 #include "model/residual_stream.h"
 
+#include <fmt/format.h>
+
+#include "kernels/device/error.h"
+
 namespace spd {
 
 ResidualStream::ResidualStream(Operators& operators, std::int64_t max_tokens, std::int64_t hidden)
@@ -26,14 +30,24 @@ void ResidualStream::add_shared_bias(const float* bias, Stream& stream) {
 }
 
 ResidualStream::Target ResidualStream::begin_partial() {
-  if (known_is_delta_) return {active(delta_), !delta_empty_};
+  separate_ = !known_is_delta_;
+  if (separate_) return {active(partial_), false};
+  return {active(delta_), !delta_empty_};
+}
+
+ResidualStream::Target ResidualStream::begin_separate_partial() {
+  separate_ = true;
   return {active(partial_), false};
 }
 
 void ResidualStream::end_partial(Stream& stream) {
-  if (!known_is_delta_) {
-    operators_.add(active(partial_), active(delta_), stream);
-    operators_.add(active(partial_), active(known_), stream);
+  if (separate_) {
+    if (delta_empty_) {
+      operators_.copy(active(partial_), active(delta_), stream);
+    } else {
+      operators_.add(active(partial_), active(delta_), stream);
+    }
+    if (!known_is_delta_) operators_.add(active(partial_), active(known_), stream);
   }
   delta_empty_ = false;
 }
@@ -58,6 +72,40 @@ ConstActivations ResidualStream::view(Stream& stream) {
   if (delta_empty_) return active(base_);
   operators_.sum(active(base_), active(known_is_delta_ ? delta_ : known_), active(view_), stream);
   return active(view_);
+}
+
+ResidualState ResidualStream::save(Stream& stream) const {
+  const auto download = [&](const Buffer& buffer) {
+    std::vector<float> values(tokens_ * hidden_);
+    operators_.device().download(values.data(), buffer.data(), values.size() * sizeof(float),
+                                 stream);
+    return values;
+  };
+  ResidualState state;
+  state.tokens = tokens_;
+  state.base = download(base_);
+  if (!delta_empty_) state.delta = download(delta_);
+  if (!known_is_delta_) state.known = download(known_);
+  stream.synchronize();
+  return state;
+}
+
+void ResidualStream::restore(const ResidualState& state, Stream& stream) {
+  begin(state.tokens);
+  const auto upload = [&](const std::vector<float>& values, const Buffer& buffer) {
+    const auto count = static_cast<std::size_t>(tokens_ * hidden_);
+    if (values.size() != count || count * sizeof(float) > buffer.bytes()) {
+      throw Error(ErrorCode::internal, fmt::format("a residual state of {} values for {} tokens",
+                                                   values.size(), tokens_));
+    }
+    operators_.device().upload(buffer.data(), values.data(), count * sizeof(float), stream);
+  };
+  upload(state.base, base_);
+  delta_empty_ = state.delta.empty();
+  known_is_delta_ = state.known.empty();
+  if (!delta_empty_) upload(state.delta, delta_);
+  if (!known_is_delta_) upload(state.known, known_);
+  stream.synchronize();
 }
 
 }  // namespace spd

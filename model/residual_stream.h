@@ -14,12 +14,24 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "comm/rank_comms.h"
 #include "kernels/operators.h"
 #include "model/sync_plan.h"
 
 namespace spd {
+
+/// A residual stream taken out between two sub-layers, on the host, to go on from later. Each is
+/// [tokens, hidden] row by row, or empty where there is nothing.
+struct ResidualState {
+  std::int64_t tokens = 0;
+  std::vector<float> base;
+  std::vector<float> delta;  ///< empty right after a full sync
+  std::vector<float> known;  ///< empty where it is delta: no node sync since the last full one
+
+  std::size_t bytes() const { return (base.size() + delta.size() + known.size()) * sizeof(float); }
+};
 
 class ResidualStream {
  public:
@@ -40,6 +52,8 @@ class ResidualStream {
     bool accumulate = false;
   };
   Target begin_partial();
+  /// The same, but the partial is kept apart, to be looked at until the next one.
+  Target begin_separate_partial();
   /// To be called when the partial has been put on the stream.
   void end_partial(Stream& stream);
 
@@ -49,6 +63,16 @@ class ResidualStream {
   /// What this rank sees: base + known, [tokens, hidden]. Valid until the next call.
   ConstActivations view(Stream& stream);
 
+  /// base, and what this rank has added since the last full sync: no rows right after one.
+  ConstActivations base() const { return active(base_); }
+  ConstActivations delta() const { return delta_empty_ ? ConstActivations() : active(delta_); }
+  /// The partial that begin_separate_partial() gave out last.
+  ConstActivations partial() const { return active(partial_); }
+
+  /// Copies the state to the host; begins a step with such a copy. Both wait for the stream.
+  ResidualState save(Stream& stream) const;
+  void restore(const ResidualState& state, Stream& stream);
+
  private:
   Activations active(const Buffer& buffer) const;
 
@@ -57,6 +81,7 @@ class ResidualStream {
   std::int64_t tokens_ = 0;
   Buffer base_, delta_, known_, partial_, view_;
   bool delta_empty_ = true;     // no partial since the last full sync
+  bool separate_ = false;       // the current partial is in partial_
   bool known_is_delta_ = true;  // no node sync since the last full sync
 };
 

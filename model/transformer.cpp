@@ -67,56 +67,87 @@ Transformer::Transformer(const ModelConfig& config, const Partition& partition, 
 ConstActivations Transformer::forward(std::span<const std::int32_t> tokens,
                                       std::span<const Segment> segments, const SyncLevels& levels,
                                       KvCache& cache, Stream& stream) {
-  const auto count = static_cast<std::int64_t>(tokens.size());
-  if (count < 1 || count > options_.max_tokens) {
-    throw Error(ErrorCode::internal,
-                fmt::format("a step of {} tokens, workspaces hold {}", count, options_.max_tokens));
-  }
+  begin(tokens, segments, stream);
+  const ConstActivations result = run(0, config_.blocks, levels, cache, stream);
+  ++profile_.steps;
+  return result;
+}
+
+void Transformer::begin(std::span<const std::int32_t> tokens, std::span<const Segment> segments,
+                        Stream& stream) {
   LapTimer timer(profile_);
-  result_ = residual_.begin(count);
-  embed(tokens, segments, stream);
+  begin_step(static_cast<std::int64_t>(tokens.size()), segments);
+  embed(tokens, stream);
   timer.lap(Work::embed);
-  for (std::int64_t block = 0; block < config_.blocks; ++block) {
-    attention(block, segments, cache.layer(block), timer, stream);
+}
+
+void Transformer::begin(const ResidualState& state, std::span<const Segment> segments,
+                        Stream& stream) {
+  begin_step(state.tokens, segments);
+  residual_.restore(state, stream);
+}
+
+void Transformer::begin_step(std::int64_t tokens, std::span<const Segment> segments) {
+  if (tokens < 1 || tokens > options_.max_tokens) {
+    throw Error(ErrorCode::internal, fmt::format("a step of {} tokens, workspaces hold {}", tokens,
+                                                 options_.max_tokens));
+  }
+  tokens_ = tokens;
+  segments_.assign(segments.begin(), segments.end());
+}
+
+ConstActivations Transformer::run(std::int64_t first, std::int64_t last, const SyncLevels& levels,
+                                  KvCache& cache, Stream& stream) {
+  LapTimer timer(profile_);
+  for (std::int64_t block = first; block < last; ++block) {
+    attention(block, cache.layer(block), timer, stream);
     sync(block, SyncPoint::attn, levels.at(block, SyncPoint::attn), timer, stream);
     mlp(block, timer, stream);
     sync(block, SyncPoint::mlp, levels.at(block, SyncPoint::mlp), timer, stream);
   }
-  ++profile_.steps;
-  return result_;
+  return residual_.view(stream);
 }
 
-void Transformer::embed(std::span<const std::int32_t> tokens, std::span<const Segment> segments,
-                        Stream& stream) {
+void Transformer::embed(std::span<const std::int32_t> tokens, Stream& stream) {
   for (const std::int32_t token : tokens) {
     if (token < 0 || token >= config_.vocab) {
       throw Error(ErrorCode::usage,
                   fmt::format("token id {} is not in the vocabulary of {}", token, config_.vocab));
     }
   }
-  operators_.gather_rows(shard_.embedding, tokens, result_, stream);
+  const Activations stream_base = residual_.begin(tokens_);
+  operators_.gather_rows(shard_.embedding, tokens, stream_base, stream);
   if (!config_.learned_positions) return;
   std::vector<std::int32_t> rows(tokens.size());
-  for (const Segment& segment : segments) {
+  for (const Segment& segment : segments_) {
     for (std::int64_t i = 0; i < segment.length; ++i) {
       rows.at(segment.row + i) =
           static_cast<std::int32_t>(segment.position + i + config_.position_offset);
     }
   }
-  const Activations positions{positions_.as<float>(), result_.rows, config_.hidden};
+  const Activations positions{positions_.as<float>(), tokens_, config_.hidden};
   operators_.gather_rows(shard_.positions, rows, positions, stream);
-  operators_.add(positions, result_, stream);
+  operators_.add(positions, stream_base, stream);
 }
 
-void Transformer::attention(std::int64_t block, std::span<const Segment> segments,
-                            const KvLayer& cache, LapTimer& timer, Stream& stream) {
-  const BlockWeights& weights = shard_.blocks[block];
-  const std::int64_t tokens = result_.rows;
-  const std::int64_t q_width = weights.q_heads * config_.head_dim;
-  const Activations qkv{qkv_.as<float>(), tokens, weights.qkv.rows};
-  const Activations mixed{attention_.as<float>(), tokens, q_width};
+ConstActivations Transformer::begin_sub_layer(LapTimer& timer, Stream& stream) {
   const ConstActivations x = residual_.view(stream);
+  if (observer_) {
+    const std::size_t bytes = options_.max_tokens * config_.hidden * sizeof(float);
+    if (observed_input_.bytes() == 0) observed_input_ = Buffer(operators_.device(), bytes);
+    operators_.copy(x, {observed_input_.as<float>(), tokens_, config_.hidden}, stream);
+  }
   timer.lap(Work::residual);
+  return x;
+}
+
+void Transformer::attention(std::int64_t block, const KvLayer& cache, LapTimer& timer,
+                            Stream& stream) {
+  const BlockWeights& weights = shard_.blocks[block];
+  const std::int64_t q_width = weights.q_heads * config_.head_dim;
+  const Activations qkv{qkv_.as<float>(), tokens_, weights.qkv.rows};
+  const Activations mixed{attention_.as<float>(), tokens_, q_width};
+  const ConstActivations x = begin_sub_layer(timer, stream);
 
   const Norm norm = weights.attn_norm.view();
   operators_.linear({.x = x,
@@ -136,11 +167,11 @@ void Transformer::attention(std::int64_t block, std::span<const Segment> segment
                        .q_norm = config_.qk_norm ? &q_norm : nullptr,
                        .k_norm = config_.qk_norm ? &k_norm : nullptr,
                        .rope = config_.rope ? &rope_ : nullptr,
-                       .segments = segments,
+                       .segments = segments_,
                        .cache = cache},
                       stream);
   operators_.attention({.q = qkv.col_range(0, q_width),
-                        .segments = segments,
+                        .segments = segments_,
                         .kv_head_of = weights.kv_head_of,
                         .scale = 1.0f / std::sqrt(static_cast<float>(config_.head_dim)),
                         .window = config_.window_of_block.at(block) ? config_.window : 0,
@@ -149,25 +180,14 @@ void Transformer::attention(std::int64_t block, std::span<const Segment> segment
                        stream);
   timer.lap(Work::attention);
 
-  const auto partial = residual_.begin_partial();
-  operators_.linear({.x = mixed,
-                     .norm = nullptr,
-                     .weight = &weights.o,
-                     .bias = nullptr,
-                     .epilogue = Epilogue::none,
-                     .accumulate = partial.accumulate,
-                     .y = partial.y},
-                    stream);
-  residual_.end_partial(stream);
-  residual_.add_shared_bias(weights.o_bias.data(), stream);
+  add_partial(mixed, weights.o, weights.o_bias.data(), stream);
   timer.lap(Work::o_proj);
 }
 
 void Transformer::mlp(std::int64_t block, LapTimer& timer, Stream& stream) {
   const BlockWeights& weights = shard_.blocks[block];
-  const Activations inner{mlp_.as<float>(), result_.rows, weights.neurons};
-  const ConstActivations x = residual_.view(stream);
-  timer.lap(Work::residual);
+  const Activations inner{mlp_.as<float>(), tokens_, weights.neurons};
+  const ConstActivations x = begin_sub_layer(timer, stream);
 
   const Norm norm = weights.mlp_norm.view();
   operators_.linear({.x = x,
@@ -178,26 +198,56 @@ void Transformer::mlp(std::int64_t block, LapTimer& timer, Stream& stream) {
                      .accumulate = false,
                      .y = inner},
                     stream);
-  const auto partial = residual_.begin_partial();
+  add_partial(inner, weights.down, weights.down_bias.data(), stream);
+  timer.lap(Work::mlp);
+}
+
+void Transformer::add_partial(ConstActivations inner, const Weight& weight,
+                              const float* shared_bias, Stream& stream) {
+  const auto partial = observer_ ? residual_.begin_separate_partial() : residual_.begin_partial();
   operators_.linear({.x = inner,
                      .norm = nullptr,
-                     .weight = &weights.down,
+                     .weight = &weight,
                      .bias = nullptr,
                      .epilogue = Epilogue::none,
                      .accumulate = partial.accumulate,
                      .y = partial.y},
                     stream);
   residual_.end_partial(stream);
-  residual_.add_shared_bias(weights.down_bias.data(), stream);
-  timer.lap(Work::mlp);
+  residual_.add_shared_bias(shared_bias, stream);
+  inner_ = inner;
+}
+
+void Transformer::show_before(SyncPassage& passage, Stream& stream) {
+  const BlockWeights& weights = shard_.blocks[passage.block];
+  passage.input = {observed_input_.as<float>(), tokens_, config_.hidden};
+  passage.norm = (passage.point == SyncPoint::attn ? weights.attn_norm : weights.mlp_norm).view();
+  passage.inner = inner_;
+  passage.partial = residual_.partial();
+  passage.base = residual_.base();
+  passage.delta = residual_.delta();
+  passage.view = residual_.view(stream);
+  observer_->before_sync(passage, stream);
 }
 
 void Transformer::sync(std::int64_t block, SyncPoint point, SyncLevel level, LapTimer& timer,
                        Stream& stream) {
   const bool attn = point == SyncPoint::attn;
+  SyncPassage passage;
+  if (observer_) {
+    passage.block = block;
+    passage.point = point;
+    passage.level = level;
+    show_before(passage, stream);
+    timer.lap(Work::residual);
+  }
   residual_.sync(level, comms_, stream, {name(point), static_cast<int>(block)});
   const double elapsed = timer.lap(attn ? Work::sync_attn : Work::sync_mlp);
   (attn ? profile_.attn_sync_seconds : profile_.mlp_sync_seconds)[block] += elapsed;
+  if (observer_) {
+    passage.view = residual_.view(stream);
+    observer_->after_sync(passage, stream);
+  }
 }
 
 void Transformer::logits(ConstActivations hidden, Activations y, Stream& stream) {

@@ -14,6 +14,7 @@
 #include "model/profile.h"
 #include "model/residual_stream.h"
 #include "model/shard.h"
+#include "model/sync_observer.h"
 #include "model/sync_plan.h"
 
 namespace spd {
@@ -36,6 +37,21 @@ class Transformer {
   ConstActivations forward(std::span<const std::int32_t> tokens, std::span<const Segment> segments,
                            const SyncLevels& levels, KvCache& cache, Stream& stream);
 
+  /// forward() in parts, so that block inputs can be kept and single blocks run again. begin()
+  /// starts a step with the tokens' embeddings, or with a state that save() took (or that holds a
+  /// residual stream, the same on every rank, as its base). run() takes it through blocks [first,
+  /// last) and returns what this rank then sees, [tokens, hidden], valid until the next call: the
+  /// residual stream itself where the last sync was full. Throw as forward() does.
+  void begin(std::span<const std::int32_t> tokens, std::span<const Segment> segments,
+             Stream& stream);
+  void begin(const ResidualState& state, std::span<const Segment> segments, Stream& stream);
+  ConstActivations run(std::int64_t first, std::int64_t last, const SyncLevels& levels,
+                       KvCache& cache, Stream& stream);
+  ResidualState save(Stream& stream) const { return residual_.save(stream); }
+
+  /// Shows every sync point to `observer` until it is set to null; not owned. Costs copies.
+  void set_observer(SyncObserver* observer) { observer_ = observer; }
+
   /// Final norm and this rank's vocabulary rows: hidden [n, hidden] to y [n, local vocabulary].
   /// `hidden` is a row range of forward()'s result, or a copy of one.
   void logits(ConstActivations hidden, Activations y, Stream& stream);
@@ -48,16 +64,22 @@ class Transformer {
   /// Replaces the peers, e.g. by ones that do nothing (the no-comm bound).
   void set_comms(const RankComms& comms) { comms_ = comms; }
   Profile& profile() { return profile_; }
+  /// The weights, to be replaced between steps by others of the same shapes.
+  Shard& shard() { return shard_; }
+  const Shard& shard() const { return shard_; }
   /// Bytes of weights on the device.
   std::size_t weight_bytes() const;
 
  private:
-  void embed(std::span<const std::int32_t> tokens, std::span<const Segment> segments,
-             Stream& stream);
-  void attention(std::int64_t block, std::span<const Segment> segments, const KvLayer& cache,
-                 LapTimer& timer, Stream& stream);
+  void begin_step(std::int64_t tokens, std::span<const Segment> segments);
+  void embed(std::span<const std::int32_t> tokens, Stream& stream);
+  void attention(std::int64_t block, const KvLayer& cache, LapTimer& timer, Stream& stream);
   void mlp(std::int64_t block, LapTimer& timer, Stream& stream);
+  ConstActivations begin_sub_layer(LapTimer& timer, Stream& stream);
+  void add_partial(ConstActivations inner, const Weight& weight, const float* shared_bias,
+                   Stream& stream);
   void sync(std::int64_t block, SyncPoint point, SyncLevel level, LapTimer& timer, Stream& stream);
+  void show_before(SyncPassage& passage, Stream& stream);
 
   const ModelConfig& config_;
   Shard shard_;
@@ -68,7 +90,11 @@ class Transformer {
   RopeTable rope_;
   ResidualStream residual_;
   Buffer qkv_, attention_, mlp_, positions_;
-  Activations result_;
+  std::vector<Segment> segments_;  // of the step under way
+  std::int64_t tokens_ = 0;
+  SyncObserver* observer_ = nullptr;
+  Buffer observed_input_;   // a copy: the view is gone by the time of the sync
+  ConstActivations inner_;  // of the sub-layer that ran last
   Profile profile_;
 };
 
