@@ -146,4 +146,69 @@ void check_top_k(ConstActivations logits, std::int64_t k) {
   require(k >= 0 && k <= logits.cols, "top_k", "the {} largest of {} logits", k, logits.cols);
 }
 
+void check_activation(const char* op, Epilogue epilogue, ConstActivations pre, ConstActivations y) {
+  check_view(op, "the argument", pre);
+  check_view(op, "the result", y);
+  const std::int64_t wanted = is_gated(epilogue) ? 2 * y.cols : y.cols;
+  require(pre.rows == y.rows && pre.cols == wanted, op, "[{}, {}] makes no [{}, {}]", pre.rows,
+          pre.cols, y.rows, y.cols);
+}
+
+void check_linear_input(ConstActivations dy, const Weight& weight, ConstActivations dx) {
+  constexpr const char* kOp = "linear_input";
+  check_view(kOp, "dy", dy);
+  check_view(kOp, "dx", dx);
+  require(weight.dtype == DType::f32, kOp, "the weight is not f32");
+  require(dy.rows == dx.rows && dy.cols == weight.rows && dx.cols == weight.cols, kOp,
+          "dy [{}, {}] and a weight [{}, {}] make no dx [{}, {}]", dy.rows, dy.cols, weight.rows,
+          weight.cols, dx.rows, dx.cols);
+}
+
+void check_linear_weight(ConstActivations dy, ConstActivations x, ConstActivations dweight) {
+  constexpr const char* kOp = "linear_weight";
+  check_view(kOp, "dy", dy);
+  check_view(kOp, "x", x);
+  check_view(kOp, "dweight", dweight);
+  require(dy.rows == x.rows && dweight.rows == dy.cols && dweight.cols == x.cols, kOp,
+          "dy [{}, {}] and x [{}, {}] make no dweight [{}, {}]", dy.rows, dy.cols, x.rows, x.cols,
+          dweight.rows, dweight.cols);
+}
+
+void check_attention_gradient(const AttentionGradientArgs& args) {
+  constexpr const char* kOp = "attention gradient";
+  check_cache(kOp, args.cache);
+  require(args.cache.dtype == DType::f32, kOp, "the cache is not f32");
+  check_same_shape(kOp, args.q, args.out);
+  check_same_shape(kOp, args.q, args.dout);
+  check_segments(kOp, args.segments, args.q.rows, args.cache);
+  for (const Segment& s : args.segments) {
+    require(s.position == 0, kOp, "a segment begins at position {}, not 0", s.position);
+  }
+  const auto heads = static_cast<std::int64_t>(args.kv_head_of.size());
+  require(args.q.cols == heads * args.cache.head_dim, kOp, "q has {} columns, not {} heads of {}",
+          args.q.cols, heads, args.cache.head_dim);
+  require(args.dqkv.rows == args.q.rows &&
+              args.dqkv.cols == (heads + 2 * args.cache.kv_heads) * args.cache.head_dim,
+          kOp, "dqkv is [{}, {}]", args.dqkv.rows, args.dqkv.cols);
+}
+
+void check_turn_back(const TurnBackArgs& args) {
+  constexpr const char* kOp = "turn_back";
+  check_view(kOp, "dqkv", args.dqkv);
+  require(args.dqkv.cols == (args.q_heads + 2 * args.kv_heads) * args.head_dim, kOp,
+          "dqkv has {} columns, not {} + 2 * {} heads of {}", args.dqkv.cols, args.q_heads,
+          args.kv_heads, args.head_dim);
+  if (args.q_norm || args.k_norm) check_same_shape(kOp, args.dqkv, args.qkv);
+  if (!args.rope) return;
+  require(args.rope->rotary_dim <= args.head_dim, kOp, "{} of {} dimensions rotate",
+          args.rope->rotary_dim, args.head_dim);
+  for (const Segment& s : args.segments) {
+    require(s.row >= 0 && s.row + s.length <= args.dqkv.rows, kOp,
+            "segment rows [{}, {}) lie beyond the {} rows of the step", s.row, s.row + s.length,
+            args.dqkv.rows);
+    require(s.position + s.length <= args.rope->positions, kOp, "position {} of a table of {}",
+            s.position + s.length - 1, args.rope->positions);
+  }
+}
+
 }  // namespace spd

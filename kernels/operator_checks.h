@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 
+#include "kernels/gradients.h"
 #include "kernels/operators.h"
 
 namespace spd {
@@ -19,5 +20,12 @@ void check_store_kv(const StoreKvArgs& args);
 void check_attention(const AttentionArgs& args);
 void check_gather(const HostTable& table, std::span<const std::int32_t> ids, ConstActivations out);
 void check_top_k(ConstActivations logits, std::int64_t k);
+
+// Of Gradients.
+void check_activation(const char* op, Epilogue epilogue, ConstActivations pre, ConstActivations y);
+void check_linear_input(ConstActivations dy, const Weight& weight, ConstActivations dx);
+void check_linear_weight(ConstActivations dy, ConstActivations x, ConstActivations dweight);
+void check_attention_gradient(const AttentionGradientArgs& args);
+void check_turn_back(const TurnBackArgs& args);
 
 }  // namespace spd

@@ -20,4 +20,9 @@ void multiply_transposed(std::int64_t m, std::int64_t n, std::int64_t k, const f
 void multiply(std::int64_t m, std::int64_t n, std::int64_t k, const float* a, std::int64_t a_stride,
               const float* b, std::int64_t b_stride, float beta, float* c, std::int64_t c_stride);
 
+/// c[m, n] = a[k, m]^T * b[k, n] + beta * c.
+void multiply_left_transposed(std::int64_t m, std::int64_t n, std::int64_t k, const float* a,
+                              std::int64_t a_stride, const float* b, std::int64_t b_stride,
+                              float beta, float* c, std::int64_t c_stride);
+
 }  // namespace spd

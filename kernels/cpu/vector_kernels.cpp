@@ -10,6 +10,7 @@
 #define HWY_TARGET_INCLUDE "kernels/cpu/vector_kernels.cpp"
 #include <hwy/foreach_target.h>
 // After foreach_target.h.
+#include "kernels/cpu/activation-inl.h"
 #include "kernels/cpu/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -112,58 +113,6 @@ void RotateHead(float* head, const float* cosines, const float* sines, std::size
     head[i] = a * cosines[i] - b * sines[i];
     head[half + i] = b * cosines[i] + a * sines[i];
   }
-}
-
-/// 1 / (1 + e^-x); the exponent is cut where e^x would overflow, far below what a sum can see.
-HWY_INLINE Vec logistic(Vec x) {
-  const F32 d;
-  const Vec exponent = hn::Min(hn::Neg(x), hn::Set(d, 87.0f));
-  return hn::Div(hn::Set(d, 1.0f), hn::Add(hn::Set(d, 1.0f), hn::Exp(d, exponent)));
-}
-
-HWY_INLINE Vec silu(Vec x) { return hn::Mul(x, logistic(x)); }
-
-HWY_INLINE Vec gelu_tanh(Vec x) {
-  const F32 d;
-  // 0.5 * (1 + tanh(u)) is the logistic function of 2u.
-  const Vec cube = hn::Mul(hn::Mul(x, x), x);
-  const Vec u = hn::Mul(hn::Set(d, 1.5957691216f), hn::MulAdd(cube, hn::Set(d, 0.044715f), x));
-  return hn::Mul(x, logistic(u));
-}
-
-/// Exact GELU, with erf by formula 7.1.26 of Abramowitz and Stegun (error below 1.5e-7).
-HWY_INLINE Vec gelu(Vec x) {
-  const F32 d;
-  const Vec one = hn::Set(d, 1.0f);
-  const Vec z = hn::Mul(hn::Abs(x), hn::Set(d, 0.70710678f));
-  const Vec t = hn::Div(one, hn::MulAdd(z, hn::Set(d, 0.3275911f), one));
-  Vec poly = hn::Set(d, 1.061405429f);
-  poly = hn::MulAdd(poly, t, hn::Set(d, -1.453152027f));
-  poly = hn::MulAdd(poly, t, hn::Set(d, 1.421413741f));
-  poly = hn::MulAdd(poly, t, hn::Set(d, -0.284496736f));
-  poly = hn::MulAdd(poly, t, hn::Set(d, 0.254829592f));
-  // 1 - erf(z); of a positive x the function is 1 less half of it, of a negative one half of it.
-  const Vec rest = hn::Mul(hn::Mul(poly, t), exp_negative(hn::Neg(hn::Mul(z, z))));
-  const Vec half = hn::Mul(hn::Set(d, 0.5f), rest);
-  return hn::Mul(x, hn::IfThenElse(hn::Lt(x, hn::Zero(d)), half, hn::Sub(one, half)));
-}
-
-HWY_INLINE Vec activate(Epilogue epilogue, Vec x) {
-  switch (epilogue) {
-    case Epilogue::none:
-      return x;
-    case Epilogue::relu:
-      return hn::Max(x, hn::Zero(F32()));
-    case Epilogue::gelu:
-      return gelu(x);
-    case Epilogue::gelu_tanh:
-    case Epilogue::gated_gelu_tanh:
-      return gelu_tanh(x);
-    case Epilogue::silu:
-    case Epilogue::gated_silu:
-      return silu(x);
-  }
-  return x;
 }
 
 void FinishRow(const FinishArgs& args) {

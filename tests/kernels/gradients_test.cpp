@@ -1,0 +1,438 @@
+// Backward operators: products against sums in f64, the others against finite differences of the
+// reference operators, which compute in f64.
+#include "kernels/gradients.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <numeric>
+
+#include "kernels/device/error.h"
+#include "tests/kernels/operators_fixture.h"
+
+namespace spd::test {
+namespace {
+
+constexpr int kThreads[] = {1, 2};
+
+/// Sum over all elements of y * direction: a loss whose gradient by y is `direction`.
+double inner_product(Matrix& y, Matrix& direction) {
+  double sum = 0.0;
+  for (std::int64_t r = 0; r < y.view().rows; ++r) {
+    for (std::int64_t c = 0; c < y.view().cols; ++c) {
+      sum += static_cast<double>(y.at(r, c)) * direction.at(r, c);
+    }
+  }
+  return sum;
+}
+
+/// d loss / d value, where loss() reads the value.
+float slope(float& value, const std::function<double()>& loss) {
+  constexpr float kStep = 4e-3f;
+  const float kept = value;
+  value = kept + kStep;
+  const double above = loss();
+  const float up = value;
+  value = kept - kStep;
+  const double below = loss();
+  const float down = value;
+  value = kept;
+  return static_cast<float>((above - below) / (static_cast<double>(up) - down));
+}
+
+/// Of every `step`-th row, zeros in between.
+Matrix slopes(Matrix& x, const std::function<double()>& loss, std::int64_t step = 1) {
+  Matrix result(x.view().rows, x.view().cols);
+  for (std::int64_t r = 0; r < x.view().rows; ++r) {
+    for (std::int64_t c = 0; c < x.view().cols; ++c) result.at(r, c) = 0.0f;
+  }
+  for (std::int64_t r = 0; r < x.view().rows; r += step) {
+    for (std::int64_t c = 0; c < x.view().cols; ++c) result.at(r, c) = slope(x.at(r, c), loss);
+  }
+  return result;
+}
+
+Matrix slopes(std::vector<float>& x, const std::function<double()>& loss) {
+  Matrix result(1, static_cast<std::int64_t>(x.size()));
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    result.at(0, static_cast<std::int64_t>(i)) = slope(x[i], loss);
+  }
+  return result;
+}
+
+Matrix as_row(const std::vector<float>& values) {
+  Matrix row(1, static_cast<std::int64_t>(values.size()));
+  std::copy(values.begin(), values.end(), row.view().data);
+  return row;
+}
+
+TEST(Gradients, Products) {
+  struct Case {
+    std::int64_t tokens, in, out;
+  };
+  for (const int threads : kThreads) {
+    for (const Case& s : {Case{1, 5, 3}, Case{33, 48, 57}, Case{70, 100, 130}}) {
+      Pair ops(threads);
+      const auto gradients = make_cpu_gradients({.threads = threads});
+      Random random;
+      Weight weight = ops.random_weight(random, DType::f32, s.out, s.in);
+      const auto* w = weight.storage.as<float>();
+      Matrix x = random.matrix(s.tokens, s.in), dy = random.matrix(s.tokens, s.out);
+      for (const bool accumulate : {false, true}) {
+        Matrix dx = random.matrix(s.tokens, s.in), wanted = dx;
+        for (std::int64_t t = 0; t < s.tokens; ++t) {
+          for (std::int64_t i = 0; i < s.in; ++i) {
+            double sum = accumulate ? dx.at(t, i) : 0.0;
+            for (std::int64_t n = 0; n < s.out; ++n) sum += dy.at(t, n) * w[n * weight.stride + i];
+            wanted.at(t, i) = static_cast<float>(sum);
+          }
+        }
+        gradients->linear_input(dy.view(), weight, accumulate, dx.view(), *ops.stream);
+        expect_near(dx, wanted, 1e-5, fmt::format("dx of {} tokens", s.tokens));
+      }
+      Matrix dw = random.matrix(s.out, s.in), wanted = dw;
+      std::vector<float> dbias = random.vector(s.out);
+      Matrix wanted_bias = as_row(dbias);
+      for (std::int64_t n = 0; n < s.out; ++n) {
+        for (std::int64_t t = 0; t < s.tokens; ++t) {
+          for (std::int64_t i = 0; i < s.in; ++i) wanted.at(n, i) += dy.at(t, n) * x.at(t, i);
+          wanted_bias.at(0, n) += dy.at(t, n);
+        }
+      }
+      gradients->linear_weight(dy.view(), x.view(), dw.view(), *ops.stream);
+      gradients->bias(dy.view(), dbias.data(), *ops.stream);
+      expect_near(dw, wanted, 1e-5, fmt::format("dweight of {} tokens", s.tokens));
+      Matrix got_bias = as_row(dbias);
+      expect_near(got_bias, wanted_bias, 1e-5, "dbias");
+    }
+  }
+}
+
+TEST(Gradients, Norms) {
+  for (const int threads : kThreads) {
+    for (const NormKind kind : {NormKind::rms, NormKind::layer}) {
+      for (const std::int64_t cols : {1, 7, 33}) {
+        Pair ops(threads);
+        const auto gradients = make_cpu_gradients({.threads = threads});
+        Random random;
+        Matrix x = random.matrix(5, cols, -1.0f, 2.0f), direction = random.matrix(5, cols);
+        std::vector<float> weight = random.vector(cols, 0.5f, 1.5f), bias = random.vector(cols);
+        // A large epsilon keeps one lone feature's slope smooth enough for finite differences.
+        const Norm norm{kind, weight.data(), bias.data(), 0.1f};
+        Matrix y(5, cols);
+        const auto loss = [&] {
+          ops.reference->norm(x.view(), norm, y.view(), *ops.stream);
+          return inner_product(y, direction);
+        };
+        Matrix wanted = slopes(x, loss), wanted_weight = slopes(weight, loss);
+        Matrix wanted_bias = slopes(bias, loss);
+        std::vector<float> dweight(cols), dbias(cols);
+        Matrix dx = direction;  // in place
+        gradients->norm({.x = x.view(),
+                         .norm = norm,
+                         .dy = dx.view(),
+                         .dx = dx.view(),
+                         .accumulate = false,
+                         .dweight = dweight.data(),
+                         .dbias = kind == NormKind::layer ? dbias.data() : nullptr},
+                        *ops.stream);
+        const std::string what = fmt::format("{} features, {} threads", cols, threads);
+        expect_near(dx, wanted, 2e-3, "dx of " + what);
+        Matrix got = as_row(dweight), got_bias = as_row(dbias);
+        expect_near(got, wanted_weight, 2e-3, "dweight of " + what);
+        if (kind == NormKind::layer) expect_near(got_bias, wanted_bias, 2e-3, "dbias of " + what);
+
+        Matrix twice = dx, doubled(5, cols);
+        gradients->norm({.x = x.view(),
+                         .norm = norm,
+                         .dy = direction.view(),
+                         .dx = twice.view(),
+                         .accumulate = true},
+                        *ops.stream);
+        ops.reference->sum(dx.view(), dx.view(), doubled.view(), *ops.stream);
+        expect_near(twice, doubled, 1e-6, "accumulated dx of " + what);
+      }
+    }
+  }
+}
+
+TEST(Gradients, Activations) {
+  for (const Epilogue epilogue :
+       {Epilogue::none, Epilogue::relu, Epilogue::gelu, Epilogue::gelu_tanh, Epilogue::silu,
+        Epilogue::gated_silu, Epilogue::gated_gelu_tanh}) {
+    for (const int threads : kThreads) {
+      Pair ops(threads);
+      const auto gradients = make_cpu_gradients({.threads = threads});
+      Random random;
+      constexpr std::int64_t kCols = 37;
+      const std::int64_t wide = is_gated(epilogue) ? 2 * kCols : kCols;
+      // The reference knows activations as a product's epilogue: here with the identity.
+      Weight identity = ops.cpu->make_weight(DType::f32, wide, wide);
+      for (std::int64_t i = 0; i < wide; ++i) {
+        identity.storage.as<float>()[i * identity.stride + i] = 1.0f;
+      }
+      Matrix pre = random.matrix(4, wide, -4.0f, 4.0f), direction = random.matrix(4, kCols);
+      // Away from the kink of relu, and where a far negative argument must not overflow.
+      for (std::int64_t c = 0; c < wide; ++c) {
+        if (std::abs(pre.at(0, c)) < 0.01f) pre.at(0, c) = 0.5f;
+      }
+      pre.at(1, 3) = -150.0f;
+      pre.at(1, 4) = 80.0f;
+      for (std::int64_t r = 1; r < 4; ++r) {
+        for (std::int64_t c = 0; c < wide; ++c) {
+          if (std::abs(pre.at(r, c)) < 0.01f) pre.at(r, c) = 0.5f;
+        }
+      }
+      Matrix y(4, kCols), got(4, kCols);
+      const auto loss = [&] {
+        ops.reference->linear({.x = pre.view(),
+                               .norm = nullptr,
+                               .weight = &identity,
+                               .bias = nullptr,
+                               .epilogue = epilogue,
+                               .accumulate = false,
+                               .y = y.view()},
+                              *ops.stream);
+        return inner_product(y, direction);
+      };
+      Matrix wanted = slopes(pre, loss);
+      loss();
+      const std::string what = fmt::format("epilogue {}", static_cast<int>(epilogue));
+      gradients->activate(epilogue, pre.view(), got.view(), *ops.stream);
+      expect_near(got, y, 1e-5, what);
+      gradients->activation(epilogue, pre.view(), direction.view(), pre.view(), *ops.stream);
+      expect_near(pre, wanted, 2e-3, "slope of " + what);
+    }
+  }
+}
+
+/// Two sequences of different lengths through store_kv and attention.
+class AttentionCase {
+ public:
+  AttentionCase(std::int64_t q_heads, std::int64_t kv_heads, bool norms, std::int64_t window)
+      : q_heads_(q_heads), kv_heads_(kv_heads), norms_(norms), window_(window) {
+    for (std::int64_t h = 0; h < q_heads; ++h) {
+      kv_head_of_.push_back(static_cast<std::int32_t>(h * kv_heads / q_heads));
+    }
+    rope_.positions = kCapacity;
+    rope_.rotary_dim = kHeadDim;
+    rope_.cos_sin = Buffer(ops_.device, kCapacity * kHeadDim * sizeof(float));
+    for (std::int64_t p = 0; p < kCapacity; ++p) {
+      float* row = rope_.cos_sin.as<float>() + p * kHeadDim;
+      for (std::int64_t i = 0; i < kHeadDim / 2; ++i) {
+        const double angle = static_cast<double>(p) * std::pow(0.5, static_cast<double>(i));
+        row[i] = static_cast<float>(std::cos(angle) * 1.1);  // 1.1: as yarn scales them
+        row[kHeadDim / 2 + i] = static_cast<float>(std::sin(angle) * 1.1);
+      }
+    }
+    const std::int64_t size = 2 * kv_heads * kCapacity * kHeadDim;
+    keys_.resize(size);
+    values_.resize(size);
+    cache_ = {keys_.data(), values_.data(), DType::f32, 2, kv_heads, kCapacity, kHeadDim};
+    const std::int64_t tokens = segments_[0].length + segments_[1].length;
+    qkv = random_.matrix(tokens, (q_heads + 2 * kv_heads) * kHeadDim);
+    direction = random_.matrix(tokens, q_heads * kHeadDim);
+    q_norm = random_.vector(kHeadDim, 0.5f, 1.5f);
+    k_norm = random_.vector(kHeadDim, 0.5f, 1.5f);
+  }
+
+  double loss(Operators& operators) {
+    turned_ = qkv;
+    const Norm q{NormKind::rms, q_norm.data(), nullptr, 0.1f};
+    const Norm k{NormKind::rms, k_norm.data(), nullptr, 0.1f};
+    operators.store_kv({.qkv = turned_.view(),
+                        .q_heads = q_heads_,
+                        .q_norm = norms_ ? &q : nullptr,
+                        .k_norm = norms_ ? &k : nullptr,
+                        .rope = &rope_,
+                        .segments = segments_,
+                        .cache = cache_},
+                       *ops_.stream);
+    out_ = Matrix(qkv.view().rows, q_heads_ * kHeadDim);
+    operators.attention({.q = turned_.view().col_range(0, q_heads_ * kHeadDim),
+                         .segments = segments_,
+                         .kv_head_of = kv_head_of_,
+                         .scale = kScale,
+                         .window = window_,
+                         .cache = cache_,
+                         .out = out_.view()},
+                        *ops_.stream);
+    return inner_product(out_, direction);
+  }
+
+  void check(int threads) {
+    const auto gradients = make_cpu_gradients({.threads = threads});
+    const auto reference = [&] { return loss(*ops_.reference); };
+    Matrix wanted = slopes(qkv, reference, kRowStep);
+    Matrix wanted_q = slopes(q_norm, reference), wanted_k = slopes(k_norm, reference);
+    reference();
+    Matrix dqkv(qkv.view().rows, qkv.view().cols);
+    gradients->attention({.q = turned_.view().col_range(0, q_heads_ * kHeadDim),
+                          .segments = segments_,
+                          .kv_head_of = kv_head_of_,
+                          .scale = kScale,
+                          .window = window_,
+                          .cache = cache_,
+                          .out = out_.view(),
+                          .dout = direction.view(),
+                          .dqkv = dqkv.view()},
+                         *ops_.stream);
+    const Norm q{NormKind::rms, q_norm.data(), nullptr, 0.1f};
+    const Norm k{NormKind::rms, k_norm.data(), nullptr, 0.1f};
+    std::vector<float> dq(kHeadDim), dk(kHeadDim);
+    gradients->turn_back({.dqkv = dqkv.view(),
+                          .qkv = qkv.view(),
+                          .q_heads = q_heads_,
+                          .kv_heads = kv_heads_,
+                          .head_dim = kHeadDim,
+                          .q_norm = norms_ ? &q : nullptr,
+                          .k_norm = norms_ ? &k : nullptr,
+                          .dq_norm = dq.data(),
+                          .dk_norm = dk.data(),
+                          .rope = &rope_,
+                          .segments = segments_},
+                         *ops_.stream);
+    for (std::int64_t r = 0; r < dqkv.view().rows; ++r) {
+      for (std::int64_t c = 0; c < dqkv.view().cols && r % kRowStep != 0; ++c) dqkv.at(r, c) = 0.0f;
+    }
+    expect_near(dqkv, wanted, 3e-3,
+                fmt::format("dqkv of {} and {} heads, window {}, {} threads", q_heads_, kv_heads_,
+                            window_, threads));
+    if (!norms_) return;
+    Matrix got_q = as_row(dq), got_k = as_row(dk);
+    expect_near(got_q, wanted_q, 3e-3, "dq_norm");
+    expect_near(got_k, wanted_k, 3e-3, "dk_norm");
+  }
+
+  Matrix qkv, direction;
+  std::vector<float> q_norm, k_norm;
+
+ private:
+  static constexpr std::int64_t kHeadDim = 6, kCapacity = 80;
+  static constexpr std::int64_t kRowStep = 4;  // differences are slow: of every fourth token
+  static constexpr float kScale = 0.3f;
+
+  std::int64_t q_heads_, kv_heads_;
+  bool norms_;
+  std::int64_t window_;
+  Pair ops_;
+  Random random_;
+  std::vector<Segment> segments_ = {{0, 3, 1, 0}, {3, 70, 0, 0}};  // one longer than a block
+  std::vector<std::int32_t> kv_head_of_;
+  RopeTable rope_;
+  std::vector<float> keys_, values_;
+  KvLayer cache_;
+  Matrix turned_, out_;
+};
+
+TEST(Gradients, Attention) {
+  AttentionCase(1, 1, false, 0).check(1);
+  AttentionCase(4, 2, false, 0).check(2);
+  AttentionCase(3, 1, false, 20).check(2);
+  AttentionCase(2, 2, true, 0).check(1);
+}
+
+TEST(Gradients, Losses) {
+  Pair ops;
+  const auto gradients = make_cpu_gradients({.threads = 2});
+  Random random;
+  Matrix a = random.matrix(5, 37), b = random.matrix(5, 37), diff(5, 37), wanted(5, 37);
+  double squares = 0.0;
+  for (std::int64_t r = 0; r < 5; ++r) {
+    for (std::int64_t c = 0; c < 37; ++c) {
+      const double difference = static_cast<double>(a.at(r, c)) - b.at(r, c);
+      squares += difference * difference;
+      wanted.at(r, c) = static_cast<float>(0.5 * difference);
+    }
+  }
+  EXPECT_NEAR(gradients->difference(a.view(), b.view(), 0.5f, diff.view(), *ops.stream), squares,
+              1e-5 * squares);
+  expect_near(diff, wanted, 1e-6, "difference");
+
+  // Of whole distributions over 37 tokens: the gradient by finite differences of the divergence.
+  const auto log_sum_exp = [](Matrix& logits, std::int64_t row) {
+    double sum = 0.0;
+    for (std::int64_t c = 0; c < 37; ++c) sum += std::exp(static_cast<double>(logits.at(row, c)));
+    return std::log(sum);
+  };
+  const auto loss = [&] {
+    double sum = 0.0;
+    for (std::int64_t r = 0; r < 5; ++r) {
+      const double p_total = log_sum_exp(a, r), q_total = log_sum_exp(b, r);
+      for (std::int64_t c = 0; c < 37; ++c) {
+        const double log_p = a.at(r, c) - p_total;
+        sum += std::exp(log_p) * (log_p - (b.at(r, c) - q_total));
+      }
+    }
+    return sum;
+  };
+  Matrix slope_of_b = slopes(b, loss);
+  std::vector<double> p_total, q_total;
+  for (std::int64_t r = 0; r < 5; ++r) {
+    p_total.push_back(log_sum_exp(a, r));
+    q_total.push_back(log_sum_exp(b, r));
+  }
+  const double got = gradients->divergence({.teacher = a.view(),
+                                            .student = b.view(),
+                                            .teacher_log_sum_exp = p_total.data(),
+                                            .student_log_sum_exp = q_total.data(),
+                                            .scale = 1.0f,
+                                            .dstudent = diff.view()},
+                                           *ops.stream);
+  EXPECT_NEAR(got, loss(), 1e-5);
+  expect_near(diff, slope_of_b, 1e-3, "slope of the divergence");
+}
+
+TEST(Gradients, Adam) {
+  // Three steps against the formulas of the paper in f64, 37 parameters.
+  Pair ops;
+  const auto gradients = make_cpu_gradients({.threads = 2});
+  Random random;
+  std::vector<float> weight = random.vector(37), mean(37), square(37);
+  std::vector<double> w(weight.begin(), weight.end()), m(37), v(37);
+  for (int step = 1; step <= 3; ++step) {
+    std::vector<float> gradient = random.vector(37);
+    for (std::size_t i = 0; i < 37; ++i) {
+      const double g = 0.5 * gradient[i];
+      m[i] = 0.8 * m[i] + 0.2 * g;
+      v[i] = 0.9 * v[i] + 0.1 * g * g;
+      const double mean_now = m[i] / (1.0 - std::pow(0.8, step));
+      const double square_now = v[i] / (1.0 - std::pow(0.9, step));
+      w[i] = w[i] * (1.0 - 0.01 * 0.1) - 0.01 * mean_now / (std::sqrt(square_now) + 1e-6);
+    }
+    gradients->adam({.weight = weight.data(),
+                     .gradient = gradient.data(),
+                     .mean = mean.data(),
+                     .square = square.data(),
+                     .count = 37,
+                     .rate = 0.01f,
+                     .beta1 = 0.8f,
+                     .beta2 = 0.9f,
+                     .epsilon = 1e-6f,
+                     .decay = 0.1f,
+                     .gradient_scale = 0.5f,
+                     .step = step},
+                    *ops.stream);
+    for (std::size_t i = 0; i < 37; ++i) {
+      EXPECT_NEAR(weight[i], w[i], 1e-6) << "step " << step << ", parameter " << i;
+      EXPECT_EQ(gradient[i], 0.0f);
+    }
+  }
+  EXPECT_NEAR(gradients->sum_of_squares(weight.data(), 37, *ops.stream),
+              std::inner_product(w.begin(), w.end(), w.begin(), 0.0), 1e-5);
+}
+
+TEST(Gradients, RefusesShapesThatDoNotFit) {
+  Pair ops;
+  const auto gradients = make_cpu_gradients({.threads = 1});
+  Matrix a(3, 4), b(3, 5);
+  const Weight weight = ops.cpu->make_weight(DType::f32, 5, 3);
+  EXPECT_THROW(gradients->activate(Epilogue::gated_silu, a.view(), b.view(), *ops.stream), Error);
+  EXPECT_THROW(gradients->linear_input(b.view(), weight, false, a.view(), *ops.stream), Error);
+  EXPECT_THROW(gradients->linear_weight(a.view(), b.view(), a.view(), *ops.stream), Error);
+  EXPECT_THROW(gradients->difference(a.view(), b.view(), 1.0f, a.view(), *ops.stream), Error);
+}
+
+}  // namespace
+}  // namespace spd::test
