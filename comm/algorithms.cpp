@@ -6,26 +6,13 @@
 #include <bit>
 #include <cstring>
 
+#include "comm/encoded_reduce.h"
+#include "comm/share.h"
 #include "kernels/device/error.h"
 
 namespace spd {
 
 namespace {
-
-/// The share of `count` elements that a rank owns.
-struct Share {
-  std::size_t begin;
-  std::size_t count;
-};
-
-Share share_of(std::size_t count, int rank, int ranks) {
-  // On cache-line boundaries, so that no two shares meet in one vector.
-  constexpr std::size_t kGrain = 16;
-  const std::size_t grains = (count + kGrain - 1) / kGrain;
-  const auto edge = [&](int r) { return std::min(count, grains * r / ranks * kGrain); };
-  const std::size_t begin = edge(rank);
-  return {begin, edge(rank + 1) - begin};
-}
 
 void add(float* to, const float* from, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) to[i] += from[i];
@@ -99,7 +86,7 @@ void ring(const Exchange& x, float* data, std::size_t count) {
   const int ranks = x.transport.size();
   const int next = (rank + 1) % ranks;
   const int previous = (rank + ranks - 1) % ranks;
-  float* inbox = x.scratch.floats(count / ranks + 32);  // shares are rounded to cache lines
+  float* inbox = x.scratch.floats(count / ranks + 64);  // shares are rounded to blocks
   const auto share = [&](int index) { return share_of(count, (index + 2 * ranks) % ranks, ranks); };
   for (int step = 1; step < ranks; ++step) {
     const Share out = share(rank - step);
@@ -176,7 +163,13 @@ AllReduceAlgorithm parse_all_reduce_algorithm(std::string_view text) {
 }
 
 void all_reduce(AllReduceAlgorithm algorithm, const Exchange& exchange, float* data,
-                std::size_t count) {
+                std::size_t count, WireFormat wire) {
+  if (wire != WireFormat::f32) {
+    // Chains of partial sums would be encoded anew at every step.
+    return algorithm == AllReduceAlgorithm::one_shot
+               ? encoded_one_shot(exchange, data, count, wire)
+               : encoded_scatter_gather(exchange, data, count, wire);
+  }
   switch (algorithm) {
     case AllReduceAlgorithm::one_shot:
       return one_shot(exchange, data, count);

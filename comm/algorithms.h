@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "comm/transport.h"
+#include "comm/wire_format.h"
 
 namespace spd {
 
@@ -35,6 +36,9 @@ class Scratch {
     if (memory_.size() < count) memory_.resize(count);
     return memory_.data();
   }
+  std::byte* bytes(std::size_t count) {
+    return reinterpret_cast<std::byte*>(floats((count + sizeof(float) - 1) / sizeof(float)));
+  }
 
  private:
   std::vector<float> memory_;
@@ -50,8 +54,9 @@ struct Exchange {
   void wait() const { transport.wait(until, interrupt); }
 };
 
+/// Formats other than f32 know one_shot and scatter_gather; what is neither is done as the latter.
 void all_reduce(AllReduceAlgorithm algorithm, const Exchange& exchange, float* data,
-                std::size_t count);
+                std::size_t count, WireFormat wire);
 /// Everyone to everyone: 1 step.
 void all_gather(const Exchange& exchange, const void* send, void* recv, std::size_t bytes);
 /// Binomial tree: log2(R) steps.

@@ -27,7 +27,10 @@ std::string to_string(const Collective& collective) {
   const std::string what =
       collective.kind == CollectiveKind::barrier
           ? name(collective.kind)
-          : fmt::format("{} of {} bytes", name(collective.kind), collective.bytes);
+          : fmt::format("{} of {} bytes{}", name(collective.kind), collective.bytes,
+                        collective.wire == WireFormat::f32
+                            ? ""
+                            : fmt::format(" as {}", name(collective.wire)));
   const std::string site = to_string(collective.site);
   return site.empty() ? what : what + ", " + site;
 }

@@ -20,13 +20,15 @@ struct Collective {
   std::size_t bytes = 0;       ///< payload of one rank
   std::uint64_t sequence = 0;  ///< how many collectives the rank called before on this group
   CallSite site;
+  WireFormat wire = WireFormat::f32;  ///< of an all-reduce
 
   /// Whether two ranks are in the same collective (call sites may be worded differently).
   bool matches(const Collective& other) const {
-    return kind == other.kind && bytes == other.bytes && sequence == other.sequence;
+    return kind == other.kind && bytes == other.bytes && sequence == other.sequence &&
+           wire == other.wire;
   }
 };
-/// "all-reduce of 2304 bytes, block 7 attn".
+/// "all-reduce of 2304 bytes, block 7 attn", "all-reduce of 2304 bytes as int8, block 7 attn".
 std::string to_string(const Collective& collective);
 
 /// Who the ranks of a group are in the job: messages name ranks of the job, never of a sub-group.

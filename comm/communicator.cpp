@@ -11,10 +11,10 @@ std::string to_string(const CallSite& site) {
                         : fmt::format("block {} {}", site.block, site.what);
 }
 
-void Communicator::all_reduce(float* data, std::size_t count, Stream& stream,
-                              const CallSite& site) {
+void Communicator::all_reduce(float* data, std::size_t count, Stream& stream, const CallSite& site,
+                              WireFormat wire) {
   const auto begin = std::chrono::steady_clock::now();
-  if (size() > 1 && count > 0) do_all_reduce(data, count, stream, site);
+  if (size() > 1 && count > 0) do_all_reduce(data, count, wire, stream, site);
   stats_.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   stats_.all_reduces += 1;
   stats_.bytes += count * sizeof(float);

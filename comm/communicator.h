@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 
+#include "comm/wire_format.h"
 #include "kernels/device/device.h"
 
 namespace spd {
@@ -46,8 +47,11 @@ class Communicator {
   /// "mpi", "thread", ...
   virtual const char* backend() const = 0;
 
-  /// data[i] = sum over ranks of data[i], in place, f32.
-  void all_reduce(float* data, std::size_t count, Stream& stream, const CallSite& site);
+  /// data[i] = sum over ranks of data[i], in place, f32. `wire` is how the numbers travel: where
+  /// the group spans nodes and is not flat, what each node has summed up in f32; else what each
+  /// rank brings.
+  void all_reduce(float* data, std::size_t count, Stream& stream, const CallSite& site,
+                  WireFormat wire = WireFormat::f32);
   /// recv[r * bytes ...] = send of rank r. `recv` holds size() * bytes; host or device alike.
   void all_gather(const void* send, void* recv, std::size_t bytes, Stream& stream,
                   const CallSite& site);
@@ -60,7 +64,8 @@ class Communicator {
 
  protected:
   // A group of one is handled by the public methods: these see size() > 1 only.
-  virtual void do_all_reduce(float* data, std::size_t count, Stream&, const CallSite&) = 0;
+  virtual void do_all_reduce(float* data, std::size_t count, WireFormat wire, Stream&,
+                             const CallSite&) = 0;
   virtual void do_all_gather(const void* send, void* recv, std::size_t bytes, Stream&,
                              const CallSite&) = 0;
   virtual void do_broadcast(void* data, std::size_t bytes, int root, Stream&, const CallSite&) = 0;

@@ -31,8 +31,8 @@ MessageCommunicator::~MessageCommunicator() = default;
 
 template <class Body>
 void MessageCommunicator::run(CollectiveKind kind, std::size_t bytes, const CallSite& site,
-                              const Body& body) {
-  const Collective collective{kind, bytes, sequence_++, site};
+                              const Body& body, WireFormat wire) {
+  const Collective collective{kind, bytes, sequence_++, site, wire};
   try {
     body(Exchange{*transport_, scratch_, settings_.give_up_at(), settings_.roll_call.get()});
   } catch (const TransportFailure& failure) {
@@ -40,13 +40,15 @@ void MessageCommunicator::run(CollectiveKind kind, std::size_t bytes, const Call
   }
 }
 
-void MessageCommunicator::do_all_reduce(float* data, std::size_t count, Stream& stream,
-                                        const CallSite& site) {
+void MessageCommunicator::do_all_reduce(float* data, std::size_t count, WireFormat wire,
+                                        Stream& stream, const CallSite& site) {
   stream.synchronize();
   const std::size_t bytes = count * sizeof(float);
-  run(CollectiveKind::all_reduce, bytes, site, [&](const Exchange& exchange) {
-    spd::all_reduce(choose(algorithms_, bytes), exchange, data, count);
-  });
+  const AllReduceAlgorithm algorithm = choose(algorithms_, wire_bytes(wire, count));
+  const auto body = [&](const Exchange& exchange) {
+    spd::all_reduce(algorithm, exchange, data, count, wire);
+  };
+  run(CollectiveKind::all_reduce, bytes, site, body, wire);
 }
 
 void MessageCommunicator::do_all_gather(const void* send, void* recv, std::size_t bytes,

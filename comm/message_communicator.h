@@ -33,14 +33,16 @@ class MessageCommunicator final : public Communicator {
   const char* backend() const override { return transport_->name(); }
 
  private:
-  void do_all_reduce(float* data, std::size_t count, Stream&, const CallSite&) override;
+  void do_all_reduce(float* data, std::size_t count, WireFormat wire, Stream&,
+                     const CallSite&) override;
   void do_all_gather(const void* send, void* recv, std::size_t bytes, Stream&,
                      const CallSite&) override;
   void do_broadcast(void* data, std::size_t bytes, int root, Stream&, const CallSite&) override;
   void do_barrier(const CallSite&) override;
 
   template <class Body>
-  void run(CollectiveKind kind, std::size_t bytes, const CallSite& site, const Body& body);
+  void run(CollectiveKind kind, std::size_t bytes, const CallSite& site, const Body& body,
+           WireFormat wire = WireFormat::f32);
 
   std::unique_ptr<Transport> transport_;
   GroupSettings settings_;

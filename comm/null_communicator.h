@@ -14,7 +14,7 @@ class NullCommunicator final : public Communicator {
   const char* backend() const override { return "none"; }
 
  private:
-  void do_all_reduce(float*, std::size_t, Stream&, const CallSite&) override {}
+  void do_all_reduce(float*, std::size_t, WireFormat, Stream&, const CallSite&) override {}
   void do_all_gather(const void*, void*, std::size_t, Stream&, const CallSite&) override {}
   void do_broadcast(void*, std::size_t, int, Stream&, const CallSite&) override {}
   void do_barrier(const CallSite&) override {}

@@ -14,6 +14,7 @@ Position Position::of(int group, const Collective& collective, bool caller) {
   Position position;
   position.group = group;
   position.kind = collective.kind;
+  position.wire = collective.wire;
   position.caller = caller;
   position.bytes = collective.bytes;
   position.sequence = collective.sequence;
@@ -22,7 +23,7 @@ Position Position::of(int group, const Collective& collective, bool caller) {
   return position;
 }
 
-Collective Position::collective() const { return {kind, bytes, sequence, {what, block}}; }
+Collective Position::collective() const { return {kind, bytes, sequence, {what, block}, wire}; }
 
 RollCall::RollCall(MPI_Comm parent, GroupMembers job, Milliseconds grace)
     : comm_(MpiComm::duplicate(parent)), job_(std::move(job)), grace_(grace), rank_(comm_.rank()) {

@@ -17,6 +17,7 @@ namespace spd {
 struct Position {
   std::int32_t group = 0;  ///< the group it waited in, as numbered by the session
   CollectiveKind kind = CollectiveKind::barrier;
+  WireFormat wire = WireFormat::f32;
   bool caller = true;  ///< gave up by itself, rather than because another had
   std::uint64_t bytes = 0;
   std::uint64_t sequence = 0;

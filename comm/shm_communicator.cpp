@@ -5,6 +5,7 @@
 #include <cstring>
 #include <new>
 
+#include "comm/share.h"
 #include "comm/waiting.h"
 
 namespace spd {
@@ -28,22 +29,11 @@ std::size_t one_shot_limit(int ranks) {
 }
 
 /// Tells collectives apart that would meet by mistake.
-std::uint64_t tag_of(CollectiveKind kind, std::size_t bytes) {
-  const std::uint64_t mixed =
-      (bytes * 4 + static_cast<std::uint64_t>(kind)) * 0x9e3779b97f4a7c15ull;
+std::uint64_t tag_of(const Collective& collective) {
+  const std::uint64_t mixed = (collective.bytes * 16 + static_cast<std::uint64_t>(collective.kind) +
+                               4 * static_cast<std::uint64_t>(collective.wire)) *
+                              0x9e3779b97f4a7c15ull;
   return mixed >> (64 - kTagBits);
-}
-
-struct Range {
-  std::size_t begin;
-  std::size_t end;
-};
-
-Range share_of(std::size_t count, int rank, int ranks) {
-  constexpr std::size_t kGrain = 16;  // floats of a cache line
-  const std::size_t grains = (count + kGrain - 1) / kGrain;
-  return {std::min(count, grains * rank / ranks * kGrain),
-          std::min(count, grains * (rank + 1) / ranks * kGrain)};
 }
 
 }  // namespace
@@ -113,9 +103,9 @@ void ShmCommunicator::wait_for(int peer) {
 
 template <class Body>
 void ShmCommunicator::run(CollectiveKind kind, std::size_t bytes, const CallSite& site,
-                          const Body& body) {
-  const Collective collective{kind, bytes, sequence_++, site};
-  tag_ = tag_of(kind, bytes);
+                          const Body& body, WireFormat wire) {
+  const Collective collective{kind, bytes, sequence_++, site, wire};
+  tag_ = tag_of(collective);
   give_up_at_.reset();
   try {
     body();
@@ -155,33 +145,66 @@ void ShmCommunicator::reduce_scatter_all_gather(float* data, std::size_t count) 
   std::memcpy(own, data, count * sizeof(float));
   meet();
   // Nobody else reads our share of our slot before the second meeting: the sum may go there.
-  const Range mine = share_of(count, rank_, ranks_);
-  sum_slots(own + mine.begin, own + mine.begin, mine.begin, mine.end - mine.begin);
+  const Share mine = share_of(count, rank_, ranks_);
+  sum_slots(own + mine.begin, own + mine.begin, mine.begin, mine.count);
   meet();
   for (int step = 0; step < ranks_; ++step) {
     const int r = (rank_ + step) % ranks_;
-    const Range theirs = share_of(count, r, ranks_);
+    const Share theirs = share_of(count, r, ranks_);
     std::memcpy(data + theirs.begin, reinterpret_cast<const float*>(slot(r)) + theirs.begin,
-                (theirs.end - theirs.begin) * sizeof(float));
+                theirs.count * sizeof(float));
   }
   next_segment();
 }
 
-void ShmCommunicator::do_all_reduce(float* data, std::size_t count, Stream& stream,
+void ShmCommunicator::sum_encoded(float* to, Share range, WireFormat wire) const {
+  decode(wire, slot(0) + wire_bytes(wire, range.begin), range.count, to);
+  for (int r = 1; r < ranks_; ++r) {
+    decode_add(wire, slot(r) + wire_bytes(wire, range.begin), range.count, to);
+  }
+}
+
+void ShmCommunicator::encoded_one_shot(float* data, std::size_t count, WireFormat wire) {
+  encode(wire, data, count, slot(rank_));
+  meet();
+  sum_encoded(data, {0, count}, wire);
+  round_trip(wire, data, count);
+  next_segment();
+}
+
+void ShmCommunicator::encoded_scatter_gather(float* data, std::size_t count, WireFormat wire) {
+  encode(wire, data, count, slot(rank_));
+  meet();
+  const Share mine = share_of(count, rank_, ranks_);
+  sum_encoded(data + mine.begin, mine, wire);
+  encode(wire, data + mine.begin, mine.count, slot(rank_) + wire_bytes(wire, mine.begin));
+  meet();
+  for (int step = 0; step < ranks_; ++step) {
+    const int r = (rank_ + step) % ranks_;
+    const Share theirs = share_of(count, r, ranks_);
+    decode(wire, slot(r) + wire_bytes(wire, theirs.begin), theirs.count, data + theirs.begin);
+  }
+  next_segment();
+}
+
+void ShmCommunicator::do_all_reduce(float* data, std::size_t count, WireFormat wire, Stream& stream,
                                     const CallSite& site) {
   stream.synchronize();
   constexpr std::size_t kSlotFloats = kSlotBytes / sizeof(float);
+  static_assert(kSlotFloats % kWireBlock == 0);
   const std::size_t bytes = count * sizeof(float);
-  run(CollectiveKind::all_reduce, bytes, site, [&] {
+  const bool at_once = bytes <= one_shot_bytes_ || ranks_ == 2;
+  const auto body = [&] {
     for (std::size_t at = 0; at < count; at += kSlotFloats) {
       const std::size_t n = std::min(kSlotFloats, count - at);
-      if (bytes <= one_shot_bytes_ || ranks_ == 2) {
-        one_shot(data + at, n);
+      if (wire != WireFormat::f32) {
+        at_once ? encoded_one_shot(data + at, n, wire) : encoded_scatter_gather(data + at, n, wire);
       } else {
-        reduce_scatter_all_gather(data + at, n);
+        at_once ? one_shot(data + at, n) : reduce_scatter_all_gather(data + at, n);
       }
     }
-  });
+  };
+  run(CollectiveKind::all_reduce, bytes, site, body, wire);
 }
 
 void ShmCommunicator::do_all_gather(const void* send, void* recv, std::size_t bytes, Stream& stream,

@@ -7,6 +7,7 @@
 
 #include "comm/communicator.h"
 #include "comm/group.h"
+#include "comm/share.h"
 #include "comm/shared_memory.h"
 
 namespace spd {
@@ -37,14 +38,16 @@ class ShmCommunicator final : public Communicator {
     std::atomic<std::uint64_t> value;
   };
 
-  void do_all_reduce(float* data, std::size_t count, Stream&, const CallSite&) override;
+  void do_all_reduce(float* data, std::size_t count, WireFormat wire, Stream&,
+                     const CallSite&) override;
   void do_all_gather(const void* send, void* recv, std::size_t bytes, Stream&,
                      const CallSite&) override;
   void do_broadcast(void* data, std::size_t bytes, int root, Stream&, const CallSite&) override;
   void do_barrier(const CallSite&) override;
 
   template <class Body>
-  void run(CollectiveKind kind, std::size_t bytes, const CallSite& site, const Body& body);
+  void run(CollectiveKind kind, std::size_t bytes, const CallSite& site, const Body& body,
+           WireFormat wire = WireFormat::f32);
   /// Raises the flag and returns when all others have raised theirs as often.
   void meet();
   void wait_for(int peer);
@@ -54,6 +57,11 @@ class ShmCommunicator final : public Communicator {
   void reduce_scatter_all_gather(float* data, std::size_t count);
   /// to[0, count) = sum over ranks of the slots at `offset`, but `own` for this rank's.
   void sum_slots(float* to, const float* own, std::size_t offset, std::size_t count) const;
+
+  // The same two ways with other wire formats than f32: slots hold encoded data.
+  void encoded_one_shot(float* data, std::size_t count, WireFormat wire);
+  void encoded_scatter_gather(float* data, std::size_t count, WireFormat wire);
+  void sum_encoded(float* to, Share range, WireFormat wire) const;
 
   std::shared_ptr<SharedMemory> memory_;
   int rank_;

@@ -7,6 +7,8 @@
 #include <numeric>
 #include <thread>
 
+#include "comm/share.h"
+
 namespace spd {
 
 namespace {
@@ -16,25 +18,46 @@ using Parts = std::vector<ThreadHub::Part>;
 // From here on it pays to wake all ranks for the work and once more for its end.
 constexpr std::size_t kParallelBytes = 64 * 1024;
 
-struct Range {
-  std::size_t begin;
-  std::size_t end;
-};
+Share ranks_of_share(std::size_t ranks, int share, int shares) {
+  const std::size_t begin = ranks * share / shares;
+  return {begin, ranks * (share + 1) / shares - begin};
+}
 
-Range share_of(std::size_t total, int share, int shares) {
-  return {total * share / shares, total * (share + 1) / shares};
+/// total = sum of the parts of one contribution, in rank order.
+void sum_contribution(const Parts& parts, int contribution, std::size_t at, std::size_t count,
+                      float* total) {
+  bool first = true;
+  for (const auto& part : parts) {
+    if (part.contribution != contribution) continue;
+    const float* more = static_cast<const float*>(part.send) + at;
+    if (first) {
+      std::memcpy(total, more, count * sizeof(float));
+    } else {
+      for (std::size_t i = 0; i < count; ++i) total[i] += more[i];
+    }
+    first = false;
+  }
 }
 
 void sum(const Parts& parts, int share, int shares) {
-  std::array<float, 2048> total;  // a tile that stays in the first-level cache
-  const Range range = share_of(parts[0].collective.bytes / sizeof(float), share, shares);
-  for (std::size_t at = range.begin; at < range.end; at += total.size()) {
-    const std::size_t n = std::min(total.size(), range.end - at);
-    std::memcpy(total.data(), static_cast<const float*>(parts[0].send) + at, n * sizeof(float));
-    for (std::size_t r = 1; r < parts.size(); ++r) {
-      const float* more = static_cast<const float*>(parts[r].send) + at;
+  // Tiles that stay in the first-level cache.
+  std::array<float, 2048> total;
+  std::array<float, 2048> more;
+  static_assert(total.size() % kWireBlock == 0);
+  const WireFormat wire = parts[0].collective.wire;
+  int contributions = 0;
+  for (const auto& part : parts) contributions = std::max(contributions, part.contribution + 1);
+  const Share range = share_of(parts[0].collective.bytes / sizeof(float), share, shares);
+  for (std::size_t at = range.begin; at < range.end(); at += total.size()) {
+    const std::size_t n = std::min(total.size(), range.end() - at);
+    sum_contribution(parts, 0, at, n, total.data());
+    round_trip(wire, total.data(), n);
+    for (int c = 1; c < contributions; ++c) {
+      sum_contribution(parts, c, at, n, more.data());
+      round_trip(wire, more.data(), n);
       for (std::size_t i = 0; i < n; ++i) total[i] += more[i];
     }
+    round_trip(wire, total.data(), n);
     for (const auto& part : parts) {
       std::memcpy(static_cast<float*>(part.recv) + at, total.data(), n * sizeof(float));
     }
@@ -43,8 +66,8 @@ void sum(const Parts& parts, int share, int shares) {
 
 void gather(const Parts& parts, int share, int shares) {
   const std::size_t bytes = parts[0].collective.bytes;
-  const Range to = share_of(parts.size(), share, shares);
-  for (std::size_t r = to.begin; r < to.end; ++r) {
+  const Share to = ranks_of_share(parts.size(), share, shares);
+  for (std::size_t r = to.begin; r < to.end(); ++r) {
     for (std::size_t from = 0; from < parts.size(); ++from) {
       char* slot = static_cast<char*>(parts[r].recv) + from * bytes;
       // A rank may gather in place, from its own slot, which others are reading.
@@ -56,8 +79,8 @@ void gather(const Parts& parts, int share, int shares) {
 void spread(const Parts& parts, int share, int shares) {
   const auto root =
       std::find_if(parts.begin(), parts.end(), [](const auto& part) { return part.send; });
-  const Range to = share_of(parts.size(), share, shares);
-  for (std::size_t r = to.begin; r < to.end; ++r) {
+  const Share to = ranks_of_share(parts.size(), share, shares);
+  for (std::size_t r = to.begin; r < to.end(); ++r) {
     if (parts[r].recv) std::memcpy(parts[r].recv, root->send, root->collective.bytes);
   }
 }
@@ -78,12 +101,13 @@ Collective ThreadCommunicator::next(CollectiveKind kind, std::size_t bytes, cons
   return {kind, bytes, sequence_++, site};
 }
 
-void ThreadCommunicator::do_all_reduce(float* data, std::size_t count, Stream& stream,
-                                       const CallSite& site) {
+void ThreadCommunicator::do_all_reduce(float* data, std::size_t count, WireFormat wire,
+                                       Stream& stream, const CallSite& site) {
   stream.synchronize();
   const std::size_t bytes = count * sizeof(float);
-  hub_->run(rank_, {next(CollectiveKind::all_reduce, bytes, site), data, data}, sum,
-            bytes >= kParallelBytes);
+  Collective collective = next(CollectiveKind::all_reduce, bytes, site);
+  collective.wire = wire;
+  hub_->run(rank_, {collective, data, data, contribution_}, sum, bytes >= kParallelBytes);
 }
 
 void ThreadCommunicator::do_all_gather(const void* send, void* recv, std::size_t bytes,
@@ -119,12 +143,13 @@ ThreadGroup::ThreadGroup(Topology topology, Communicator::Milliseconds deadline)
 }
 
 std::unique_ptr<Communicator> ThreadGroup::world(int rank) const {
-  return std::make_unique<ThreadCommunicator>(world_, rank);
+  const int contribution = topology_.nodes() > 1 ? topology_.node_of(rank) : rank;
+  return std::make_unique<ThreadCommunicator>(world_, rank, contribution);
 }
 
 std::unique_ptr<Communicator> ThreadGroup::node(int rank) const {
-  return std::make_unique<ThreadCommunicator>(nodes_.at(topology_.node_of(rank)),
-                                              topology_.local_rank(rank));
+  const int local = topology_.local_rank(rank);
+  return std::make_unique<ThreadCommunicator>(nodes_.at(topology_.node_of(rank)), local, local);
 }
 
 void ThreadGroup::fail(int rank, const std::string& message) {

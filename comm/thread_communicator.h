@@ -12,19 +12,23 @@
 
 namespace spd {
 
-/// A rank's end of a ThreadHub. Host memory. Sums are taken in rank order, so results do not depend
-/// on who arrives when.
+/// A rank's end of a ThreadHub. Host memory. Sums are those of a hierarchical all-reduce to the
+/// bit: each node's ranks are summed in rank order, encoded and decoded (see WireFormat), the nodes
+/// summed in order, the result encoded and decoded. In a group within one node each rank takes the
+/// part of a node.
 class ThreadCommunicator final : public Communicator {
  public:
-  ThreadCommunicator(std::shared_ptr<ThreadHub> hub, int rank)
-      : hub_(std::move(hub)), rank_(rank) {}
+  /// `contribution`: which partial sum the rank belongs to, its node or itself.
+  ThreadCommunicator(std::shared_ptr<ThreadHub> hub, int rank, int contribution)
+      : hub_(std::move(hub)), rank_(rank), contribution_(contribution) {}
 
   int rank() const override { return rank_; }
   int size() const override { return hub_->members().size(); }
   const char* backend() const override { return "thread"; }
 
  private:
-  void do_all_reduce(float* data, std::size_t count, Stream&, const CallSite&) override;
+  void do_all_reduce(float* data, std::size_t count, WireFormat wire, Stream&,
+                     const CallSite&) override;
   void do_all_gather(const void* send, void* recv, std::size_t bytes, Stream&,
                      const CallSite&) override;
   void do_broadcast(void* data, std::size_t bytes, int root, Stream&, const CallSite&) override;
@@ -33,6 +37,7 @@ class ThreadCommunicator final : public Communicator {
 
   std::shared_ptr<ThreadHub> hub_;
   int rank_;
+  int contribution_;
   std::uint64_t sequence_ = 0;
 };
 

@@ -26,6 +26,7 @@ class ThreadHub {
     Collective collective;
     const void* send = nullptr;
     void* recv = nullptr;
+    int contribution = 0;  ///< of an all-reduce: parts with the same number are summed first
   };
   /// Does share `share` of `shares` of a collective on all ranks' buffers; parts are in rank order.
   using Work = void (*)(const std::vector<Part>& parts, int share, int shares);

@@ -16,7 +16,8 @@ class MpiAllreduce final : public Communicator {
   const char* backend() const override { return "MPI_Allreduce"; }
 
  private:
-  void do_all_reduce(float* data, std::size_t count, Stream&, const CallSite&) override {
+  void do_all_reduce(float* data, std::size_t count, WireFormat, Stream&,
+                     const CallSite&) override {
     check_mpi(MPI_Allreduce(MPI_IN_PLACE, data, static_cast<int>(count), MPI_FLOAT, MPI_SUM,
                             MPI_COMM_WORLD),
               "MPI_Allreduce");

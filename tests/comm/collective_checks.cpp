@@ -45,6 +45,25 @@ void check_sum(Communicator& comm, Stream& stream, const std::vector<int>& paylo
       fmt::format("all-reduce of {} elements, round {}: element {} is wrong", count, round, wrong));
 }
 
+void check_wire_formats(Communicator& comm, Stream& stream, const std::vector<int>& payload_ranks,
+                        std::size_t largest) {
+  std::vector<std::vector<int>> contributions;
+  for (int rank : payload_ranks) contributions.push_back({rank});
+  if (comm.size() == 1) return;  // nothing travels
+  for (WireFormat wire : {WireFormat::bf16, WireFormat::int8}) {
+    for (std::size_t count = 1; count <= largest; count = count * 5 + 2) {
+      std::vector<float> data = payload(payload_ranks[comm.rank()], count, count);
+      data.insert(data.begin(), 7.0f);
+      data.push_back(7.0f);
+      comm.all_reduce(data.data() + 1, count, stream, kSite, wire);
+      require(data.front() == 7.0f && data.back() == 7.0f, comm, "wrote out of bounds");
+      const std::vector<float> expected = encoded_sum(contributions, count, count, wire);
+      require(std::equal(expected.begin(), expected.end(), data.begin() + 1), comm,
+              fmt::format("all-reduce of {} elements as {}", count, name(wire)));
+    }
+  }
+}
+
 }  // namespace
 
 void check_collectives(Communicator& comm, Communicator& control, Stream& stream,
@@ -60,6 +79,8 @@ void check_collectives(Communicator& comm, Communicator& control, Stream& stream
   }
   check_sum(comm, stream, payload_ranks, 1, largest, data);
   check_same_everywhere(comm, control, stream, data, fmt::format("{} elements", largest));
+
+  check_wire_formats(comm, stream, payload_ranks, largest);
 
   std::mt19937 same(7);  // the same draws on every rank
   for (int round = 0; round < rounds; ++round) {

@@ -33,7 +33,8 @@ class Oracle final : public Communicator {
     ask(MPI_COMM_WORLD, &result);
     return result;
   }
-  void do_all_reduce(float* data, std::size_t count, Stream&, const CallSite&) override {
+  void do_all_reduce(float* data, std::size_t count, WireFormat, Stream&,
+                     const CallSite&) override {
     check_mpi(MPI_Allreduce(MPI_IN_PLACE, data, static_cast<int>(count), MPI_FLOAT, MPI_SUM,
                             MPI_COMM_WORLD),
               "MPI_Allreduce");

@@ -6,6 +6,8 @@
 #include <limits>
 #include <vector>
 
+#include "comm/wire_format.h"
+
 namespace spd {
 
 /// Values of mixed sign and size, different for every rank, round and index.
@@ -42,6 +44,26 @@ inline ExpectedSum expected_sum(const std::vector<int>& ranks, std::uint64_t rou
     tolerance *= static_cast<double>(ranks.size()) * std::numeric_limits<float>::epsilon();
   }
   return expected;
+}
+
+/// What an all-reduce in a wire format gives to the bit: `contributions` are the ranks whose
+/// payloads are summed before they travel.
+inline std::vector<float> encoded_sum(const std::vector<std::vector<int>>& contributions,
+                                      std::uint64_t round, std::size_t count, WireFormat wire) {
+  std::vector<float> sum(count);
+  for (const auto& ranks : contributions) {
+    std::vector<float> part(count);
+    for (int rank : ranks) {
+      const std::vector<float> more = payload(rank, round, count);
+      for (std::size_t i = 0; i < count; ++i)
+        part[i] = rank == ranks[0] ? more[i] : part[i] + more[i];
+    }
+    round_trip(wire, part.data(), count);
+    for (std::size_t i = 0; i < count; ++i)
+      sum[i] = &ranks == &contributions[0] ? part[i] : sum[i] + part[i];
+  }
+  round_trip(wire, sum.data(), count);
+  return sum;
 }
 
 /// Index of the first element that is off, or -1.

@@ -157,6 +157,28 @@ TEST_P(ThreadNodes, NodeGroupsReduceAmongThemselves) {
   });
 }
 
+TEST_P(ThreadNodes, SumsAreThoseOfAHierarchicalRunInEveryWireFormat) {
+  Topology topology{GetParam().node_of_rank, {}};
+  std::vector<std::vector<int>> nodes;
+  for (int node = 0; node < GetParam().nodes; ++node) {
+    topology.node_names.push_back(fmt::format("n{}", node));
+    nodes.push_back(topology.ranks_of_node(node));
+  }
+  ThreadGroup group(topology, 20s);
+  group.run([&](int rank) {
+    CpuDevice device;
+    const auto stream = device.make_stream();
+    const auto world = group.world(rank);
+    for (WireFormat wire : kWireFormats) {
+      for (std::size_t count : {1, 31, 576, 2049, 40'003}) {
+        std::vector<float> data = payload(rank, count, count);
+        world->all_reduce(data.data(), count, *stream, {"attn", 2}, wire);
+        ASSERT_EQ(data, encoded_sum(nodes, count, count, wire)) << count << " as " << name(wire);
+      }
+    }
+  });
+}
+
 INSTANTIATE_TEST_SUITE_P(Splits, ThreadNodes,
                          testing::Values(Nodes{{0, 0, 1, 1}, 2}, Nodes{{0, 0, 0, 1}, 2},
                                          Nodes{{0, 1, 0, 1, 0}, 2}, Nodes{{0, 1, 2}, 3}));
@@ -254,6 +276,26 @@ TEST(ThreadCommunicator, RanksThatDisagreeAreToldApart) {
     EXPECT_THAT(message, Not(HasSubstr("did not arrive")));
   }
   EXPECT_EQ(spokesmen, 1);
+}
+
+TEST(ThreadCommunicator, DifferentWireFormatsAreADisagreement) {
+  ThreadGroup group(2, 60s);
+  std::atomic<int> spokesmen{0};
+  std::vector<std::string> messages(2);
+  group.run([&](int rank) {
+    CpuDevice device;
+    const auto stream = device.make_stream();
+    const auto world = group.world(rank);
+    std::vector<float> data(8);
+    messages[rank] = comm_error_of(spokesmen, nullptr, [&] {
+      world->all_reduce(data.data(), 8, *stream, {"mlp", 3},
+                        rank == 0 ? WireFormat::f32 : WireFormat::int8);
+    });
+  });
+  for (const auto& message : messages) {
+    EXPECT_THAT(message, HasSubstr("rank 0 calls all-reduce of 32 bytes, block 3 mlp"));
+    EXPECT_THAT(message, HasSubstr("rank 1 calls all-reduce of 32 bytes as int8, block 3 mlp"));
+  }
 }
 
 TEST(ThreadCommunicator, CountsWhatItDid) {

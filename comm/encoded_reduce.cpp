@@ -1,0 +1,64 @@
+#include "comm/encoded_reduce.h"
+
+#include "comm/share.h"
+
+namespace spd {
+
+void encoded_one_shot(const Exchange& x, float* data, std::size_t count, WireFormat wire) {
+  const int rank = x.transport.rank();
+  const int ranks = x.transport.size();
+  const std::size_t bytes = wire_bytes(wire, count);
+  std::byte* slots = x.scratch.bytes(bytes * ranks);
+  const auto slot = [&](int r) { return slots + bytes * r; };
+  for (int step = 1; step < ranks; ++step) {
+    const int from = (rank + ranks - step) % ranks;
+    x.transport.receive(from, slot(from), bytes);
+  }
+  encode(wire, data, count, slot(rank));
+  for (int step = 1; step < ranks; ++step) {
+    x.transport.send((rank + step) % ranks, slot(rank), bytes);
+  }
+  x.wait();
+  decode(wire, slot(0), count, data);
+  for (int r = 1; r < ranks; ++r) decode_add(wire, slot(r), count, data);
+  round_trip(wire, data, count);
+}
+
+void encoded_scatter_gather(const Exchange& x, float* data, std::size_t count, WireFormat wire) {
+  const int rank = x.transport.rank();
+  const int ranks = x.transport.size();
+  const auto share = [&](int r) { return share_of(count, r, ranks); };
+  const auto bytes_of = [&](int r) { return wire_bytes(wire, share(r).count); };
+  const Share mine = share(rank);
+  const std::size_t own_bytes = bytes_of(rank);
+  // All of ours encoded, share after share, and what the others encoded of our share.
+  std::byte* outbox = x.scratch.bytes(wire_bytes(wire, count) + own_bytes * ranks);
+  std::byte* inbox = outbox + wire_bytes(wire, count);
+  const auto place = [&](int r) { return outbox + wire_bytes(wire, share(r).begin); };
+  for (int step = 1; step < ranks; ++step) {
+    const int from = (rank + ranks - step) % ranks;
+    x.transport.receive(from, inbox + own_bytes * from, own_bytes);
+  }
+  for (int step = 1; step < ranks; ++step) {
+    const int to = (rank + step) % ranks;
+    encode(wire, data + share(to).begin, share(to).count, place(to));
+    x.transport.send(to, place(to), bytes_of(to));
+  }
+  float* own = data + mine.begin;
+  encode(wire, own, mine.count, inbox + own_bytes * rank);
+  x.wait();
+  decode(wire, inbox, mine.count, own);
+  for (int r = 1; r < ranks; ++r) decode_add(wire, inbox + own_bytes * r, mine.count, own);
+  encode(wire, own, mine.count, place(rank));
+  for (int step = 1; step < ranks; ++step) {
+    const int from = (rank + ranks - step) % ranks;
+    x.transport.receive(from, place(from), bytes_of(from));
+  }
+  for (int step = 1; step < ranks; ++step) {
+    x.transport.send((rank + step) % ranks, place(rank), own_bytes);
+  }
+  x.wait();
+  decode(wire, outbox, count, data);
+}
+
+}  // namespace spd
