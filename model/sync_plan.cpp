@@ -43,8 +43,9 @@ SyncPoint parse_sync_point(std::string_view text) {
 }
 
 SyncLevels SyncLevels::all_full(std::int64_t blocks) {
-  return {std::vector<SyncLevel>(blocks, SyncLevel::full),
-          std::vector<SyncLevel>(blocks, SyncLevel::full)};
+  const std::vector<SyncLevel> full(blocks, SyncLevel::full);
+  const std::vector<WireFormat> f32(blocks, WireFormat::f32);
+  return {full, full, f32, f32};
 }
 
 int SyncLevels::count(SyncLevel level) const {
@@ -52,11 +53,27 @@ int SyncLevels::count(SyncLevel level) const {
                           std::count(mlp.begin(), mlp.end(), level));
 }
 
+int SyncLevels::count(WireFormat wire) const {
+  int sum = 0;
+  for (const SyncPoint point : {SyncPoint::attn, SyncPoint::mlp}) {
+    for (std::int64_t block = 0; block < static_cast<std::int64_t>(attn.size()); ++block) {
+      sum += at(block, point) != SyncLevel::drop && wire_at(block, point) == wire ? 1 : 0;
+    }
+  }
+  return sum;
+}
+
 void SyncLevels::validate(std::int64_t blocks) const {
   if (static_cast<std::int64_t>(attn.size()) != blocks ||
       static_cast<std::int64_t>(mlp.size()) != blocks) {
     throw Error(ErrorCode::usage, fmt::format("plan has {} attn and {} mlp levels for {} blocks",
                                               attn.size(), mlp.size(), blocks));
+  }
+  if (static_cast<std::int64_t>(attn_wire.size()) != blocks ||
+      static_cast<std::int64_t>(mlp_wire.size()) != blocks) {
+    throw Error(ErrorCode::usage, fmt::format("plan has {} attn and {} mlp wire formats for {} "
+                                              "blocks",
+                                              attn_wire.size(), mlp_wire.size(), blocks));
   }
   if (blocks > 0 && mlp.back() != SyncLevel::full) {
     throw Error(ErrorCode::usage,
@@ -79,18 +96,18 @@ SyncPlan SyncPlan::all_full(const ModelConfig& config, const Topology& topology)
 
 namespace {
 
-nlohmann::json to_names(const std::vector<SyncLevel>& levels) {
+template <class T>
+nlohmann::json to_names(const std::vector<T>& values) {
   nlohmann::json names = nlohmann::json::array();
-  for (const SyncLevel level : levels) names.push_back(name(level));
+  for (const T value : values) names.push_back(name(value));
   return names;
 }
 
-std::vector<SyncLevel> from_names(const nlohmann::json& names) {
-  std::vector<SyncLevel> levels;
-  for (const auto& entry : names) {
-    levels.push_back(parse_sync_level(entry.get_ref<const std::string&>()));
-  }
-  return levels;
+template <class T>
+std::vector<T> from_names(const nlohmann::json& names, T (*parse)(std::string_view)) {
+  std::vector<T> values;
+  for (const auto& entry : names) values.push_back(parse(entry.get_ref<const std::string&>()));
+  return values;
 }
 
 // A plan is only as good as what it was measured on: anything else is refused, not adapted.
@@ -142,8 +159,12 @@ SyncPlan SyncPlan::from_json(const nlohmann::json& json, const std::string& orig
     } else if (kind != "contiguous") {
       throw Error(ErrorCode::input, fmt::format("unknown partition kind \"{}\"", kind));
     }
-    plan.levels.attn = from_names(json.at("levels").at("attn"));
-    plan.levels.mlp = from_names(json.at("levels").at("mlp"));
+    plan.levels.attn = from_names(json.at("levels").at("attn"), parse_sync_level);
+    plan.levels.mlp = from_names(json.at("levels").at("mlp"), parse_sync_level);
+    if (json.contains("wire")) {
+      plan.levels.attn_wire = from_names(json.at("wire").at("attn"), parse_wire_format);
+      plan.levels.mlp_wire = from_names(json.at("wire").at("mlp"), parse_wire_format);
+    }
     plan.levels.validate(config.blocks);
     return plan;
   } catch (const nlohmann::json::exception& error) {
@@ -177,16 +198,22 @@ nlohmann::json SyncPlan::to_json(const ModelConfig& config) const {
           {"tp", ranks()},
           {"ranks_per_node", ranks_per_node},
           {"partition", contiguous ? nlohmann::json{{"kind", "contiguous"}} : partition.to_json()},
-          {"levels", {{"attn", to_names(levels.attn)}, {"mlp", to_names(levels.mlp)}}}};
+          {"levels", {{"attn", to_names(levels.attn)}, {"mlp", to_names(levels.mlp)}}},
+          {"wire", {{"attn", to_names(levels.attn_wire)}, {"mlp", to_names(levels.mlp_wire)}}}};
 }
 
-void apply_selection(std::string_view flag, std::string_view selection, SyncLevel level,
-                     SyncLevels& levels) {
-  const auto blocks = static_cast<std::int64_t>(levels.attn.size());
+namespace {
+
+// Calls visit(block, point) for each sync point of a selection. `prefix` is what the flag's text
+// has before the selection, for messages.
+template <class F>
+void for_selected(std::string_view flag, const std::string& prefix, std::string_view selection,
+                  std::int64_t blocks, F visit) {
   const auto fail = [&](const std::string& why) {
-    throw Error(ErrorCode::usage, fmt::format("{} {}: {}", flag, selection, why),
-                fmt::format("write for example {} attn:0-{} or {} mlp:2,4 or {} attn:all", flag,
-                            std::min<std::int64_t>(blocks - 1, 3), flag, flag));
+    throw Error(ErrorCode::usage, fmt::format("{} {}{}: {}", flag, prefix, selection, why),
+                fmt::format("write for example {0} {1}attn:0-{2} or {0} {1}mlp:2,4 or {0} "
+                            "{1}attn:all",
+                            flag, prefix, std::min<std::int64_t>(blocks - 1, 3)));
   };
   const auto number = [&](std::string_view text) {
     std::int64_t value = -1;
@@ -206,9 +233,7 @@ void apply_selection(std::string_view flag, std::string_view selection, SyncLeve
   const SyncPoint point = parse_sync_point(point_name);
   std::string_view rest = selection.substr(colon + 1);
   if (rest == "all") {
-    // The last mlp sync stays full: the output needs it (SyncLevels::validate).
-    const std::int64_t end = point == SyncPoint::mlp ? blocks - 1 : blocks;
-    for (std::int64_t block = 0; block < end; ++block) levels.at(block, point) = level;
+    for (std::int64_t block = 0; block < blocks; ++block) visit(block, point, true);
     return;
   }
   while (true) {
@@ -219,10 +244,35 @@ void apply_selection(std::string_view flag, std::string_view selection, SyncLeve
     const std::int64_t last =
         dash == std::string_view::npos ? first : number(item.substr(dash + 1));
     if (last < first) fail(fmt::format("range {} runs backwards", item));
-    for (std::int64_t block = first; block <= last; ++block) levels.at(block, point) = level;
+    for (std::int64_t block = first; block <= last; ++block) visit(block, point, false);
     if (comma == std::string_view::npos) break;
     rest = rest.substr(comma + 1);
   }
+}
+
+}  // namespace
+
+void apply_selection(std::string_view flag, std::string_view selection, SyncLevel level,
+                     SyncLevels& levels) {
+  const auto blocks = static_cast<std::int64_t>(levels.attn.size());
+  for_selected(flag, "", selection, blocks, [&](std::int64_t block, SyncPoint point, bool all) {
+    // "all" leaves the last mlp sync full: the output needs it (SyncLevels::validate).
+    if (all && point == SyncPoint::mlp && block + 1 == blocks) return;
+    levels.at(block, point) = level;
+  });
+}
+
+void apply_wire_selection(std::string_view flag, std::string_view text, SyncLevels& levels) {
+  const auto equals = text.find('=');
+  if (equals == std::string_view::npos) {
+    throw Error(ErrorCode::usage, fmt::format("{} {}: no format given", flag, text),
+                fmt::format("write for example {} bf16=attn:all", flag));
+  }
+  const WireFormat wire = parse_wire_format(text.substr(0, equals));
+  for_selected(
+      flag, std::string(text.substr(0, equals + 1)), text.substr(equals + 1),
+      static_cast<std::int64_t>(levels.attn.size()),
+      [&](std::int64_t block, SyncPoint point, bool) { levels.wire_at(block, point) = wire; });
 }
 
 }  // namespace spd

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "comm/topology.h"
+#include "comm/wire_format.h"
 #include "model/config.h"
 #include "model/partition.h"
 
@@ -26,10 +27,13 @@ const char* name(SyncLevel level);
 SyncLevel parse_sync_level(std::string_view text);
 SyncPoint parse_sync_point(std::string_view text);
 
-/// Levels by sync point. Always valid for a model: the last sync point is `full`.
+/// Levels by sync point, and how what a sync sends is written while it travels. Always valid for a
+/// model: the last sync point is `full`.
 struct SyncLevels {
-  std::vector<SyncLevel> attn;  ///< [blocks]
-  std::vector<SyncLevel> mlp;   ///< [blocks]
+  std::vector<SyncLevel> attn;        ///< [blocks]
+  std::vector<SyncLevel> mlp;         ///< [blocks]
+  std::vector<WireFormat> attn_wire;  ///< [blocks]; of no account where the level is `drop`
+  std::vector<WireFormat> mlp_wire;   ///< [blocks]
 
   static SyncLevels all_full(std::int64_t blocks);
   SyncLevel& at(std::int64_t block, SyncPoint point) {
@@ -38,15 +42,23 @@ struct SyncLevels {
   SyncLevel at(std::int64_t block, SyncPoint point) const {
     return (point == SyncPoint::attn ? attn : mlp).at(block);
   }
+  WireFormat& wire_at(std::int64_t block, SyncPoint point) {
+    return (point == SyncPoint::attn ? attn_wire : mlp_wire).at(block);
+  }
+  WireFormat wire_at(std::int64_t block, SyncPoint point) const {
+    return (point == SyncPoint::attn ? attn_wire : mlp_wire).at(block);
+  }
   int count(SyncLevel level) const;
-  /// Throws usage Error unless both have `blocks` levels and the last mlp level is `full`.
+  /// Syncs that travel in this format: those dropped are none of them.
+  int count(WireFormat wire) const;
+  /// Throws usage Error unless all have `blocks` entries and the last mlp level is `full`.
   void validate(std::int64_t blocks) const;
   bool operator==(const SyncLevels&) const = default;
 };
 
 /// Levels with what they were made for. JSON: {"schema": "spd.plan/1", "version", "model":
 /// {"architecture", "fingerprint"}, "tp", "ranks_per_node", "partition", "levels": {"attn",
-/// "mlp"}}.
+/// "mlp"}, "wire": {"attn", "mlp"}}; "wire" may be missing, all f32 then.
 struct SyncPlan {
   std::string architecture;
   std::string fingerprint;  ///< see model/fingerprint.h
@@ -73,5 +85,7 @@ struct SyncPlan {
 /// Throws usage Error naming `flag` for what does not parse or is out of range.
 void apply_selection(std::string_view flag, std::string_view selection, SyncLevel level,
                      SyncLevels& levels);
+/// The same for a wire format and a selection, such as "bf16=attn:5-20".
+void apply_wire_selection(std::string_view flag, std::string_view text, SyncLevels& levels);
 
 }  // namespace spd

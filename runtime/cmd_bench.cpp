@@ -205,11 +205,10 @@ void run_bench(RankContext& context, const std::vector<std::string>& arguments) 
   if (context.root()) {
     fmt::print(
         "{} | {} rank(s) x {} thread(s), {} node(s), {} | {} blocks, {:.1f} MiB of weights "
-        "on rank 0\nplan: {} full, {} node, {} dropped syncs a pass\n\n",
+        "on rank 0\nplan: {}\n\n",
         engine.operators().device().name(), context.ranks(), threads,
         context.comms.topology.nodes(), context.comms.world->backend(), engine.config().blocks,
-        weight_bytes / (1024.0 * 1024.0), levels.count(SyncLevel::full),
-        levels.count(SyncLevel::node), levels.count(SyncLevel::drop));
+        weight_bytes / (1024.0 * 1024.0), describe(levels));
     print_rates(results);
     for (const TestResult& result : results) {
       if (is_prefill(result) || work.batch > 1) continue;

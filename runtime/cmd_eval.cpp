@@ -78,8 +78,7 @@ void print_table(const TextEvaluation& evaluation, const SyncLevels& levels) {
              "perplexity");
   if (evaluation.baseline) row("baseline", *evaluation.baseline);
   row("plan", evaluation.plan);
-  fmt::print("\nplan: {} full, {} node, {} dropped syncs a pass\n", levels.count(SyncLevel::full),
-             levels.count(SyncLevel::node), levels.count(SyncLevel::drop));
+  fmt::print("\nplan: {}\n", describe(levels));
   if (!evaluation.baseline) return;
   const Divergence& divergence = *evaluation.divergence;
   const auto tokens = static_cast<double>(divergence.tokens);

@@ -43,6 +43,8 @@ po::options_description CommonOptions::describe() {
        "drop these syncs, repeatable: attn:5-20,22 or mlp:3 or attn:all")                  //
       ("node", po::value(&engine.node)->value_name("SEL")->composing(),                    //
        "sync these within each node only, repeatable; --drop wins over --node")            //
+      ("wire", po::value(&engine.wire)->value_name("F=SEL")->composing(),                  //
+       "send these syncs' sums as f32, bf16 or int8, repeatable: bf16=attn:all")           //
       ("threads,t", po::value(&engine.threads)->value_name("T"),                           //
        "threads of a rank (default: the node's cores shared by its ranks; 1 if virtual)")  //
       ("pin", po::value(&engine.pin)->value_name("0|1")->default_value(true, "1"),         //
@@ -124,7 +126,19 @@ StartOptions parse_start_options(const std::vector<std::string>& arguments) {
 nlohmann::json count_levels(const SyncLevels& levels) {
   return {{"full", levels.count(SyncLevel::full)},
           {"node", levels.count(SyncLevel::node)},
-          {"drop", levels.count(SyncLevel::drop)}};
+          {"drop", levels.count(SyncLevel::drop)},
+          {"bf16", levels.count(WireFormat::bf16)},
+          {"int8", levels.count(WireFormat::int8)}};
+}
+
+std::string describe(const SyncLevels& levels) {
+  std::string text =
+      fmt::format("{} full, {} node, {} dropped syncs a pass", levels.count(SyncLevel::full),
+                  levels.count(SyncLevel::node), levels.count(SyncLevel::drop));
+  for (const WireFormat wire : {WireFormat::bf16, WireFormat::int8}) {
+    if (const int count = levels.count(wire)) text += fmt::format(", {} as {}", count, name(wire));
+  }
+  return text;
 }
 
 nlohmann::json result_header(const char* kind, Engine& engine) {

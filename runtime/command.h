@@ -61,8 +61,10 @@ StartOptions parse_start_options(const std::vector<std::string>& arguments);
 /// {"schema": "spd.KIND/1", "version", "model": {...}, "tp", "ranks_per_node", ...}: what every
 /// result file begins with.
 nlohmann::json result_header(const char* kind, Engine& engine);
-/// {"full": n, "node": n, "drop": n}: sync points by level.
+/// {"full": n, "node": n, "drop": n, "bf16": n, "int8": n}: sync points by level and wire format.
 nlohmann::json count_levels(const SyncLevels& levels);
+/// The same for people: "40 full, 0 node, 20 dropped syncs a pass, 30 as bf16".
+std::string describe(const SyncLevels& levels);
 /// Writes the file on rank 0 (whole or not at all); agreed on by all ranks. No file name: nothing.
 void write_json(const RankContext& context, const std::string& file, const nlohmann::json& json);
 

@@ -50,6 +50,9 @@ void Engine::load(std::int64_t max_length) {
   for (const auto& selection : options_.drop) {
     apply_selection("--drop", selection, SyncLevel::drop, plan_.levels);
   }
+  for (const auto& selection : options_.wire) {
+    apply_wire_selection("--wire", selection, plan_.levels);
+  }
   plan_.levels.validate(config_.blocks);
   if (max_length > config_.max_positions) {
     throw Error(ErrorCode::usage,

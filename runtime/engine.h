@@ -21,7 +21,8 @@ struct EngineOptions {
   std::filesystem::path plan;     ///< empty: every sync full
   std::vector<std::string> node;  ///< selections, e.g. "attn:0-29"
   std::vector<std::string> drop;
-  int threads = 0;  ///< of a rank; 0: the node's cores shared by its ranks
+  std::vector<std::string> wire;  ///< formats and selections, e.g. "bf16=attn:all"
+  int threads = 0;                ///< of a rank; 0: the node's cores shared by its ranks
   bool pin = true;
   DType kv_dtype = DType::f16;
   std::int64_t batch_tokens = 512;  ///< tokens of a prefill step
