@@ -52,18 +52,18 @@ void ResidualStream::end_partial(Stream& stream) {
   delta_empty_ = false;
 }
 
-void ResidualStream::sync(SyncLevel level, const RankComms& comms, Stream& stream,
+void ResidualStream::sync(SyncLevel level, WireFormat wire, const RankComms& comms, Stream& stream,
                           const CallSite& site) {
   if (level == SyncLevel::drop || delta_empty_) return;
   const std::size_t count = static_cast<std::size_t>(tokens_ * hidden_);
   if (level == SyncLevel::full) {
-    comms.world->all_reduce(delta_.as<float>(), count, stream, site);
+    comms.world->all_reduce(delta_.as<float>(), count, stream, site, wire);
     operators_.add(active(delta_), active(base_), stream);
     delta_empty_ = true;
     known_is_delta_ = true;
   } else {
     operators_.copy(active(delta_), active(known_), stream);
-    comms.node->all_reduce(known_.as<float>(), count, stream, site);
+    comms.node->all_reduce(known_.as<float>(), count, stream, site, wire);
     known_is_delta_ = false;
   }
 }

@@ -57,8 +57,10 @@ class ResidualStream {
   /// To be called when the partial has been put on the stream.
   void end_partial(Stream& stream);
 
-  /// Passes a sync point. All ranks of the groups concerned call it alike.
-  void sync(SyncLevel level, const RankComms& comms, Stream& stream, const CallSite& site);
+  /// Passes a sync point; what it sends travels as `wire`. All ranks of the groups concerned call
+  /// it alike.
+  void sync(SyncLevel level, WireFormat wire, const RankComms& comms, Stream& stream,
+            const CallSite& site);
 
   /// What this rank sees: base + known, [tokens, hidden]. Valid until the next call.
   ConstActivations view(Stream& stream);

@@ -101,9 +101,9 @@ ConstActivations Transformer::run(std::int64_t first, std::int64_t last, const S
   LapTimer timer(profile_);
   for (std::int64_t block = first; block < last; ++block) {
     attention(block, cache.layer(block), timer, stream);
-    sync(block, SyncPoint::attn, levels.at(block, SyncPoint::attn), timer, stream);
+    sync(block, SyncPoint::attn, levels, timer, stream);
     mlp(block, timer, stream);
-    sync(block, SyncPoint::mlp, levels.at(block, SyncPoint::mlp), timer, stream);
+    sync(block, SyncPoint::mlp, levels, timer, stream);
   }
   return residual_.view(stream);
 }
@@ -230,9 +230,10 @@ void Transformer::show_before(SyncPassage& passage, Stream& stream) {
   observer_->before_sync(passage, stream);
 }
 
-void Transformer::sync(std::int64_t block, SyncPoint point, SyncLevel level, LapTimer& timer,
-                       Stream& stream) {
+void Transformer::sync(std::int64_t block, SyncPoint point, const SyncLevels& levels,
+                       LapTimer& timer, Stream& stream) {
   const bool attn = point == SyncPoint::attn;
+  const SyncLevel level = levels.at(block, point);
   SyncPassage passage;
   if (observer_) {
     passage.block = block;
@@ -241,7 +242,8 @@ void Transformer::sync(std::int64_t block, SyncPoint point, SyncLevel level, Lap
     show_before(passage, stream);
     timer.lap(Work::residual);
   }
-  residual_.sync(level, comms_, stream, {name(point), static_cast<int>(block)});
+  residual_.sync(level, levels.wire_at(block, point), comms_, stream,
+                 {name(point), static_cast<int>(block)});
   const double elapsed = timer.lap(attn ? Work::sync_attn : Work::sync_mlp);
   (attn ? profile_.attn_sync_seconds : profile_.mlp_sync_seconds)[block] += elapsed;
   if (observer_) {

@@ -78,7 +78,8 @@ class Transformer {
   ConstActivations begin_sub_layer(LapTimer& timer, Stream& stream);
   void add_partial(ConstActivations inner, const Weight& weight, const float* shared_bias,
                    Stream& stream);
-  void sync(std::int64_t block, SyncPoint point, SyncLevel level, LapTimer& timer, Stream& stream);
+  void sync(std::int64_t block, SyncPoint point, const SyncLevels& levels, LapTimer& timer,
+            Stream& stream);
   void show_before(SyncPassage& passage, Stream& stream);
 
   const ModelConfig& config_;

@@ -91,6 +91,29 @@ TEST_P(SyncAlgebra, LevelsDiffer) {
   EXPECT_GT(relative_difference(in_node, dropped), 0.01);
 }
 
+// Rounding on the wire is felt, and no more than rounding: what is chosen is what travels.
+TEST_P(SyncAlgebra, WireFormatsRound) {
+  const SyncLevels full = SyncLevels::all_full(blocks_);
+  const Logits exact = run(GetParam(), 3, 1, full);
+  double last = 0.0;
+  for (const auto& [wire, most] : {std::pair{WireFormat::bf16, 0.03}, {WireFormat::int8, 0.1}}) {
+    for (const SyncLevel level : {SyncLevel::full, SyncLevel::node}) {
+      SyncLevels rounded = full;
+      rounded.attn.assign(blocks_, level);
+      rounded.attn_wire.assign(blocks_, wire);
+      rounded.mlp_wire.assign(blocks_, wire);
+      const double difference = relative_difference(run(GetParam(), 3, 1, rounded), exact);
+      EXPECT_GT(difference, std::max(last, 2e-4)) << name(wire) << ' ' << name(level);
+      EXPECT_LT(difference, most) << name(wire) << ' ' << name(level);
+    }
+    last = 1e-3;
+  }
+  // With one rank nothing travels.
+  SyncLevels rounded = full;
+  rounded.attn_wire.assign(blocks_, WireFormat::int8);
+  EXPECT_LT(relative_difference(run(GetParam(), 1, 1, rounded), exact), kTolerance);
+}
+
 INSTANTIATE_TEST_SUITE_P(Models, SyncAlgebra,
                          testing::Values("llama", "llama-tied-9-heads", "opt", "qwen3"));
 
