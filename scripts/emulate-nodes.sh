@@ -6,8 +6,9 @@ usage() {
   cat <<'TEXT'
 Usage: scripts/emulate-nodes.sh VERB ...
 Each emulated node is a set of Linux namespaces with a host name, network, /dev/shm, boot id and
-cores of its own; a bridge joins them. MPI, UCX and Slurm take them for separate machines. Files are
-those of this machine. Needs root, and a kernel that lets it make namespaces.
+cores of its own. MPI, UCX and Slurm take them for separate machines. Two networks join them: eth0
+for the ranks' messages, which is the one that is shaped, cut and counted, and eth1 for the
+launcher's. Files are those of this machine. Needs root, and a kernel that lets it make namespaces.
 
   up [-N NODES] [--slots S[,S...]] [--rate RATE [--burst BYTES]] [--share-cores]
                           start nodes n1..nN (default 2) and head, where mpirun runs. --slots: ranks
@@ -47,7 +48,8 @@ default_state=${TMPDIR:-/tmp}/spd-emulate
 if [[ ${1:-} == once && ! ${SPD_EMULATE_DIR:-} ]]; then default_state=$(mktemp -d "$default_state-XXXXXX"); fi
 state=${SPD_EMULATE_DIR:-$default_state}
 export SPD_EMULATE_DIR=$state # a node has a TMPDIR of its own
-subnet=10.77.0
+subnet=10.77.0     # eth0: what ranks say to each other; shaped, cut and counted
+management=10.78.0 # eth1: what the launcher says to the nodes; always in order
 impossible=77 # exit status: this machine cannot, which is no fault
 
 die() {
@@ -67,8 +69,10 @@ check() {
     die "this machine does not let root make namespaces, mounts or network links" $impossible
 }
 
+inside() { [[ $(readlink /proc/self/ns/pid) == "$(cat "$state/pidns" 2>/dev/null)" ]]; }
 is_up() {
   local pid
+  inside && return
   pid=$(cat "$state/outer.pid" 2>/dev/null) &&
     tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q "emulate-nodes.sh _cluster"
 }
@@ -100,13 +104,11 @@ enter() { # NODE COMMAND...
   shift
   need_node "$node"
   pid=$(cat "$state/$node/pid")
-  local inside=(nsenter -t "$pid" -n -u -i -m --wd="$PWD" -- env "TMPDIR=$state/$node/tmp")
-  [[ ! -e $state/$node/cores ]] || inside+=(taskset -c "$(cat "$state/$node/cores")")
-  [[ ! -e $state/slurm.conf ]] || inside+=(env "SLURM_CONF=$state/slurm.conf")
-  if [[ $(readlink /proc/self/ns/pid) == "$(cat "$state/pidns")" ]]; then
-    exec "${inside[@]}" "$@"
-  fi
-  exec nsenter -t "$(cat "$state/init.pid")" -p -m --wd="$PWD" -- "${inside[@]}" "$@"
+  local command=(nsenter -t "$pid" -n -u -i -m --wd="$PWD" -- env "TMPDIR=$state/$node/tmp")
+  [[ ! -e $state/$node/cores ]] || command+=(taskset -c "$(cat "$state/$node/cores")")
+  [[ ! -e $state/slurm.conf ]] || command+=(env "SLURM_CONF=$state/slurm.conf")
+  if inside; then exec "${command[@]}" "$@"; fi
+  exec nsenter -t "$(cat "$state/init.pid")" -p -m --wd="$PWD" -- "${command[@]}" "$@"
 }
 on() { (enter "$@"); }
 
@@ -120,12 +122,12 @@ queue() { # NODE RATE BURST, or NODE off
       # No packet fits into so small a burst.
       none) on "$node" tc qdisc replace dev "$device" root tbf rate 1kbit burst 10 limit 10 ;;
       *) on "$node" tc qdisc replace dev "$device" root tbf rate "$2" burst "$3" latency 50ms ;;
-    esac
+    esac || return
   done
 }
 
 shape() { # NODE RATE BURST
-  queue "$@"
+  queue "$@" || die "the link of $1 cannot be shaped to $2 with a burst of $3"
   echo "$2 $3" >"$state/$1/rate"
 }
 
@@ -154,7 +156,7 @@ up() { # OWNED OPTIONS...
   ! is_up || die "nodes are up already in $state: take them down first, or set SPD_EMULATE_DIR"
   rm -rf "$state"
   mkdir -p "$state"
-  { echo "127.0.0.1 localhost"; echo "$subnet.254 head"; } >"$state/hosts"
+  { echo "127.0.0.1 localhost"; echo "$management.254 head"; } >"$state/hosts"
   echo "$nodes" >"$state/nodes"
   for ((i = 1; i <= nodes; i++)); do
     mkdir -p "$state/n$i/tmp"
@@ -183,7 +185,10 @@ up() { # OWNED OPTIONS...
   awk '{print $1}' "/proc/$outer/task/$outer/children" >"$state/init.pid"
   if [[ $rate ]]; then
     for i in $(node_names); do
-      shape "$i" "$rate" "$burst" || { down; die "up: --rate $rate --burst $burst does not do"; }
+      (shape "$i" "$rate" "$burst") || {
+        down
+        exit 1
+      }
     done
   fi
   echo "up: $(paste -sd, "$state/hostfile" | sed 's/,/, /g') on ${rate:-unshaped} links ($state)"
@@ -223,7 +228,7 @@ once() {
 
 # The first process of all nodes' process namespace.
 cluster() {
-  local node pid i
+  local node i
   for node in head $(node_names); do
     unshare --net --uts --ipc --mount bash "$self" _node "$node" </dev/null >"$state/$node/log" 2>&1 &
     echo $! >"$state/$node/pid"
@@ -236,16 +241,20 @@ cluster() {
     [[ -e $state/$node/ready ]] || { cat "$state/$node/log"; die "node $node did not start"; }
   done
   at() { nsenter -t "$(cat "$state/$1/pid")" -n "${@:2}"; }
-  at head ip link add br0 type bridge
-  at head ip addr add $subnet.254/24 dev br0
-  at head ip link set br0 up
-  for node in $(node_names); do
-    pid=$(cat "$state/$node/pid")
-    at head ip link add "${node/n/v}" type veth peer name eth0 netns "$pid"
-    at head ip link set "${node/n/v}" master br0 up
-    at "$node" ip addr add "$subnet.${node#n}/24" dev eth0
-    at "$node" ip link set eth0 up
-  done
+  network() { # BRIDGE SUBNET PORT_PREFIX DEVICE_IN_NODES
+    local node
+    at head ip link add "$1" type bridge
+    at head ip addr add "$2.254/24" dev "$1"
+    at head ip link set "$1" up
+    for node in $(node_names); do
+      at head ip link add "${node/n/$3}" type veth peer name "$4" netns "$(cat "$state/$node/pid")"
+      at head ip link set "${node/n/$3}" master "$1" up
+      at "$node" ip addr add "$2.${node#n}/24" dev "$4"
+      at "$node" ip link set "$4" up
+    done
+  }
+  network br0 $subnet v eth0
+  network br1 $management m eth1
   readlink /proc/self/ns/pid >"$state/pidns"
   touch "$state/up"
   if [[ ${SPD_EMULATE_OWNED:-0} == 1 ]]; then
@@ -284,14 +293,15 @@ remote_shell() {
   shift
   cd /
   enter "$host" env -i HOME="${HOME:-/}" PATH="$PATH" TMPDIR="$state/$host/tmp" \
-    OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 bash -c "$*"
+    SPD_EMULATE_DIR="$state" OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 bash -c "$*"
 }
 
 run() {
   # shellcheck source=scripts/mpi-env.sh
   . "$(dirname "$self")/mpi-env.sh"
-  enter head mpirun --mca plm rsh --mca plm_rsh_agent "bash $self _remote_shell" \
-    --mca plm_rsh_no_tree_spawn 1 --mca oob_tcp_if_include $subnet.0/24 \
+  export UCX_NET_DEVICES=${UCX_NET_DEVICES:-eth0}
+  enter head mpirun -x UCX_NET_DEVICES --mca plm rsh --mca plm_rsh_agent "bash $self _remote_shell" \
+    --mca plm_rsh_no_tree_spawn 1 --mca oob_tcp_if_include $management.0/24 \
     --mca btl_tcp_if_include $subnet.0/24 --hostfile "$state/hostfile" --map-by slot "$@"
 }
 
@@ -341,10 +351,15 @@ verb=${1:-}
 case $verb in
   -h | --help | help) usage ;;
   check) check ;;
-  up) up 0 "$@" ;;
-  once) once "$@" ;;
   status) status ;;
-  down) down ;;
+  up | once | down)
+    ! inside || die "$verb: not from inside of a node"
+    case $verb in
+      up) up 0 "$@" ;;
+      once) once "$@" ;;
+      down) down ;;
+    esac
+    ;;
   run | counters | on | shape | cut | mend | stall | slurm)
     need_up
     case $verb in

@@ -1,6 +1,7 @@
 // Run by mpirun: checks the communicators of processes, or behaves badly as told.
 //   mpi_program BACKEND collectives [ROUNDS]
 //   mpi_program BACKEND kill|stop|absent|mismatch|throw RANK      one rank fails; 2 s deadline
+//   mpi_program BACKEND command RANK     one rank runs $SPD_TEST_COMMAND first: to harm its link
 #include <fmt/format.h>
 #include <signal.h>
 #include <unistd.h>
@@ -115,6 +116,9 @@ void misbehave(const std::string& how) {
   if (how == "stop") raise(SIGSTOP);
   if (how == "absent") sleep(60);
   if (how == "throw") throw Error(ErrorCode::input, "a broken file");
+  if (how == "command" && std::system(std::getenv("SPD_TEST_COMMAND")) != 0) {
+    throw Error(ErrorCode::system, "the command in SPD_TEST_COMMAND failed");
+  }
 }
 
 /// Rounds of all-reduce in which one rank goes wrong in the third.
