@@ -13,11 +13,13 @@ namespace spd {
 namespace {
 
 // PCRE2's own \s has U+180E and its \w lacks marks and connectors: spell out what is meant. The
-// superscripts and fractions of Latin-1 are word characters in Oniguruma, those beyond are not.
+// superscripts and fractions of Latin-1 are word characters in Oniguruma where \w stands alone, but
+// not within a class; those beyond Latin-1 never are.
 constexpr std::string_view kSpace =
     R"(\x09-\x0d\x20\x85\xa0\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
 constexpr std::string_view kWord =
-    R"(\xb2\xb3\xb9\xbc-\xbe\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{24b6}-\x{24e9}\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189})";
+    R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{24b6}-\x{24e9}\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189})";
+constexpr std::string_view kLatin1Word = R"(\xb2\xb3\xb9\xbc-\xbe)";
 
 std::string translate(const std::string& pattern) {
   std::string out;
@@ -33,11 +35,13 @@ std::string translate(const std::string& pattern) {
         out += escaped;
         continue;
       }
-      const std::string_view items = escaped == 's' || escaped == 'S' ? kSpace : kWord;
+      const bool is_space = escaped == 's' || escaped == 'S';
+      const std::string_view items = is_space ? kSpace : kWord;
       if (class_depth > 0) {
         out += items;
       } else {
-        out += fmt::format("[{}{}]", escaped == 'S' || escaped == 'W' ? "^" : "", items);
+        out += fmt::format("[{}{}{}]", escaped == 'S' || escaped == 'W' ? "^" : "", items,
+                           is_space ? "" : kLatin1Word);
       }
       continue;
     }
