@@ -74,6 +74,9 @@ void check_linear(const LinearArgs& args) {
   require(args.y.cols == out, kOp, "y has {} features, the weight gives {}", args.y.cols, out);
   require(args.y.rows == args.x.rows, kOp, "x has {} tokens, y {}", args.x.rows, args.y.rows);
   if (args.norm) check_norm(kOp, args.x.cols, *args.norm);
+  if (!args.side.weight) return;
+  require(args.side.weight->dtype == w.dtype, kOp, "the side product's weight has another type");
+  check_linear(side_of(args));
 }
 
 void check_rows(const Weight& weight, std::int64_t first, std::int64_t count,

@@ -52,6 +52,14 @@ constexpr bool is_gated(Epilogue epilogue) {
   return epilogue == Epilogue::gated_silu || epilogue == Epilogue::gated_gelu_tanh;
 }
 
+/// A second, plain product of the same (normed) x, made in the same pass over it. Its weight has
+/// the main weight's type and input features.
+struct SideProduct {
+  const Weight* weight = nullptr;  ///< [out, in]; null: none
+  bool accumulate = false;
+  Activations y;  ///< [tokens, out]
+};
+
 struct LinearArgs {
   ConstActivations x;              ///< [tokens, in]
   const Norm* norm = nullptr;      ///< applied to x first, if given
@@ -60,7 +68,19 @@ struct LinearArgs {
   Epilogue epilogue = Epilogue::none;
   bool accumulate = false;  ///< y += result instead of y = result
   Activations y;            ///< [tokens, out]
+  SideProduct side = {};
 };
+
+/// The side product as a product of its own.
+inline LinearArgs side_of(const LinearArgs& args) {
+  return {.x = args.x,
+          .norm = args.norm,
+          .weight = args.side.weight,
+          .bias = nullptr,
+          .epilogue = Epilogue::none,
+          .accumulate = args.side.accumulate,
+          .y = args.side.y};
+}
 
 /// Precomputed rotary angles, on the device.
 struct RopeTable {

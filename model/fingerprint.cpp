@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <cstdint>
+#include "model/hash.h"
 
 namespace spd {
 namespace {
@@ -40,17 +40,6 @@ const char* text_of(Epilogue activation) {
       return "silu";
   }
   return "unknown";
-}
-
-std::uint64_t fnv1a(const std::string& text) {
-  constexpr std::uint64_t kOffsetBasis = 0xcbf29ce484222325;
-  constexpr std::uint64_t kPrime = 0x100000001b3;
-  std::uint64_t hash = kOffsetBasis;
-  for (const char c : text) {
-    hash ^= static_cast<unsigned char>(c);
-    hash *= kPrime;
-  }
-  return hash;
 }
 
 /// Only what the kind of scaling uses.
@@ -115,8 +104,6 @@ std::string fingerprint_text(const ModelConfig& config) {
   return text;
 }
 
-std::string fingerprint(const ModelConfig& config) {
-  return fmt::format("{:016x}", fnv1a(fingerprint_text(config)));
-}
+std::string fingerprint(const ModelConfig& config) { return hash_text(fingerprint_text(config)); }
 
 }  // namespace spd

@@ -8,8 +8,9 @@ namespace spd {
 
 ResidualStream::ResidualStream(Operators& operators, std::int64_t max_tokens, std::int64_t hidden)
     : operators_(operators), hidden_(hidden) {
-  // Large buffers cost memory only once they are touched: plans without node syncs leave two alone.
-  for (Buffer* buffer : {&base_, &delta_, &known_, &partial_, &view_}) {
+  // Large buffers cost memory only once they are touched: plans without node syncs leave some
+  // alone.
+  for (Buffer* buffer : {&base_, &delta_, &known_, &partial_, &view_, &predicted_}) {
     *buffer = Buffer(operators.device(), max_tokens * hidden * sizeof(float));
   }
 }
@@ -22,6 +23,7 @@ Activations ResidualStream::begin(std::int64_t tokens) {
   tokens_ = tokens;
   delta_empty_ = true;
   known_is_delta_ = true;
+  forget_predictions();
   return active(base_);
 }
 
@@ -61,7 +63,9 @@ void ResidualStream::sync(SyncLevel level, WireFormat wire, const RankComms& com
     operators_.add(active(delta_), active(base_), stream);
     delta_empty_ = true;
     known_is_delta_ = true;
+    forget_predictions();
   } else {
+    if (predicted_drop_) forget_predictions();
     operators_.copy(active(delta_), active(known_), stream);
     comms.node->all_reduce(known_.as<float>(), count, stream, site, wire);
     known_is_delta_ = false;
@@ -71,10 +75,49 @@ void ResidualStream::sync(SyncLevel level, WireFormat wire, const RankComms& com
 ConstActivations ResidualStream::view(Stream& stream) {
   if (delta_empty_) return active(base_);
   operators_.sum(active(base_), active(known_is_delta_ ? delta_ : known_), active(view_), stream);
+  if (!predicted_empty_) operators_.add(active(predicted_), active(view_), stream);
+  if (pending_) add_missing(*pending_, true, active(view_), stream);
   return active(view_);
 }
 
-ResidualState ResidualStream::save(Stream& stream) const {
+void ResidualStream::forget_predictions() {
+  pending_.reset();
+  predicted_empty_ = true;
+  predicted_drop_ = false;
+}
+
+void ResidualStream::predict(const Missing& missing, Stream& stream) {
+  settle_prediction(stream);
+  pending_ = missing;
+  if (missing.level == SyncLevel::drop) predicted_drop_ = true;
+}
+
+void ResidualStream::settle_prediction(Stream& stream) {
+  if (!pending_) return;
+  add_missing(*pending_, !predicted_empty_, active(predicted_), stream);
+  pending_.reset();
+  predicted_empty_ = false;
+}
+
+void ResidualStream::add_missing(const Missing& missing, bool accumulate, Activations y,
+                                 Stream& stream) {
+  if (!missing.to_hidden) {
+    if (!accumulate) operators_.fill(y, 0.0f, stream);
+    operators_.add_bias(missing.mean, y, stream);
+    return;
+  }
+  operators_.linear({.x = missing.z,
+                     .norm = nullptr,
+                     .weight = missing.to_hidden,
+                     .bias = missing.mean,
+                     .epilogue = Epilogue::none,
+                     .accumulate = accumulate,
+                     .y = y},
+                    stream);
+}
+
+ResidualState ResidualStream::save(Stream& stream) {
+  settle_prediction(stream);
   const auto download = [&](const Buffer& buffer) {
     std::vector<float> values(tokens_ * hidden_);
     operators_.device().download(values.data(), buffer.data(), values.size() * sizeof(float),
@@ -86,6 +129,8 @@ ResidualState ResidualStream::save(Stream& stream) const {
   state.base = download(base_);
   if (!delta_empty_) state.delta = download(delta_);
   if (!known_is_delta_) state.known = download(known_);
+  if (!predicted_empty_) state.predicted = download(predicted_);
+  state.predicted_drop = predicted_drop_;
   stream.synchronize();
   return state;
 }
@@ -105,6 +150,9 @@ void ResidualStream::restore(const ResidualState& state, Stream& stream) {
   known_is_delta_ = state.known.empty();
   if (!delta_empty_) upload(state.delta, delta_);
   if (!known_is_delta_) upload(state.known, known_);
+  predicted_empty_ = state.predicted.empty();
+  predicted_drop_ = state.predicted_drop;
+  if (!predicted_empty_) upload(state.predicted, predicted_);
   stream.synchronize();
 }
 

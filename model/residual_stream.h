@@ -11,9 +11,14 @@
 // and what a rank adds goes into both delta_r and known_r. Without node syncs known_r is delta_r,
 // and this is SPD as in arXiv 2502.20727, section 3. (Keeping known_r past a later drop makes "one
 // node" equal "full" in every plan, which forgetting it would not.)
+//
+// Behind a node or drop sync a prediction of what is missing may be added to what the rank sees
+// (model/repair.h). Predictions add up until the true sum arrives: a full sync forgets them all, a
+// node sync those that a drop called for, since part of what they stood for is then known.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "comm/rank_comms.h"
@@ -27,10 +32,14 @@ namespace spd {
 struct ResidualState {
   std::int64_t tokens = 0;
   std::vector<float> base;
-  std::vector<float> delta;  ///< empty right after a full sync
-  std::vector<float> known;  ///< empty where it is delta: no node sync since the last full one
+  std::vector<float> delta;      ///< empty right after a full sync
+  std::vector<float> known;      ///< empty where it is delta: no node sync since the last full one
+  std::vector<float> predicted;  ///< empty where nothing of what is missing was predicted
+  bool predicted_drop = false;   ///< part of `predicted` was meant for a level drop
 
-  std::size_t bytes() const { return (base.size() + delta.size() + known.size()) * sizeof(float); }
+  std::size_t bytes() const {
+    return (base.size() + delta.size() + known.size() + predicted.size()) * sizeof(float);
+  }
 };
 
 class ResidualStream {
@@ -62,7 +71,17 @@ class ResidualStream {
   void sync(SyncLevel level, WireFormat wire, const RankComms& comms, Stream& stream,
             const CallSite& site);
 
-  /// What this rank sees: base + known, [tokens, hidden]. Valid until the next call.
+  /// Adds to the view, until a sync makes it obsolete: to_hidden z + mean. `z` [tokens, k] and the
+  /// weights must stay as they are until the next prediction but one, or the next full sync.
+  struct Missing {
+    SyncLevel level = SyncLevel::drop;  ///< of the sync point just passed
+    ConstActivations z;
+    const Weight* to_hidden = nullptr;  ///< [hidden, k]; null: the mean alone
+    const float* mean = nullptr;        ///< [hidden]
+  };
+  void predict(const Missing& missing, Stream& stream);
+
+  /// What this rank sees: base + known + predicted, [tokens, hidden]. Valid until the next call.
   ConstActivations view(Stream& stream);
 
   /// base, and what this rank has added since the last full sync: no rows right after one.
@@ -72,19 +91,25 @@ class ResidualStream {
   ConstActivations partial() const { return active(partial_); }
 
   /// Copies the state to the host; begins a step with such a copy. Both wait for the stream.
-  ResidualState save(Stream& stream) const;
+  ResidualState save(Stream& stream);
   void restore(const ResidualState& state, Stream& stream);
 
  private:
   Activations active(const Buffer& buffer) const;
+  void forget_predictions();
+  void add_missing(const Missing& missing, bool accumulate, Activations y, Stream& stream);
+  void settle_prediction(Stream& stream);
 
   Operators& operators_;
   std::int64_t hidden_;
   std::int64_t tokens_ = 0;
-  Buffer base_, delta_, known_, partial_, view_;
-  bool delta_empty_ = true;     // no partial since the last full sync
-  bool separate_ = false;       // the current partial is in partial_
-  bool known_is_delta_ = true;  // no node sync since the last full sync
+  Buffer base_, delta_, known_, partial_, view_, predicted_;
+  bool delta_empty_ = true;         // no partial since the last full sync
+  bool separate_ = false;           // the current partial is in partial_
+  bool known_is_delta_ = true;      // no node sync since the last full sync
+  std::optional<Missing> pending_;  // the latest prediction, put into the view as it is made
+  bool predicted_empty_ = true;     // no prediction before that
+  bool predicted_drop_ = false;
 };
 
 }  // namespace spd

@@ -181,6 +181,7 @@ struct SafetensorsFile::Mapping {
   void* address = MAP_FAILED;
   std::size_t bytes = 0;
   std::map<std::string, Tensor> tensors;
+  std::map<std::string, std::string> metadata;
 
   explicit Mapping(std::filesystem::path file) : path(std::move(file)) {}
   Mapping(const Mapping&) = delete;
@@ -236,6 +237,7 @@ void SafetensorsFile::Mapping::read_header() {
   for (const auto& [name, entry] : header.items()) {
     if (name == "__metadata__") {
       check_metadata(path.string(), entry);
+      metadata = entry.get<std::map<std::string, std::string>>();
     } else {
       described.push_back(describe(path.string(), name, entry));
     }
@@ -274,6 +276,10 @@ SafetensorsFile& SafetensorsFile::operator=(SafetensorsFile&&) noexcept = defaul
 SafetensorsFile::~SafetensorsFile() = default;
 
 const std::filesystem::path& SafetensorsFile::path() const { return mapping_->path; }
+
+const std::map<std::string, std::string>& SafetensorsFile::metadata() const {
+  return mapping_->metadata;
+}
 
 std::vector<std::string> SafetensorsFile::names() const {
   std::vector<std::string> result;

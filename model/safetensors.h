@@ -35,6 +35,8 @@ class SafetensorsFile {
 
   const std::filesystem::path& path() const;
   std::vector<std::string> names() const;
+  /// The header's "__metadata__".
+  const std::map<std::string, std::string>& metadata() const;
   bool contains(const std::string& name) const;
   /// Throws input Error naming the file where there is no such tensor or its type is unsupported.
   const TensorEntry& at(const std::string& name) const;

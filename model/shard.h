@@ -3,11 +3,13 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "kernels/operators.h"
 #include "model/config.h"
 #include "model/partition.h"
+#include "model/sync_plan.h"
 #include "model/weight_source.h"
 
 namespace spd {
@@ -26,6 +28,16 @@ struct NormWeights {
   Norm view() const { return {kind, weight.data(), bias.data(), epsilon}; }
 };
 
+/// What predicts a view's missing sum behind a sync point (see model/repair.h). k may be 0.
+struct PredictionWeights {
+  SyncLevel level = SyncLevel::drop;  ///< the level at which it is used
+  Weight from_input;                  // [k, hidden], of the sub-layer's normed input; rows 0: none
+  Weight from_inner;                  // [k, inner], of its heads' outputs or neurons; rows 0: none
+  Weight to_hidden;                   // [hidden, k]; rows 0: the mean alone
+  DeviceVector mean;                  // [hidden]
+  std::int64_t k() const { return to_hidden.rows == 0 ? 0 : to_hidden.cols; }
+};
+
 /// Shapes with q = local query heads, kv = local KV heads, hd = head size, n = local neurons.
 struct BlockWeights {
   std::vector<std::int32_t> kv_head_of;  ///< [q]: local KV head of each local query head
@@ -42,6 +54,8 @@ struct BlockWeights {
   DeviceVector up_bias;             // [2 n] or [n]
   Weight down;                      // [hidden, n]
   DeviceVector down_bias;           // [hidden], identical on every rank
+  std::optional<PredictionWeights> attn_prediction;  // used where the attn sync is not full
+  std::optional<PredictionWeights> mlp_prediction;
 };
 
 struct Shard {

@@ -84,16 +84,6 @@ void SyncLevels::validate(std::int64_t blocks) const {
   }
 }
 
-SyncPlan SyncPlan::all_full(const ModelConfig& config, const Topology& topology) {
-  SyncPlan plan;
-  plan.architecture = config.architecture;
-  plan.fingerprint = spd::fingerprint(config);
-  plan.ranks_per_node = topology.ranks_per_node();
-  plan.partition = Partition::contiguous(config, topology.ranks());
-  plan.levels = SyncLevels::all_full(config.blocks);
-  return plan;
-}
-
 namespace {
 
 template <class T>
@@ -109,6 +99,32 @@ std::vector<T> from_names(const nlohmann::json& names, T (*parse)(std::string_vi
   for (const auto& entry : names) values.push_back(parse(entry.get_ref<const std::string&>()));
   return values;
 }
+
+}  // namespace
+
+nlohmann::json SyncLevels::to_json() const {
+  return {{"attn", to_names(attn)}, {"mlp", to_names(mlp)}};
+}
+
+SyncLevels SyncLevels::from_json(const nlohmann::json& json) {
+  const auto attn = from_names(json.at("attn"), parse_sync_level);
+  SyncLevels levels = all_full(static_cast<std::int64_t>(attn.size()));
+  levels.attn = attn;
+  levels.mlp = from_names(json.at("mlp"), parse_sync_level);
+  return levels;
+}
+
+SyncPlan SyncPlan::all_full(const ModelConfig& config, const Topology& topology) {
+  SyncPlan plan;
+  plan.architecture = config.architecture;
+  plan.fingerprint = spd::fingerprint(config);
+  plan.ranks_per_node = topology.ranks_per_node();
+  plan.partition = Partition::contiguous(config, topology.ranks());
+  plan.levels = SyncLevels::all_full(config.blocks);
+  return plan;
+}
+
+namespace {
 
 // A plan is only as good as what it was measured on: anything else is refused, not adapted.
 void check_made_for(const nlohmann::json& json, const ModelConfig& config,
@@ -159,13 +175,17 @@ SyncPlan SyncPlan::from_json(const nlohmann::json& json, const std::string& orig
     } else if (kind != "contiguous") {
       throw Error(ErrorCode::input, fmt::format("unknown partition kind \"{}\"", kind));
     }
-    plan.levels.attn = from_names(json.at("levels").at("attn"), parse_sync_level);
-    plan.levels.mlp = from_names(json.at("levels").at("mlp"), parse_sync_level);
+    plan.levels = SyncLevels::from_json(json.at("levels"));
     if (json.contains("wire")) {
       plan.levels.attn_wire = from_names(json.at("wire").at("attn"), parse_wire_format);
       plan.levels.mlp_wire = from_names(json.at("wire").at("mlp"), parse_wire_format);
     }
     plan.levels.validate(config.blocks);
+    if (const auto repair = json.find("repair"); repair != json.end()) {
+      const std::filesystem::path folder = std::filesystem::path(origin).parent_path();
+      plan.repair = RepairReference{folder / repair->at("file").get<std::string>(),
+                                    repair->at("hash").get<std::string>()};
+    }
     return plan;
   } catch (const nlohmann::json::exception& error) {
     throw Error(ErrorCode::input, fmt::format("{}: not a plan: {}", origin, error.what()));
@@ -190,16 +210,24 @@ SyncPlan SyncPlan::load(const std::filesystem::path& file, const ModelConfig& co
   return from_json(json, file.string(), config, topology);
 }
 
-nlohmann::json SyncPlan::to_json(const ModelConfig& config) const {
+nlohmann::json SyncPlan::to_json(const ModelConfig& config,
+                                 const std::filesystem::path& folder) const {
   const bool contiguous = partition == Partition::contiguous(config, ranks());
-  return {{"schema", "spd.plan/1"},
-          {"version", SPD_VERSION},
-          {"model", {{"architecture", architecture}, {"fingerprint", fingerprint}}},
-          {"tp", ranks()},
-          {"ranks_per_node", ranks_per_node},
-          {"partition", contiguous ? nlohmann::json{{"kind", "contiguous"}} : partition.to_json()},
-          {"levels", {{"attn", to_names(levels.attn)}, {"mlp", to_names(levels.mlp)}}},
-          {"wire", {{"attn", to_names(levels.attn_wire)}, {"mlp", to_names(levels.mlp_wire)}}}};
+  nlohmann::json json = {
+      {"schema", "spd.plan/1"},
+      {"version", SPD_VERSION},
+      {"model", {{"architecture", architecture}, {"fingerprint", fingerprint}}},
+      {"tp", ranks()},
+      {"ranks_per_node", ranks_per_node},
+      {"partition", contiguous ? nlohmann::json{{"kind", "contiguous"}} : partition.to_json()},
+      {"levels", levels.to_json()},
+      {"wire", {{"attn", to_names(levels.attn_wire)}, {"mlp", to_names(levels.mlp_wire)}}}};
+  if (repair) {
+    const auto base = folder.empty() ? std::filesystem::path(".") : folder;
+    json["repair"] = {{"file", std::filesystem::proximate(repair->file, base).string()},
+                      {"hash", repair->hash}};
+  }
+  return json;
 }
 
 namespace {

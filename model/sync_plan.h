@@ -54,17 +54,32 @@ struct SyncLevels {
   /// Throws usage Error unless all have `blocks` entries and the last mlp level is `full`.
   void validate(std::int64_t blocks) const;
   bool operator==(const SyncLevels&) const = default;
+
+  /// {"attn": ["full", ...], "mlp": [...]}: the levels alone, read with wires of f32. Reading
+  /// throws input Error or nlohmann's exceptions.
+  nlohmann::json to_json() const;
+  static SyncLevels from_json(const nlohmann::json& json);
+};
+
+/// The repairs that a plan goes with (model/repair.h).
+struct RepairReference {
+  std::filesystem::path file;
+  std::string hash;  ///< of its content, see file_hash
+  bool operator==(const RepairReference&) const = default;
 };
 
 /// Levels with what they were made for. JSON: {"schema": "spd.plan/1", "version", "model":
 /// {"architecture", "fingerprint"}, "tp", "ranks_per_node", "partition", "levels": {"attn",
-/// "mlp"}, "wire": {"attn", "mlp"}}; "wire" may be missing, all f32 then.
+/// "mlp"}, "wire": {"attn", "mlp"}, "repair": {"file", "hash"}}. "wire" may be missing, all f32
+/// then; "repair" is missing where nothing was repaired, its file named relative to the plan's
+/// folder.
 struct SyncPlan {
   std::string architecture;
   std::string fingerprint;  ///< see model/fingerprint.h
   std::vector<int> ranks_per_node;
   Partition partition;
   SyncLevels levels;
+  std::optional<RepairReference> repair;
 
   int ranks() const { return partition.ranks(); }
 
@@ -78,7 +93,9 @@ struct SyncPlan {
   /// The same from parsed JSON; `origin` names it in messages.
   static SyncPlan from_json(const nlohmann::json& json, const std::string& origin,
                             const ModelConfig& config, const Topology& topology);
-  nlohmann::json to_json(const ModelConfig& config) const;
+  /// `folder`: where the plan is to be written; the repair file is named relative to it.
+  nlohmann::json to_json(const ModelConfig& config,
+                         const std::filesystem::path& folder = ".") const;
 };
 
 /// Applies one command-line selection such as "attn:5-20,22" or "mlp:all" to levels.

@@ -100,12 +100,28 @@ ConstActivations Transformer::run(std::int64_t first, std::int64_t last, const S
                                   KvCache& cache, Stream& stream) {
   LapTimer timer(profile_);
   for (std::int64_t block = first; block < last; ++block) {
-    attention(block, cache.layer(block), timer, stream);
-    sync(block, SyncPoint::attn, levels, timer, stream);
-    mlp(block, timer, stream);
-    sync(block, SyncPoint::mlp, levels, timer, stream);
+    run_sub_layer(block, SyncPoint::attn, levels, cache, timer, stream);
+    run_sub_layer(block, SyncPoint::mlp, levels, cache, timer, stream);
   }
   return residual_.view(stream);
+}
+
+ConstActivations Transformer::run_sub_layer(std::int64_t block, SyncPoint point,
+                                            const SyncLevels& levels, KvCache& cache,
+                                            Stream& stream) {
+  LapTimer timer(profile_);
+  run_sub_layer(block, point, levels, cache, timer, stream);
+  return residual_.view(stream);
+}
+
+void Transformer::run_sub_layer(std::int64_t block, SyncPoint point, const SyncLevels& levels,
+                                KvCache& cache, LapTimer& timer, Stream& stream) {
+  if (point == SyncPoint::attn) {
+    attention(block, levels.at(block, point), cache.layer(block), timer, stream);
+  } else {
+    mlp(block, levels.at(block, point), timer, stream);
+  }
+  sync(block, point, levels, timer, stream);
 }
 
 void Transformer::embed(std::span<const std::int32_t> tokens, Stream& stream) {
@@ -141,12 +157,40 @@ ConstActivations Transformer::begin_sub_layer(LapTimer& timer, Stream& stream) {
   return x;
 }
 
-void Transformer::attention(std::int64_t block, const KvLayer& cache, LapTimer& timer,
-                            Stream& stream) {
+void Transformer::begin_prediction(const std::optional<PredictionWeights>& prediction,
+                                   SyncLevel level) {
+  const bool used = prediction && level != SyncLevel::full && prediction->level == level;
+  prediction_ = used ? &*prediction : nullptr;
+  if (!prediction_) return;
+  factors_in_use_ = 1 - factors_in_use_;
+  Buffer& buffer = factors_[factors_in_use_];
+  const std::size_t bytes = options_.max_tokens * prediction_->k() * sizeof(float);
+  if (buffer.bytes() < bytes) buffer = Buffer(operators_.device(), bytes);
+}
+
+Activations Transformer::factors() const {
+  return {factors_[factors_in_use_].as<float>(), tokens_, prediction_->k()};
+}
+
+SideProduct Transformer::input_factors() const {
+  if (!prediction_ || prediction_->from_input.rows == 0) return {};
+  return {.weight = &prediction_->from_input, .accumulate = false, .y = factors()};
+}
+
+SideProduct Transformer::inner_factors() const {
+  if (!prediction_ || prediction_->from_inner.rows == 0) return {};
+  return {.weight = &prediction_->from_inner,
+          .accumulate = prediction_->from_input.rows > 0,
+          .y = factors()};
+}
+
+void Transformer::attention(std::int64_t block, SyncLevel level, const KvLayer& cache,
+                            LapTimer& timer, Stream& stream) {
   const BlockWeights& weights = shard_.blocks[block];
   const std::int64_t q_width = weights.q_heads * config_.head_dim;
   const Activations qkv{qkv_.as<float>(), tokens_, weights.qkv.rows};
   const Activations mixed{attention_.as<float>(), tokens_, q_width};
+  begin_prediction(weights.attn_prediction, level);
   const ConstActivations x = begin_sub_layer(timer, stream);
 
   const Norm norm = weights.attn_norm.view();
@@ -156,7 +200,8 @@ void Transformer::attention(std::int64_t block, const KvLayer& cache, LapTimer& 
                      .bias = weights.qkv_bias.data(),
                      .epilogue = Epilogue::none,
                      .accumulate = false,
-                     .y = qkv},
+                     .y = qkv,
+                     .side = input_factors()},
                     stream);
   timer.lap(Work::qkv);
 
@@ -184,9 +229,10 @@ void Transformer::attention(std::int64_t block, const KvLayer& cache, LapTimer& 
   timer.lap(Work::o_proj);
 }
 
-void Transformer::mlp(std::int64_t block, LapTimer& timer, Stream& stream) {
+void Transformer::mlp(std::int64_t block, SyncLevel level, LapTimer& timer, Stream& stream) {
   const BlockWeights& weights = shard_.blocks[block];
   const Activations inner{mlp_.as<float>(), tokens_, weights.neurons};
+  begin_prediction(weights.mlp_prediction, level);
   const ConstActivations x = begin_sub_layer(timer, stream);
 
   const Norm norm = weights.mlp_norm.view();
@@ -196,7 +242,8 @@ void Transformer::mlp(std::int64_t block, LapTimer& timer, Stream& stream) {
                      .bias = weights.up_bias.data(),
                      .epilogue = config_.activation,
                      .accumulate = false,
-                     .y = inner},
+                     .y = inner,
+                     .side = input_factors()},
                     stream);
   add_partial(inner, weights.down, weights.down_bias.data(), stream);
   timer.lap(Work::mlp);
@@ -211,7 +258,8 @@ void Transformer::add_partial(ConstActivations inner, const Weight& weight,
                      .bias = nullptr,
                      .epilogue = Epilogue::none,
                      .accumulate = partial.accumulate,
-                     .y = partial.y},
+                     .y = partial.y,
+                     .side = inner_factors()},
                     stream);
   residual_.end_partial(stream);
   residual_.add_shared_bias(shared_bias, stream);
@@ -244,6 +292,14 @@ void Transformer::sync(std::int64_t block, SyncPoint point, const SyncLevels& le
   }
   residual_.sync(level, levels.wire_at(block, point), comms_, stream,
                  {name(point), static_cast<int>(block)});
+  if (prediction_) {
+    const bool mean_only = prediction_->k() == 0;
+    residual_.predict({.level = level,
+                       .z = mean_only ? ConstActivations() : ConstActivations(factors()),
+                       .to_hidden = mean_only ? nullptr : &prediction_->to_hidden,
+                       .mean = prediction_->mean.data()},
+                      stream);
+  }
   const double elapsed = timer.lap(attn ? Work::sync_attn : Work::sync_mlp);
   (attn ? profile_.attn_sync_seconds : profile_.mlp_sync_seconds)[block] += elapsed;
   if (observer_) {

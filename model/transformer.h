@@ -47,7 +47,10 @@ class Transformer {
   void begin(const ResidualState& state, std::span<const Segment> segments, Stream& stream);
   ConstActivations run(std::int64_t first, std::int64_t last, const SyncLevels& levels,
                        KvCache& cache, Stream& stream);
-  ResidualState save(Stream& stream) const { return residual_.save(stream); }
+  /// One half of a block: attention, or the MLP, and the sync point behind it.
+  ConstActivations run_sub_layer(std::int64_t block, SyncPoint point, const SyncLevels& levels,
+                                 KvCache& cache, Stream& stream);
+  ResidualState save(Stream& stream) { return residual_.save(stream); }
 
   /// Shows every sync point to `observer` until it is set to null; not owned. Costs copies.
   void set_observer(SyncObserver* observer) { observer_ = observer; }
@@ -73,11 +76,18 @@ class Transformer {
  private:
   void begin_step(std::int64_t tokens, std::span<const Segment> segments);
   void embed(std::span<const std::int32_t> tokens, Stream& stream);
-  void attention(std::int64_t block, const KvLayer& cache, LapTimer& timer, Stream& stream);
-  void mlp(std::int64_t block, LapTimer& timer, Stream& stream);
+  void attention(std::int64_t block, SyncLevel level, const KvLayer& cache, LapTimer& timer,
+                 Stream& stream);
+  void mlp(std::int64_t block, SyncLevel level, LapTimer& timer, Stream& stream);
   ConstActivations begin_sub_layer(LapTimer& timer, Stream& stream);
   void add_partial(ConstActivations inner, const Weight& weight, const float* shared_bias,
                    Stream& stream);
+  void begin_prediction(const std::optional<PredictionWeights>& prediction, SyncLevel level);
+  Activations factors() const;
+  SideProduct input_factors() const;
+  SideProduct inner_factors() const;
+  void run_sub_layer(std::int64_t block, SyncPoint point, const SyncLevels& levels, KvCache& cache,
+                     LapTimer& timer, Stream& stream);
   void sync(std::int64_t block, SyncPoint point, const SyncLevels& levels, LapTimer& timer,
             Stream& stream);
   void show_before(SyncPassage& passage, Stream& stream);
@@ -96,6 +106,11 @@ class Transformer {
   SyncObserver* observer_ = nullptr;
   Buffer observed_input_;   // a copy: the view is gone by the time of the sync
   ConstActivations inner_;  // of the sub-layer that ran last
+  // The factors of a prediction of what the sync of the sub-layer under way will leave out. Two,
+  // in turn: the last one is still needed while the next is made.
+  const PredictionWeights* prediction_ = nullptr;
+  Buffer factors_[2];
+  int factors_in_use_ = 0;
   Profile profile_;
 };
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "kernels/device/error.h"
+#include "model/repair.h"
 #include "runtime/cpu_placement.h"
 #include "runtime/progress.h"
 
@@ -65,6 +66,7 @@ void Engine::load(std::int64_t max_length) {
   Progress progress("loading", config_.blocks, context_.root());
   Shard shard = load_shard(config_, plan_.partition, context_.rank(), *source_, *operators_,
                            [&](std::int64_t done, std::int64_t) { progress.update(done); });
+  install_repair(plan_, context_.rank(), shard, *operators_);
   TransformerOptions transformer;
   transformer.max_tokens = options_.batch_tokens;
   transformer.max_length = max_length;

@@ -64,13 +64,9 @@ void CpuLinear::run_streamed(const LinearArgs& args) {
 
 void CpuLinear::stream(const LinearArgs& args, int thread) {
   const Weight& w = *args.weight;
-  const bool gated = is_gated(args.epilogue);
-  const std::int64_t outputs = args.y.cols;
-  const Range mine = split_range(outputs, kUnit, thread, pool_.size());
   float* arranged = scratch_[thread].data();
   float* normalised = arranged + kMaxDotTokens * w.stride;
   float* values = normalised + w.stride;
-  float* ups = values + kMaxDotTokens * kChunk;
 
   for (std::int64_t t = 0; t < args.x.rows; t += kMaxDotTokens) {
     const int tokens = static_cast<int>(std::min<std::int64_t>(kMaxDotTokens, args.x.rows - t));
@@ -83,20 +79,34 @@ void CpuLinear::stream(const LinearArgs& args, int thread) {
       }
       arrange_for_dot(x, w.cols, w.dtype, w.stride, arranged + i * w.stride);
     }
-    for (std::int64_t n = mine.begin; n < mine.end; n += kChunk) {
-      const std::int64_t count = std::min(kChunk, mine.end - n);
-      dot_rows(w, n, count, arranged, tokens, values, kChunk);
-      if (gated) dot_rows(w, outputs + n, count, arranged, tokens, ups, kChunk);
-      for (int i = 0; i < tokens; ++i) {
-        finish_row({.epilogue = args.epilogue,
-                    .accumulate = args.accumulate,
-                    .value = values + i * kChunk,
-                    .bias = args.bias ? args.bias + n : nullptr,
-                    .up = ups + i * kChunk,
-                    .up_bias = args.bias ? args.bias + outputs + n : nullptr,
-                    .y = args.y.row(t + i) + n,
-                    .count = static_cast<std::size_t>(count)});
-      }
+    stream_product(args, thread, {.first = t, .count = tokens, .arranged = arranged}, values);
+    if (args.side.weight) {
+      stream_product(side_of(args), thread, {.first = t, .count = tokens, .arranged = arranged},
+                     values);
+    }
+  }
+}
+
+void CpuLinear::stream_product(const LinearArgs& args, int thread, const DotTokens& tokens,
+                               float* values) {
+  const Weight& w = *args.weight;
+  const bool gated = is_gated(args.epilogue);
+  const std::int64_t outputs = args.y.cols;
+  const Range mine = split_range(outputs, kUnit, thread, pool_.size());
+  float* ups = values + kMaxDotTokens * kChunk;
+  for (std::int64_t n = mine.begin; n < mine.end; n += kChunk) {
+    const std::int64_t count = std::min(kChunk, mine.end - n);
+    dot_rows(w, n, count, tokens.arranged, tokens.count, values, kChunk);
+    if (gated) dot_rows(w, outputs + n, count, tokens.arranged, tokens.count, ups, kChunk);
+    for (int i = 0; i < tokens.count; ++i) {
+      finish_row({.epilogue = args.epilogue,
+                  .accumulate = args.accumulate,
+                  .value = values + i * kChunk,
+                  .bias = args.bias ? args.bias + n : nullptr,
+                  .up = ups + i * kChunk,
+                  .up_bias = args.bias ? args.bias + outputs + n : nullptr,
+                  .y = args.y.row(tokens.first + i) + n,
+                  .count = static_cast<std::size_t>(count)});
     }
   }
 }
@@ -130,6 +140,7 @@ void CpuLinear::run_blocked(const LinearArgs& args, const GemmKernels& kernels) 
       pack_x(args, blocking, thread);
       pool_.barrier();
       multiply(args, blocking, thread);
+      if (args.side.weight) multiply(side_of(args), blocking, thread);
     });
   }
 }

@@ -23,6 +23,12 @@ class CpuLinear {
 
   void run_streamed(const LinearArgs& args);
   void stream(const LinearArgs& args, int thread);
+  struct DotTokens {
+    std::int64_t first = 0;
+    int count = 0;
+    const float* arranged = nullptr;
+  };
+  void stream_product(const LinearArgs& args, int thread, const DotTokens& tokens, float* values);
   void run_blocked(const LinearArgs& args, const GemmKernels& kernels);
   void pack_x(const LinearArgs& args, const Blocking& blocking, int thread);
   void multiply(const LinearArgs& args, const Blocking& blocking, int thread);

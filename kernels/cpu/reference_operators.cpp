@@ -119,8 +119,9 @@ class ReferenceOperators final : public Operators {
     }
   }
 
-  void linear(const LinearArgs& args, Stream&) override {
+  void linear(const LinearArgs& args, Stream& stream) override {
     check_linear(args);
+    if (args.side.weight) linear(side_of(args), stream);
     for (std::int64_t t = 0; t < args.x.rows; ++t) {
       const std::vector<double> x =
           args.norm ? normalised(args.x.row(t), args.x.cols, *args.norm)

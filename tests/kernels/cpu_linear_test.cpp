@@ -18,6 +18,7 @@ struct Case {
   std::optional<NormKind> norm = std::nullopt;
   bool bias = false;
   bool accumulate = false;
+  std::int64_t side = 0;  // outputs of a side product
 };
 
 std::string describe(const Case& c, int threads) {
@@ -52,10 +53,16 @@ void compare(const Case& c, int threads) {
                   .epilogue = c.epilogue,
                   .accumulate = c.accumulate,
                   .y = wanted.view()};
+  const Weight side = ops.random_weight(random, c.type, c.side, c.in);
+  Matrix side_got = random.matrix(c.tokens, c.side);
+  Matrix side_wanted = side_got;
+  if (c.side > 0) args.side = {&side, c.accumulate, side_wanted.view()};
   ops.reference->linear(args, *ops.stream);
   args.y = got.view();
+  if (c.side > 0) args.side.y = side_got.view();
   ops.cpu->linear(args, *ops.stream);
   expect_near(got, wanted, kTolerance, describe(c, threads));
+  expect_near(side_got, side_wanted, kTolerance, describe(c, threads) + ", side product");
 }
 
 TEST(CpuLinear, EveryShape) {
@@ -85,6 +92,23 @@ TEST(CpuLinear, EveryEpilogueWithNormBiasAndAccumulation) {
               compare({tokens, 96, 75, DType::bf16, epilogue, norm, bias, accumulate}, threads);
               if (HasFatalFailure()) return;
             }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(CpuLinear, SideProducts) {
+  for (const int threads : {1, 2}) {
+    for (const DType type : {DType::f32, DType::bf16, DType::f16}) {
+      for (const std::int64_t tokens : {1, 5, 13, 70}) {
+        for (const std::int64_t side : {1, 16, 33, 64}) {
+          for (const bool accumulate : {false, true}) {
+            compare({tokens, 576, 75, type, Epilogue::gated_silu, NormKind::rms, false, accumulate,
+                     side},
+                    threads);
+            if (HasFatalFailure()) return;
           }
         }
       }

@@ -1,0 +1,190 @@
+#include <fmt/format.h>
+
+#include <array>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "kernels/device/error.h"
+#include "model/hash.h"
+#include "model/json_object.h"
+#include "model/repair.h"
+#include "model/safetensors_writer.h"
+
+namespace spd {
+namespace {
+
+constexpr const char* kSchema = "spd.repair/1";
+constexpr std::array kPoints{SyncPoint::attn, SyncPoint::mlp};
+constexpr std::array kWeights{"qkv",     "qkv_bias", "o",         "o_bias",    "up",
+                              "up_bias", "down",     "down_bias", "attn_norm", "mlp_norm"};
+
+std::string prediction_name(std::int64_t block, SyncPoint point, int rank, const char* part) {
+  return fmt::format("blocks.{}.{}.rank{}.{}", block, name(point), rank, part);
+}
+std::string weight_name(std::int64_t block, int rank, const char* weight) {
+  return fmt::format("blocks.{}.rank{}.{}", block, rank, weight);
+}
+
+// What must be the same in the file and in the plan; the first difference is the one to name.
+std::vector<std::pair<std::string, std::string>> made_for(const SyncPlan& plan) {
+  return {{"schema", kSchema},
+          {"model", plan.fingerprint},
+          {"tp", std::to_string(plan.ranks())},
+          {"ranks_per_node", nlohmann::json(plan.ranks_per_node).dump()},
+          {"partition", hash_text(plan.partition.to_json().dump())}};
+}
+
+class TensorList {
+ public:
+  explicit TensorList(DType dtype) : dtype_(dtype) {}
+  void add(std::string tensor, const HostMatrix& matrix) {
+    if (matrix.empty()) return;
+    const bool vector = matrix.rows == 1;
+    tensors_.push_back({std::move(tensor), vector ? DType::f32 : dtype_,
+                        vector ? std::vector<std::int64_t>{matrix.cols}
+                               : std::vector<std::int64_t>{matrix.rows, matrix.cols},
+                        matrix.values.data()});
+  }
+  const std::vector<TensorToWrite>& tensors() const { return tensors_; }
+
+ private:
+  DType dtype_;
+  std::vector<TensorToWrite> tensors_;
+};
+
+HostMatrix to_host(const TensorEntry& entry) {
+  const bool vector = entry.shape.size() == 1;
+  if (!vector && entry.shape.size() != 2) {
+    throw Error(ErrorCode::input, "a repair file with a tensor that is no matrix");
+  }
+  HostMatrix matrix(vector ? 1 : entry.shape[0], entry.shape.back());
+  convert(entry.data, entry.dtype, matrix.values.data(), DType::f32, matrix.values.size());
+  return matrix;
+}
+
+}  // namespace
+
+std::string RepairFile::write(const std::filesystem::path& file, const SyncPlan& plan,
+                              const std::vector<RankRepair>& ranks, DType dtype) {
+  TensorList list(dtype);
+  for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
+    const int r = static_cast<int>(rank);
+    for (std::size_t index = 0; index < ranks[rank].size(); ++index) {
+      const BlockRepair& repair = ranks[rank][index];
+      const auto block = static_cast<std::int64_t>(index);
+      for (const SyncPoint point : kPoints) {
+        const auto& prediction = repair.at(point);
+        if (!prediction) continue;
+        list.add(prediction_name(block, point, r, "from_input"), prediction->from_input);
+        list.add(prediction_name(block, point, r, "from_inner"), prediction->from_inner);
+        list.add(prediction_name(block, point, r, "to_hidden"), prediction->to_hidden);
+        list.add(prediction_name(block, point, r, "mean"), prediction->mean);
+      }
+      for (const auto& [weight, matrix] : repair.weights) {
+        list.add(weight_name(block, r, weight.c_str()), matrix);
+      }
+    }
+  }
+  std::map<std::string, std::string> metadata;
+  for (const auto& [key, value] : made_for(plan)) metadata[key] = value;
+  metadata["levels"] = plan.levels.to_json().dump();
+  metadata["version"] = SPD_VERSION;
+  write_safetensors(file, metadata, list.tensors());
+  return file_hash(file);
+}
+
+RepairFile::RepairFile(const std::filesystem::path& file, const SyncPlan& plan)
+    : blocks_(static_cast<std::int64_t>(plan.levels.attn.size())), file_(file) {
+  const auto fail = [&](const std::string& problem) {
+    throw Error(ErrorCode::input, fmt::format("{}: {}", file.string(), problem),
+                "use the repair file that was written with this plan");
+  };
+  const auto& metadata = file_.metadata();
+  for (const auto& [key, ours] : made_for(plan)) {
+    const auto theirs = metadata.find(key);
+    if (theirs == metadata.end())
+      fail(fmt::format("is no repair file: it does not say its {}", key));
+    if (theirs->second != ours) {
+      fail(fmt::format("was made for another {}: {}, the plan's is {}", key, theirs->second, ours));
+    }
+  }
+  const auto levels = metadata.find("levels");
+  if (levels == metadata.end()) fail("is no repair file: it does not say its levels");
+  try {
+    levels_ = SyncLevels::from_json(parse_json(levels->second, "levels", 3));
+  } catch (const std::exception& error) {
+    fail(fmt::format("its levels cannot be read: {}", error.what()));
+  }
+  if (levels_.attn.size() != plan.levels.attn.size()) fail("has levels of another model");
+  for (std::int64_t block = 0; block < blocks_; ++block) {
+    for (const SyncPoint point : kPoints) {
+      const SyncLevel wanted = plan.levels.at(block, point);
+      const SyncLevel made = levels_.at(block, point);
+      if (wanted == SyncLevel::full || wanted == made) continue;
+      if (!file_.contains(prediction_name(block, point, 0, "mean"))) continue;
+      fail(fmt::format("block {} {} was repaired for level {}, the plan says {}", block,
+                       name(point), name(made), name(wanted)));
+    }
+  }
+}
+
+RankRepair RepairFile::load(int rank) const {
+  RankRepair repairs(blocks_);
+  for (std::int64_t block = 0; block < blocks_; ++block) {
+    BlockRepair& repair = repairs[block];
+    const auto read = [&](const std::string& tensor) {
+      return file_.contains(tensor) ? to_host(file_.at(tensor)) : HostMatrix();
+    };
+    for (const SyncPoint point : kPoints) {
+      const auto part = [&](const char* of) {
+        return read(prediction_name(block, point, rank, of));
+      };
+      HostMatrix mean = part("mean");
+      if (mean.empty()) continue;
+      repair.at(point) = Prediction{levels_.at(block, point), part("from_input"),
+                                    part("from_inner"), part("to_hidden"), std::move(mean)};
+    }
+    for (const char* weight : kWeights) {
+      HostMatrix matrix = read(weight_name(block, rank, weight));
+      if (!matrix.empty()) repair.weights[weight] = std::move(matrix);
+    }
+  }
+  return repairs;
+}
+
+std::string file_hash(const std::filesystem::path& file) {
+  std::ifstream stream(file, std::ios::binary);
+  Fnv1a hash;
+  std::vector<char> chunk(1 << 20);
+  while (stream) {
+    stream.read(chunk.data(), static_cast<std::streamsize>(chunk.size()));
+    hash.add({chunk.data(), static_cast<std::size_t>(stream.gcount())});
+  }
+  if (!stream.eof()) {
+    throw Error(ErrorCode::input, fmt::format("{}: cannot be read", file.string()),
+                "the plan refers to it: keep the two together");
+  }
+  return hash.hex();
+}
+
+void install_repair(const SyncPlan& plan, int rank, Shard& shard, Operators& operators) {
+  if (!plan.repair) return;
+  const auto& file = plan.repair->file;
+  if (rank == 0) {
+    if (const auto found = file_hash(file); found != plan.repair->hash) {
+      throw Error(
+          ErrorCode::input,
+          fmt::format("{}: its content is not what the plan was made with (hash {}, not {})",
+                      file.string(), found, plan.repair->hash),
+          "use the repair file that was written with this plan");
+    }
+  }
+  const RankRepair repairs = RepairFile(file, plan).load(rank);
+  for (std::size_t block = 0; block < repairs.size(); ++block) {
+    if (repairs[block].empty()) continue;
+    install(repairs[block], shard.blocks.at(block), operators,
+            fmt::format("{}: block {} rank {}", file.string(), block, rank));
+  }
+}
+
+}  // namespace spd
