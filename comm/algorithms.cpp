@@ -105,39 +105,6 @@ void ring(const Exchange& x, float* data, std::size_t count) {
   }
 }
 
-void scatter_gather(const Exchange& x, float* data, std::size_t count) {
-  const int rank = x.transport.rank();
-  const int ranks = x.transport.size();
-  const Share mine = share_of(count, rank, ranks);
-  float* own = data + mine.begin;
-  float* inbox = x.scratch.floats(mine.count * (ranks - 1));
-  const auto slot = [&](int r) { return inbox + mine.count * (r < rank ? r : r - 1); };
-  for (int step = 1; step < ranks; ++step) {
-    const int from = (rank + ranks - step) % ranks;
-    x.transport.receive(from, slot(from), mine.count * sizeof(float));
-  }
-  for (int step = 1; step < ranks; ++step) {
-    const int to = (rank + step) % ranks;
-    const Share theirs = share_of(count, to, ranks);
-    x.transport.send(to, data + theirs.begin, theirs.count * sizeof(float));
-  }
-  x.wait();
-  if (rank > 0) {
-    for (int r = 1; r < rank; ++r) add(slot(0), slot(r), mine.count);
-    add_before(own, slot(0), mine.count);
-  }
-  for (int r = rank + 1; r < ranks; ++r) add(own, slot(r), mine.count);
-  for (int step = 1; step < ranks; ++step) {
-    const int from = (rank + ranks - step) % ranks;
-    const Share theirs = share_of(count, from, ranks);
-    x.transport.receive(from, data + theirs.begin, theirs.count * sizeof(float));
-  }
-  for (int step = 1; step < ranks; ++step) {
-    x.transport.send((rank + step) % ranks, own, mine.count * sizeof(float));
-  }
-  x.wait();
-}
-
 }  // namespace
 
 std::string_view name(AllReduceAlgorithm algorithm) {
@@ -178,8 +145,53 @@ void all_reduce(AllReduceAlgorithm algorithm, const Exchange& exchange, float* d
     case AllReduceAlgorithm::ring:
       return ring(exchange, data, count);
     case AllReduceAlgorithm::scatter_gather:
-      return scatter_gather(exchange, data, count);
+      reduce_shares(exchange, data, count, exchange.transport.size());
+      return gather_shares(exchange, data, count, exchange.transport.size());
   }
+}
+
+void reduce_shares(const Exchange& x, float* data, std::size_t count, int owners) {
+  const int rank = x.transport.rank();
+  const int ranks = x.transport.size();
+  const Share mine = rank < owners ? share_of(count, rank, owners) : Share{};
+  float* own = data + mine.begin;
+  float* inbox = x.scratch.floats(mine.count * (ranks - 1));
+  const auto slot = [&](int r) { return inbox + mine.count * (r < rank ? r : r - 1); };
+  for (int step = 1; step < ranks && rank < owners; ++step) {
+    const int from = (rank + ranks - step) % ranks;
+    x.transport.receive(from, slot(from), mine.count * sizeof(float));
+  }
+  for (int step = 1; step < ranks; ++step) {
+    const int to = (rank + step) % ranks;
+    if (to >= owners) continue;
+    const Share theirs = share_of(count, to, owners);
+    x.transport.send(to, data + theirs.begin, theirs.count * sizeof(float));
+  }
+  x.wait();
+  if (rank >= owners) return;
+  if (rank > 0) {
+    for (int r = 1; r < rank; ++r) add(slot(0), slot(r), mine.count);
+    add_before(own, slot(0), mine.count);
+  }
+  for (int r = rank + 1; r < ranks; ++r) add(own, slot(r), mine.count);
+}
+
+void gather_shares(const Exchange& x, float* data, std::size_t count, int owners) {
+  const int rank = x.transport.rank();
+  const int ranks = x.transport.size();
+  for (int step = 1; step < ranks; ++step) {
+    const int from = (rank + ranks - step) % ranks;
+    if (from >= owners) continue;
+    const Share theirs = share_of(count, from, owners);
+    x.transport.receive(from, data + theirs.begin, theirs.count * sizeof(float));
+  }
+  if (rank < owners) {
+    const Share mine = share_of(count, rank, owners);
+    for (int step = 1; step < ranks; ++step) {
+      x.transport.send((rank + step) % ranks, data + mine.begin, mine.count * sizeof(float));
+    }
+  }
+  x.wait();
 }
 
 void all_gather(const Exchange& x, const void* send, void* recv, std::size_t bytes) {

@@ -57,6 +57,9 @@ struct Exchange {
 /// Formats other than f32 know one_shot and scatter_gather; what is neither is done as the latter.
 void all_reduce(AllReduceAlgorithm algorithm, const Exchange& exchange, float* data,
                 std::size_t count, WireFormat wire);
+/// The two halves of scatter_gather, for any number of owners: see Communicator. 1 step each.
+void reduce_shares(const Exchange& exchange, float* data, std::size_t count, int owners);
+void gather_shares(const Exchange& exchange, float* data, std::size_t count, int owners);
 /// Everyone to everyone: 1 step.
 void all_gather(const Exchange& exchange, const void* send, void* recv, std::size_t bytes);
 /// Binomial tree: log2(R) steps.

@@ -17,6 +17,10 @@ const char* name(CollectiveKind kind) {
       return "broadcast";
     case CollectiveKind::barrier:
       return "barrier";
+    case CollectiveKind::reduce_shares:
+      return "all-reduce (sum in the node)";
+    case CollectiveKind::gather_shares:
+      return "all-reduce (copy in the node)";
   }
   return "collective";
 }

@@ -12,7 +12,14 @@
 
 namespace spd {
 
-enum class CollectiveKind : std::uint8_t { all_reduce, all_gather, broadcast, barrier };
+enum class CollectiveKind : std::uint8_t {
+  all_reduce,
+  all_gather,
+  broadcast,
+  barrier,
+  reduce_shares,
+  gather_shares,
+};
 
 /// One call of a collective, as a rank sees it.
 struct Collective {
@@ -35,6 +42,7 @@ std::string to_string(const Collective& collective);
 struct GroupMembers {
   std::vector<int> job_ranks;      ///< [size], ascending
   std::vector<std::string> hosts;  ///< [size], or empty when there is nothing to tell apart
+  std::vector<int> nodes;          ///< [size], or empty: all share one
 
   int size() const { return static_cast<int>(job_ranks.size()); }
   /// "rank 2 (host n1)" for a rank of the group.

@@ -26,6 +26,18 @@ struct CommStats {
   double seconds = 0.0;     ///< in all_reduce
 };
 
+/// What this rank has sent so far, headers not counted. In shared memory: what it wrote for others
+/// to read, once however many read it, and how often it raised its flag.
+struct Traffic {
+  std::uint64_t node_messages = 0;
+  std::uint64_t node_bytes = 0;  ///< to ranks of its own node
+  std::uint64_t cross_messages = 0;
+  std::uint64_t cross_bytes = 0;  ///< to other nodes
+
+  Traffic& operator+=(const Traffic& other);
+  Traffic operator-(const Traffic& before) const;
+};
+
 /// Collectives over a fixed group. All ranks call the same collectives in the same order with the
 /// same sizes. Data are device addresses; work is ordered on the stream given and may return before
 /// it is done. Results of all_reduce are bit-identical on all ranks.
@@ -52,6 +64,16 @@ class Communicator {
   /// rank brings.
   void all_reduce(float* data, std::size_t count, Stream& stream, const CallSite& site,
                   WireFormat wire = WireFormat::f32);
+  // An all-reduce in two halves, with room for another hop between them. With one owner they are a
+  // reduce and a broadcast. A hop of its own, so always f32.
+
+  /// On rank r < owners, share_of(count, r, owners) of data becomes the sum over all ranks; what
+  /// is outside of a rank's own share is undefined afterwards.
+  void reduce_shares(float* data, std::size_t count, int owners, Stream& stream,
+                     const CallSite& site);
+  /// Every share is copied from its owner to all ranks.
+  void gather_shares(float* data, std::size_t count, int owners, Stream& stream,
+                     const CallSite& site);
   /// recv[r * bytes ...] = send of rank r. `recv` holds size() * bytes; host or device alike.
   void all_gather(const void* send, void* recv, std::size_t bytes, Stream& stream,
                   const CallSite& site);
@@ -61,6 +83,8 @@ class Communicator {
   void barrier(const CallSite& site);
 
   const CommStats& stats() const { return stats_; }
+  /// Zeros where nothing is sent (threads).
+  virtual Traffic traffic() const { return {}; }
 
  protected:
   // A group of one is handled by the public methods: these see size() > 1 only.
@@ -70,6 +94,11 @@ class Communicator {
                              const CallSite&) = 0;
   virtual void do_broadcast(void* data, std::size_t bytes, int root, Stream&, const CallSite&) = 0;
   virtual void do_barrier(const CallSite&) = 0;
+  /// By do_all_reduce and do_broadcast unless a backend has a shorter way.
+  virtual void do_reduce_shares(float* data, std::size_t count, int owners, Stream&,
+                                const CallSite&);
+  virtual void do_gather_shares(float* data, std::size_t count, int owners, Stream&,
+                                const CallSite&);
 
  private:
   CommStats stats_;

@@ -74,8 +74,21 @@ Transport::Clock::time_point GroupSettings::give_up_at() const {
   return Transport::Clock::now() + deadline - grace;
 }
 
-CommError account_for(const TransportFailure& failure, const GroupSettings& group, int rank,
-                      const Collective& collective) {
+CompositeScope::CompositeScope(const Composite& composite)
+    : roll_call_(composite.group.roll_call.get()) {
+  if (roll_call_ != nullptr) roll_call_->set_composite(&composite);
+}
+
+CompositeScope::~CompositeScope() {
+  if (roll_call_ != nullptr) roll_call_->set_composite(nullptr);
+}
+
+CommError account_for(const TransportFailure& failure, const GroupSettings& step, int step_rank,
+                      const Collective& step_collective) {
+  const Composite* whole = step.roll_call ? step.roll_call->composite() : nullptr;
+  const GroupSettings& group = whole ? whole->group : step;
+  const int rank = whole ? whole->rank : step_rank;
+  const Collective& collective = whole ? whole->collective : step_collective;
   if (!group.roll_call) {
     // Nobody to ask: all we know is whom we waited for.
     std::vector<int> missing;
@@ -88,8 +101,10 @@ CommError account_for(const TransportFailure& failure, const GroupSettings& grou
                     owed, *failure.what() ? fmt::format(" ({})", failure.what()) : ""),
         kMissingRemedy, std::move(missing), true};
   }
-  const Answers& answers = group.roll_call->call(
-      Position::of(group.id, collective, failure.cause() != TransportFailure::Cause::interrupted));
+  // A rank that was stopped and wakes up late finds its peers' word, or their connections gone.
+  const bool caller =
+      failure.cause() != TransportFailure::Cause::interrupted && !group.roll_call->raised();
+  const Answers& answers = group.roll_call->call(Position::of(group.id, collective, caller));
   const GroupMembers& job = group.roll_call->job();
   const Findings found = examine(answers, group, collective);
   // Of those who gave up by themselves: a rank that was stopped and wakes up late never is.
@@ -130,7 +145,7 @@ CommError account_for(const TransportFailure& failure, const GroupSettings& grou
   std::string message = fmt::format(
       "all ranks answer, but {} waits at {} for {} longer than {:.1f} s{}",
       group.members.name(rank), to_string(collective),
-      failure.peers().empty() ? std::string("its peers") : names(group.members, failure.peers()),
+      failure.peers().empty() ? std::string("its peers") : names(step.members, failure.peers()),
       static_cast<double>(group.deadline.count()) / 1e3, detail);
   if (!found.elsewhere.empty()) message += "; " + whereabouts(answers, found.elsewhere, job);
   return {ErrorCode::comm, message, "check the network between these hosts", {}, spokesman};

@@ -21,8 +21,27 @@ struct GroupSettings {
   Transport::Clock::time_point give_up_at() const;
 };
 
+/// A collective whose steps are collectives of smaller groups. While a rank is in one, what goes
+/// wrong in a step is told of the whole: ranks name the collective that the model called.
+struct Composite {
+  const GroupSettings& group;
+  int rank = 0;  ///< of the group
+  Collective collective;
+};
+class CompositeScope {
+ public:
+  explicit CompositeScope(const Composite& composite);
+  ~CompositeScope();
+  CompositeScope(const CompositeScope&) = delete;
+  CompositeScope& operator=(const CompositeScope&) = delete;
+
+ private:
+  RollCall* roll_call_;
+};
+
 /// Holds the roll call and makes the error that this rank throws: who is missing, who is elsewhere,
-/// or between whom no data came through. `rank` is of the group.
+/// or between whom no data came through. `rank` is of the group, which may be a step of a
+/// composite.
 CommError account_for(const TransportFailure& failure, const GroupSettings& group, int rank,
                       const Collective& collective);
 

@@ -25,7 +25,13 @@ MessageCommunicator::MessageCommunicator(std::unique_ptr<Transport> transport,
                                          GroupSettings settings, AlgorithmTable algorithms)
     : transport_(std::move(transport)),
       settings_(std::move(settings)),
-      algorithms_(std::move(algorithms)) {}
+      algorithms_(std::move(algorithms)) {
+  const std::vector<int>& nodes = settings_.members.nodes;
+  if (nodes.empty()) return;
+  std::vector<bool> other_node;
+  for (int node : nodes) other_node.push_back(node != nodes[rank()]);
+  transport_->set_other_node(std::move(other_node));
+}
 
 MessageCommunicator::~MessageCommunicator() = default;
 
@@ -67,6 +73,20 @@ void MessageCommunicator::do_broadcast(void* data, std::size_t bytes, int root, 
 
 void MessageCommunicator::do_barrier(const CallSite& site) {
   run(CollectiveKind::barrier, 0, site, [](const Exchange& exchange) { spd::barrier(exchange); });
+}
+
+void MessageCommunicator::do_reduce_shares(float* data, std::size_t count, int owners,
+                                           Stream& stream, const CallSite& site) {
+  stream.synchronize();
+  run(CollectiveKind::reduce_shares, count * sizeof(float), site,
+      [&](const Exchange& exchange) { spd::reduce_shares(exchange, data, count, owners); });
+}
+
+void MessageCommunicator::do_gather_shares(float* data, std::size_t count, int owners,
+                                           Stream& stream, const CallSite& site) {
+  stream.synchronize();
+  run(CollectiveKind::gather_shares, count * sizeof(float), site,
+      [&](const Exchange& exchange) { spd::gather_shares(exchange, data, count, owners); });
 }
 
 }  // namespace spd

@@ -31,6 +31,7 @@ class MessageCommunicator final : public Communicator {
   int rank() const override { return transport_->rank(); }
   int size() const override { return transport_->size(); }
   const char* backend() const override { return transport_->name(); }
+  Traffic traffic() const override { return transport_->sent(); }
 
  private:
   void do_all_reduce(float* data, std::size_t count, WireFormat wire, Stream&,
@@ -39,6 +40,10 @@ class MessageCommunicator final : public Communicator {
                      const CallSite&) override;
   void do_broadcast(void* data, std::size_t bytes, int root, Stream&, const CallSite&) override;
   void do_barrier(const CallSite&) override;
+  void do_reduce_shares(float* data, std::size_t count, int owners, Stream&,
+                        const CallSite&) override;
+  void do_gather_shares(float* data, std::size_t count, int owners, Stream&,
+                        const CallSite&) override;
 
   template <class Body>
   void run(CollectiveKind kind, std::size_t bytes, const CallSite& site, const Body& body,

@@ -103,8 +103,11 @@ MpiSession::~MpiSession() {
 }
 
 GroupMembers MpiSession::members(const std::vector<int>& job_ranks) const {
-  GroupMembers members{job_ranks, {}};
-  for (int rank : job_ranks) members.hosts.push_back(hosts_[rank]);
+  GroupMembers members{job_ranks, {}, {}};
+  for (int rank : job_ranks) {
+    members.hosts.push_back(hosts_[rank]);
+    members.nodes.push_back(topology_.node_of(rank));
+  }
   return members;
 }
 
@@ -114,6 +117,13 @@ ProcessGroup MpiSession::group(const std::vector<int>& job_ranks) {
   const int id = groups_made_++ * size() + job_ranks.front();
   return {MpiComm::split(world_.get(), job_ranks.front()),
           {id, members(job_ranks), deadline_, roll_call_, spin_}};
+}
+
+bool MpiSession::all_agree(bool mine) const {
+  const int own = mine ? 1 : 0;
+  int all = 0;
+  check_mpi(MPI_Allreduce(&own, &all, 1, MPI_INT, MPI_MIN, world_.get()), "MPI_Allreduce");
+  return all != 0;
 }
 
 std::vector<int> MpiSession::all_ranks() const {

@@ -25,7 +25,7 @@ MpiTransport::MpiTransport(MpiComm comm, bool spin)
 
 MpiTransport::~MpiTransport() = default;
 
-void MpiTransport::send(int to, const void* data, std::size_t bytes) {
+void MpiTransport::do_send(int to, const void* data, std::size_t bytes) {
   for (std::size_t at = 0; at < bytes; at += kLargestMessage) {
     const auto part = static_cast<int>(std::min(bytes - at, kLargestMessage));
     check_mpi(MPI_Isend(static_cast<const char*>(data) + at, part, MPI_BYTE, to, 0, comm_.get(),

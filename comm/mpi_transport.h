@@ -21,11 +21,11 @@ class MpiTransport final : public Transport {
   int rank() const override { return rank_; }
   int size() const override { return size_; }
   const char* name() const override { return "mpi"; }
-  void send(int to, const void* data, std::size_t bytes) override;
   void receive(int from, void* data, std::size_t bytes) override;
   void wait(Clock::time_point until, Interrupt* interrupt) override;
 
  private:
+  void do_send(int to, const void* data, std::size_t bytes) override;
   void check_lengths();
   [[noreturn]] void give_up(TransportFailure::Cause cause, const std::string& detail);
 

@@ -12,7 +12,17 @@ struct RankComms {
   Topology topology;
   Communicator* world = nullptr;  ///< all ranks: level `full`
   Communicator* node = nullptr;   ///< the ranks of this rank's node: level `node`
+  Communicator* cross = nullptr;  ///< one rank of each node; null on the others, and where `world`
+                                  ///< is not hierarchical
 
+  bool world_covers_node = false;  ///< what the node sends is counted in the world's traffic
+
+  /// What this rank has sent in all groups.
+  Traffic traffic() const {
+    Traffic sum = world->traffic();
+    if (!world_covers_node) sum += node->traffic();
+    return sum;
+  }
   int ranks() const { return topology.ranks(); }
 };
 

@@ -13,6 +13,8 @@
 
 namespace spd {
 
+struct Composite;
+
 /// Where a rank of the job was when it answered. Sent between processes as it is.
 struct Position {
   std::int32_t group = 0;  ///< the group it waited in, as numbered by the session
@@ -49,6 +51,9 @@ class RollCall final : public Interrupt {
   /// Whether a roll call was held: the job is lost.
   bool held() const { return held_; }
   Milliseconds grace() const { return grace_; }
+  /// The collective of a larger group that this rank's collectives are steps of, or null.
+  const Composite* composite() const { return composite_; }
+  void set_composite(const Composite* composite) { composite_ = composite; }
   const GroupMembers& job() const { return job_; }
 
  private:
@@ -58,6 +63,7 @@ class RollCall final : public Interrupt {
   const GroupMembers job_;
   const Milliseconds grace_;
   bool held_ = false;
+  const Composite* composite_ = nullptr;
   int rank_ = 0;
   Position mine_;
   std::vector<Position> inbox_;                     // [ranks]

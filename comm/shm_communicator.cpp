@@ -15,6 +15,8 @@ namespace {
 // Two slots of a rank stay within a second-level cache, and one is long enough for the meetings not
 // to matter.
 constexpr std::size_t kSlotBytes = 256 * 1024;
+constexpr std::size_t kSlotFloats = kSlotBytes / sizeof(float);
+static_assert(kSlotFloats % kWireBlock == 0);
 constexpr int kTagBits = 16;
 constexpr std::uint64_t kTagMask = (1u << kTagBits) - 1;
 constexpr std::chrono::microseconds kInterruptPeriod{1000};
@@ -30,8 +32,8 @@ std::size_t one_shot_limit(int ranks) {
 
 /// Tells collectives apart that would meet by mistake.
 std::uint64_t tag_of(const Collective& collective) {
-  const std::uint64_t mixed = (collective.bytes * 16 + static_cast<std::uint64_t>(collective.kind) +
-                               4 * static_cast<std::uint64_t>(collective.wire)) *
+  const std::uint64_t mixed = (collective.bytes * 32 + static_cast<std::uint64_t>(collective.kind) +
+                               8 * static_cast<std::uint64_t>(collective.wire)) *
                               0x9e3779b97f4a7c15ull;
   return mixed >> (64 - kTagBits);
 }
@@ -58,8 +60,14 @@ std::byte* ShmCommunicator::slot(int rank) const {
   return memory_->data() + ranks_ * sizeof(Flag) + (2 * rank + segment_) * kSlotBytes;
 }
 
+void ShmCommunicator::post(std::size_t offset, const void* from, std::size_t bytes) {
+  std::memcpy(slot(rank_) + offset, from, bytes);
+  traffic_.node_bytes += bytes;
+}
+
 void ShmCommunicator::meet() {
   ++meetings_;
+  ++traffic_.node_messages;
   flags_[rank_].value.store(meetings_ << kTagBits | tag_, std::memory_order_release);
   for (int step = 1; step < ranks_; ++step) wait_for((rank_ + step) % ranks_);
 }
@@ -134,7 +142,7 @@ void ShmCommunicator::sum_slots(float* to, const float* own, std::size_t offset,
 }
 
 void ShmCommunicator::one_shot(float* data, std::size_t count) {
-  std::memcpy(slot(rank_), data, count * sizeof(float));
+  post(0, data, count * sizeof(float));
   meet();
   sum_slots(data, data, 0, count);
   next_segment();
@@ -142,11 +150,12 @@ void ShmCommunicator::one_shot(float* data, std::size_t count) {
 
 void ShmCommunicator::reduce_scatter_all_gather(float* data, std::size_t count) {
   auto* own = reinterpret_cast<float*>(slot(rank_));
-  std::memcpy(own, data, count * sizeof(float));
+  post(0, data, count * sizeof(float));
   meet();
   // Nobody else reads our share of our slot before the second meeting: the sum may go there.
   const Share mine = share_of(count, rank_, ranks_);
   sum_slots(own + mine.begin, own + mine.begin, mine.begin, mine.count);
+  traffic_.node_bytes += mine.count * sizeof(float);
   meet();
   for (int step = 0; step < ranks_; ++step) {
     const int r = (rank_ + step) % ranks_;
@@ -166,6 +175,7 @@ void ShmCommunicator::sum_encoded(float* to, Share range, WireFormat wire) const
 
 void ShmCommunicator::encoded_one_shot(float* data, std::size_t count, WireFormat wire) {
   encode(wire, data, count, slot(rank_));
+  traffic_.node_bytes += wire_bytes(wire, count);
   meet();
   sum_encoded(data, {0, count}, wire);
   round_trip(wire, data, count);
@@ -174,10 +184,12 @@ void ShmCommunicator::encoded_one_shot(float* data, std::size_t count, WireForma
 
 void ShmCommunicator::encoded_scatter_gather(float* data, std::size_t count, WireFormat wire) {
   encode(wire, data, count, slot(rank_));
+  traffic_.node_bytes += wire_bytes(wire, count);
   meet();
   const Share mine = share_of(count, rank_, ranks_);
   sum_encoded(data + mine.begin, mine, wire);
   encode(wire, data + mine.begin, mine.count, slot(rank_) + wire_bytes(wire, mine.begin));
+  traffic_.node_bytes += wire_bytes(wire, mine.count);
   meet();
   for (int step = 0; step < ranks_; ++step) {
     const int r = (rank_ + step) % ranks_;
@@ -190,8 +202,6 @@ void ShmCommunicator::encoded_scatter_gather(float* data, std::size_t count, Wir
 void ShmCommunicator::do_all_reduce(float* data, std::size_t count, WireFormat wire, Stream& stream,
                                     const CallSite& site) {
   stream.synchronize();
-  constexpr std::size_t kSlotFloats = kSlotBytes / sizeof(float);
-  static_assert(kSlotFloats % kWireBlock == 0);
   const std::size_t bytes = count * sizeof(float);
   const bool at_once = bytes <= one_shot_bytes_ || ranks_ == 2;
   const auto body = [&] {
@@ -215,7 +225,7 @@ void ShmCommunicator::do_all_gather(const void* send, void* recv, std::size_t by
     if (to + bytes * rank_ != send) std::memcpy(to + bytes * rank_, send, bytes);
     for (std::size_t at = 0; at < bytes; at += kSlotBytes) {
       const std::size_t n = std::min(kSlotBytes, bytes - at);
-      std::memcpy(slot(rank_), static_cast<const std::byte*>(send) + at, n);
+      post(0, static_cast<const std::byte*>(send) + at, n);
       meet();
       for (int step = 1; step < ranks_; ++step) {
         const int r = (rank_ + step) % ranks_;
@@ -233,11 +243,71 @@ void ShmCommunicator::do_broadcast(void* data, std::size_t bytes, int root, Stre
     for (std::size_t at = 0; at < bytes; at += kSlotBytes) {
       const std::size_t n = std::min(kSlotBytes, bytes - at);
       std::byte* part = static_cast<std::byte*>(data) + at;
-      if (rank_ == root) std::memcpy(slot(root), part, n);
+      if (rank_ == root) post(0, part, n);
       meet();
       if (rank_ != root) std::memcpy(part, slot(root), n);
       next_segment();
     }
+  });
+}
+
+namespace {
+
+/// Shares are gone through in chunks that fit into a slot together.
+template <class Body>
+void for_each_chunk(std::size_t count, int owners, std::size_t slot_floats, const Body& body) {
+  const std::size_t chunk = slot_floats / owners / kWireBlock * kWireBlock;
+  const std::size_t largest = share_of(count, owners - 1, owners).count + kWireBlock;
+  for (std::size_t at = 0; at < largest && at < count; at += chunk) {
+    body(
+        [=](int owner) {
+          const Share share = share_of(count, owner, owners);
+          const std::size_t skip = std::min(at, share.count);
+          return Share{share.begin + skip, std::min(chunk, share.count - skip)};
+        },
+        chunk);
+  }
+}
+
+}  // namespace
+
+void ShmCommunicator::do_reduce_shares(float* data, std::size_t count, int owners, Stream& stream,
+                                       const CallSite& site) {
+  stream.synchronize();
+  run(CollectiveKind::reduce_shares, count * sizeof(float), site, [&] {
+    for_each_chunk(count, owners, kSlotFloats, [&](const auto& part, std::size_t chunk) {
+      for (int owner = 0; owner < owners; ++owner) {
+        if (owner == rank_) continue;
+        const Share theirs = part(owner);
+        post(owner * chunk * sizeof(float), data + theirs.begin, theirs.count * sizeof(float));
+      }
+      meet();
+      if (rank_ < owners) {
+        const Share mine = part(rank_);
+        sum_slots(data + mine.begin, data + mine.begin, rank_ * chunk, mine.count);
+      }
+      next_segment();
+    });
+  });
+}
+
+void ShmCommunicator::do_gather_shares(float* data, std::size_t count, int owners, Stream& stream,
+                                       const CallSite& site) {
+  stream.synchronize();
+  run(CollectiveKind::gather_shares, count * sizeof(float), site, [&] {
+    for_each_chunk(count, owners, kSlotFloats, [&](const auto& part, std::size_t) {
+      if (rank_ < owners) {
+        const Share mine = part(rank_);
+        post(0, data + mine.begin, mine.count * sizeof(float));
+      }
+      meet();
+      for (int owner = 0; owner < owners; ++owner) {
+        if (owner == rank_) continue;
+        const Share theirs = part(owner);
+        std::memcpy(data + theirs.begin, slot(owner), theirs.count * sizeof(float));
+      }
+      next_segment();
+    });
   });
 }
 

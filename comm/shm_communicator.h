@@ -30,6 +30,7 @@ class ShmCommunicator final : public Communicator {
   int rank() const override { return rank_; }
   int size() const override { return ranks_; }
   const char* backend() const override { return "shm"; }
+  Traffic traffic() const override { return traffic_; }
 
  private:
   using Clock = Transport::Clock;
@@ -44,6 +45,10 @@ class ShmCommunicator final : public Communicator {
                      const CallSite&) override;
   void do_broadcast(void* data, std::size_t bytes, int root, Stream&, const CallSite&) override;
   void do_barrier(const CallSite&) override;
+  void do_reduce_shares(float* data, std::size_t count, int owners, Stream&,
+                        const CallSite&) override;
+  void do_gather_shares(float* data, std::size_t count, int owners, Stream&,
+                        const CallSite&) override;
 
   template <class Body>
   void run(CollectiveKind kind, std::size_t bytes, const CallSite& site, const Body& body,
@@ -53,6 +58,8 @@ class ShmCommunicator final : public Communicator {
   void wait_for(int peer);
   void next_segment() { segment_ ^= 1; }
   std::byte* slot(int rank) const;
+  /// Copies into this rank's slot.
+  void post(std::size_t offset, const void* from, std::size_t bytes);
   void one_shot(float* data, std::size_t count);
   void reduce_scatter_all_gather(float* data, std::size_t count);
   /// to[0, count) = sum over ranks of the slots at `offset`, but `own` for this rank's.
@@ -71,6 +78,7 @@ class ShmCommunicator final : public Communicator {
   Flag* flags_;
   std::uint64_t meetings_ = 0;
   int segment_ = 0;  // which of the two slots is in use
+  Traffic traffic_;
   std::uint64_t sequence_ = 0;
   std::uint64_t tag_ = 0;                        // of the collective under way
   std::optional<Clock::time_point> give_up_at_;  // of the collective under way, once it is long

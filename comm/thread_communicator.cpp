@@ -88,7 +88,7 @@ void spread(const Parts& parts, int share, int shares) {
 void nothing(const Parts&, int, int) {}
 
 GroupMembers members_of(const Topology& topology, const std::vector<int>& ranks) {
-  GroupMembers members{ranks, {}};
+  GroupMembers members{ranks, {}, {}};
   if (topology.nodes() > 1) {
     for (int rank : ranks) members.hosts.push_back(topology.node_names[topology.node_of(rank)]);
   }

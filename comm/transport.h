@@ -5,7 +5,10 @@
 #include <cstddef>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
+
+#include "comm/communicator.h"
 
 namespace spd {
 
@@ -37,10 +40,26 @@ class Transport {
   /// "mpi", "ucx".
   virtual const char* name() const = 0;
 
-  virtual void send(int to, const void* data, std::size_t bytes) = 0;
+  void send(int to, const void* data, std::size_t bytes) {
+    const bool crosses = !other_node_.empty() && other_node_[to];
+    (crosses ? sent_.cross_messages : sent_.node_messages) += bytes > 0;
+    (crosses ? sent_.cross_bytes : sent_.node_bytes) += bytes;
+    do_send(to, data, bytes);
+  }
   virtual void receive(int from, void* data, std::size_t bytes) = 0;
   /// Returns when everything started is done. Throws TransportFailure.
   virtual void wait(Clock::time_point until, Interrupt* interrupt) = 0;
+
+  /// Which peers are on another node, [size]: so that what is sent there is counted apart.
+  void set_other_node(std::vector<bool> other_node) { other_node_ = std::move(other_node); }
+  const Traffic& sent() const { return sent_; }
+
+ protected:
+  virtual void do_send(int to, const void* data, std::size_t bytes) = 0;
+
+ private:
+  std::vector<bool> other_node_;
+  Traffic sent_;
 };
 
 /// A wait that did not end well. The communicator turns it into an Error that says who and where.

@@ -45,114 +45,140 @@ UcxTransport::UcxTransport(std::shared_ptr<UcxWorker> worker, MPI_Comm comm,
   for (int peer = 0; peer < size(); ++peer) {
     if (peer != rank_) endpoints_[peer] = worker_->endpoint(job_ranks_[peer], addresses[peer]);
   }
-  pending_.reserve(2 * job_ranks_.size());
+  // What the algorithms start at once: a message to and from every peer.
+  messages_.resize(2 * job_ranks_.size());
 }
 
 UcxTransport::~UcxTransport() {
-  // Left by a failed wait. Cancelled, so that UCX forgets the buffers.
-  for (const Pending& pending : pending_) {
-    ucp_request_cancel(worker_->get(), pending.request);
-    ucp_request_free(pending.request);
+  // Left by a failed wait: cancelled, so that UCX forgets the buffers.
+  for (std::size_t i = 0; i < used_; ++i) {
+    Message& message = messages_[i];
+    if (message.request != nullptr && !message.done) {
+      ucp_request_cancel(worker_->get(), message.request);
+    }
   }
+  if (open_ > 0) worker_->progress_until_idle();
+  release_requests();
 }
 
 ucp_tag_t UcxTransport::tag(int from) const {
   return static_cast<ucp_tag_t>(group_) << kRankBits | static_cast<ucp_tag_t>(from);
 }
 
-void UcxTransport::send(int to, const void* data, std::size_t bytes) {
+UcxTransport::Message& UcxTransport::next_message(int peer, std::size_t bytes) {
+  if (used_ == messages_.size()) messages_.emplace_back();
+  Message& message = messages_[used_++];
+  message = {this, peer, bytes, nullptr, false};
+  ++open_;
+  return message;
+}
+
+void UcxTransport::finish(Message& message, ucs_status_t status, const char* wrong) {
+  message.done = true;
+  --open_;
+  if (failed_peer_ >= 0 || (status == UCS_OK && wrong == nullptr)) return;
+  failed_peer_ = message.peer;
+  failure_ = status == UCS_OK ? wrong : ucs_status_string(status);
+}
+
+void UcxTransport::on_sent(void*, ucs_status_t status, void* data) {
+  auto& message = *static_cast<Message*>(data);
+  message.transport->finish(message, status, nullptr);
+}
+
+void UcxTransport::on_received(void*, ucs_status_t status, const ucp_tag_recv_info_t* info,
+                               void* data) {
+  auto& message = *static_cast<Message*>(data);
+  const bool other_length = status == UCS_OK && info->length != message.bytes;
+  message.transport->finish(message, status,
+                            other_length ? "a message of unexpected length" : nullptr);
+}
+
+void UcxTransport::do_send(int to, const void* data, std::size_t bytes) {
   if (bytes == 0) return;
+  Message& message = next_message(to, bytes);
   ucp_request_param_t param{};
+  param.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA;
+  param.cb.send = on_sent;
+  param.user_data = &message;
   void* request = ucp_tag_send_nbx(endpoints_[to], data, bytes, tag(rank_), &param);
-  if (UCS_PTR_IS_ERR(request)) {
-    throw TransportFailure(TransportFailure::Cause::peer_failed, {to},
-                           ucs_status_string(UCS_PTR_STATUS(request)));
+  if (UCS_PTR_IS_PTR(request)) {
+    message.request = request;
+  } else {
+    finish(message, UCS_PTR_STATUS(request), nullptr);
   }
-  if (request != nullptr) pending_.push_back({request, to, false, bytes});
 }
 
 void UcxTransport::receive(int from, void* data, std::size_t bytes) {
   if (bytes == 0) return;
-  ucp_tag_recv_info_t info{};
+  Message& message = next_message(from, bytes);
   ucp_request_param_t param{};
-  param.op_attr_mask = UCP_OP_ATTR_FIELD_RECV_INFO;
-  param.recv_info.tag_info = &info;
+  // Immediate completion is declined, for UCX 1.13 then leaves out the length of what has come.
+  param.op_attr_mask =
+      UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FLAG_NO_IMM_CMPL;
+  param.cb.recv = on_received;
+  param.user_data = &message;
   void* request = ucp_tag_recv_nbx(worker_->get(), data, bytes, tag(from), ~ucp_tag_t{0}, &param);
-  if (UCS_PTR_IS_ERR(request)) {
-    throw TransportFailure(TransportFailure::Cause::peer_failed, {from},
-                           ucs_status_string(UCS_PTR_STATUS(request)));
-  }
-  if (request != nullptr) {
-    pending_.push_back({request, from, true, bytes});
+  if (UCS_PTR_IS_PTR(request)) {
+    message.request = request;
   } else {
-    check_length(from, bytes, info.length);
+    finish(message, UCS_PTR_STATUS(request), nullptr);
   }
 }
 
-void UcxTransport::check_length(int peer, std::size_t expected, std::size_t got) {
-  if (got == expected) return;
-  throw TransportFailure(TransportFailure::Cause::peer_failed, {peer},
-                         "a message of unexpected length");
-}
-
-bool UcxTransport::is_done(const Pending& pending) {
-  ucp_tag_recv_info_t info{};
-  const ucs_status_t status = pending.receive ? ucp_tag_recv_request_test(pending.request, &info)
-                                              : ucp_request_check_status(pending.request);
-  if (status == UCS_INPROGRESS) return false;
-  if (status != UCS_OK) {
-    throw TransportFailure(TransportFailure::Cause::peer_failed, {pending.peer},
-                           ucs_status_string(status));
+void UcxTransport::release_requests() {
+  for (std::size_t i = 0; i < used_; ++i) {
+    if (messages_[i].request != nullptr) ucp_request_free(messages_[i].request);
   }
-  if (pending.receive) check_length(pending.peer, pending.bytes, info.length);
-  return true;
-}
-
-bool UcxTransport::collect() {
-  while (!pending_.empty() && is_done(pending_.back())) {
-    ucp_request_free(pending_.back().request);
-    pending_.pop_back();
-  }
-  return pending_.empty();
+  used_ = 0;
 }
 
 void UcxTransport::wait(Clock::time_point until, Interrupt* interrupt) {
   Backoff backoff(spin_);
   auto look_at = Clock::time_point::min();
-  while (!collect()) {
+  while (open_ > 0) {
     if (ucp_worker_progress(worker_->get()) != 0) continue;
-    if (collect()) return;
     look_for_failures();
     backoff.pause();
     if (!backoff.sleeping()) continue;
     const auto now = Clock::now();
     // First, for a rank that was stopped itself finds that it is late and that it was missed.
     if (interrupt && (now >= look_at || now >= until)) {
-      if (interrupt->raised()) give_up(TransportFailure::Cause::interrupted, "");
+      if (interrupt->raised()) give_up(TransportFailure::Cause::interrupted);
       look_at = now + kInterruptPeriod;
     }
-    if (now >= until) give_up(TransportFailure::Cause::timeout, "");
+    if (now >= until) give_up(TransportFailure::Cause::timeout);
   }
+  look_for_failures();
+  release_requests();
 }
 
-// A receive is bound to no connection: it would wait for a dead peer until the deadline.
 void UcxTransport::look_for_failures() {
-  for (const Pending& pending : pending_) {
-    const std::string* failure = worker_->failure(job_ranks_[pending.peer]);
-    if (failure) {
-      throw TransportFailure(TransportFailure::Cause::peer_failed, {pending.peer}, *failure);
+  if (failed_peer_ >= 0) {
+    worker_->abandon();
+    throw TransportFailure(TransportFailure::Cause::peer_failed, {failed_peer_}, failure_);
+  }
+  if (!worker_->has_failures()) return;
+  // A receive is bound to no connection: it would wait for a dead peer until the deadline.
+  for (std::size_t i = 0; i < used_; ++i) {
+    if (messages_[i].done) continue;
+    if (const std::string* failure = worker_->failure(job_ranks_[messages_[i].peer])) {
+      worker_->abandon();
+      throw TransportFailure(TransportFailure::Cause::peer_failed, {messages_[i].peer}, *failure);
     }
   }
 }
 
-void UcxTransport::give_up(TransportFailure::Cause cause, const std::string& detail) {
+void UcxTransport::give_up(TransportFailure::Cause cause) {
   std::vector<int> owing;
-  for (const Pending& pending : pending_) {
-    if (std::find(owing.begin(), owing.end(), pending.peer) == owing.end()) {
-      owing.push_back(pending.peer);
+  for (std::size_t i = 0; i < used_; ++i) {
+    const int peer = messages_[i].peer;
+    if (!messages_[i].done && std::find(owing.begin(), owing.end(), peer) == owing.end()) {
+      owing.push_back(peer);
     }
   }
-  throw TransportFailure(cause, std::move(owing), detail);
+  worker_->abandon();
+  throw TransportFailure(cause, std::move(owing));
 }
 
 }  // namespace spd

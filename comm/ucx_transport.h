@@ -1,6 +1,7 @@
 // Messages over UCX tag matching.
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <vector>
 
@@ -21,24 +22,31 @@ class UcxTransport final : public Transport {
   int rank() const override { return rank_; }
   int size() const override { return static_cast<int>(endpoints_.size()); }
   const char* name() const override { return "ucx"; }
-  void send(int to, const void* data, std::size_t bytes) override;
   void receive(int from, void* data, std::size_t bytes) override;
   void wait(Clock::time_point until, Interrupt* interrupt) override;
 
  private:
-  struct Pending {
-    void* request;
-    int peer;
-    bool receive;
-    std::size_t bytes;
+  void do_send(int to, const void* data, std::size_t bytes) override;
+  /// A message under way. UCX calls back when it is done, which may be before the call that starts
+  /// it has returned.
+  struct Message {
+    UcxTransport* transport = nullptr;
+    int peer = 0;
+    std::size_t bytes = 0;  // to receive
+    void* request = nullptr;
+    bool done = false;
   };
+
+  static void on_sent(void* request, ucs_status_t status, void* message);
+  static void on_received(void* request, ucs_status_t status, const ucp_tag_recv_info_t* info,
+                          void* message);
+  void finish(Message& message, ucs_status_t status, const char* wrong);
+  Message& next_message(int peer, std::size_t bytes);
   ucp_tag_t tag(int from) const;
-  void check_length(int peer, std::size_t expected, std::size_t got);
-  /// Frees what is done. False while something is not.
-  bool collect();
-  bool is_done(const Pending& pending);
-  [[noreturn]] void give_up(TransportFailure::Cause cause, const std::string& detail);
+  void release_requests();
+  /// Throws peer_failed where a message went wrong or a peer that we wait for is known to be gone.
   void look_for_failures();
+  [[noreturn]] void give_up(TransportFailure::Cause cause);
 
   std::shared_ptr<UcxWorker> worker_;
   std::vector<int> job_ranks_;       // [size]
@@ -46,7 +54,11 @@ class UcxTransport final : public Transport {
   int rank_;
   int group_;
   bool spin_;
-  std::vector<Pending> pending_;
+  std::deque<Message> messages_;  // of the current wait in front; addresses must not change
+  std::size_t used_ = 0;          // messages of the current wait
+  std::size_t open_ = 0;          // of those, not done
+  int failed_peer_ = -1;
+  const char* failure_ = nullptr;
 };
 
 }  // namespace spd

@@ -52,7 +52,7 @@ void UcxWorker::close_endpoints() {
   for (auto& [rank, peer] : peers_) {
     ucp_request_param_t param{};
     param.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS;
-    param.flags = peer->failure.empty() ? 0 : UCP_EP_CLOSE_FLAG_FORCE;
+    param.flags = abandoned_ || !peer->failure.empty() ? UCP_EP_CLOSE_FLAG_FORCE : 0;
     void* request = ucp_ep_close_nbx(peer->endpoint, &param);
     if (UCS_PTR_IS_PTR(request)) closing.push_back(request);
   }
@@ -80,6 +80,7 @@ ucp_ep_h UcxWorker::endpoint(int job_rank, const std::vector<std::byte>& address
   auto& peer = peers_[job_rank];
   if (peer) return peer->endpoint;
   peer = std::make_unique<Peer>();
+  peer->worker = this;
   ucp_ep_params_t params{};
   params.field_mask = UCP_EP_PARAM_FIELD_REMOTE_ADDRESS | UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE |
                       UCP_EP_PARAM_FIELD_ERR_HANDLER;
@@ -95,7 +96,14 @@ ucp_ep_h UcxWorker::endpoint(int job_rank, const std::vector<std::byte>& address
 }
 
 void UcxWorker::on_failure(void* peer, ucp_ep_h, ucs_status_t status) {
-  static_cast<Peer*>(peer)->failure = ucs_status_string(status);
+  auto& broken = *static_cast<Peer*>(peer);
+  broken.failure = ucs_status_string(status);
+  ++broken.worker->failures_;
+}
+
+void UcxWorker::progress_until_idle() {
+  while (ucp_worker_progress(worker_) != 0) {
+  }
 }
 
 const std::string* UcxWorker::failure(int job_rank) const {

@@ -30,9 +30,16 @@ class UcxWorker {
   ucp_ep_h endpoint(int job_rank, const std::vector<std::byte>& address);
   /// What UCX said when the connection to a rank of the job broke, or null.
   const std::string* failure(int job_rank) const;
+  /// Whether any connection has broken.
+  bool has_failures() const { return failures_ > 0; }
+  /// The job is lost: connections will be closed without waiting for anyone.
+  void abandon() { abandoned_ = true; }
+  /// Completes what UCX can complete by itself, such as cancelled requests.
+  void progress_until_idle();
 
  private:
   struct Peer {
+    UcxWorker* worker = nullptr;
     ucp_ep_h endpoint = nullptr;
     std::string failure;
   };
@@ -41,6 +48,8 @@ class UcxWorker {
 
   ucp_context_h context_ = nullptr;
   ucp_worker_h worker_ = nullptr;
+  int failures_ = 0;
+  bool abandoned_ = false;
   std::map<int, std::unique_ptr<Peer>> peers_;  // by rank of the job; addresses must not change
 };
 

@@ -117,6 +117,12 @@ std::vector<Profile> gather(const RankComms& comms, const Profile& mine, Stream&
   return profiles;
 }
 
+std::vector<Traffic> gather(const RankComms& comms, const Traffic& mine, Stream& stream) {
+  std::vector<Traffic> all(comms.ranks());
+  comms.world->all_gather(&mine, all.data(), sizeof(Traffic), stream, kSite);
+  return all;
+}
+
 void add(Profile& sum, const Profile& other) {
   for (std::size_t i = 0; i < kWorkKinds; ++i) sum.seconds[i] += other.seconds[i];
   for (std::size_t i = 0; i < sum.attn_sync_seconds.size(); ++i) {
@@ -163,10 +169,12 @@ std::vector<TestResult> run_benchmark(
 
   std::vector<TestResult> results;
   std::vector<Profile> own;
+  std::vector<Traffic> sent;
   for (const Test& test : tests) {
     for (const Variant& variant : variants) {
-      results.push_back({variant.name, test.name, test.tokens, {}, {}, {}});
+      results.push_back({variant.name, test.name, test.tokens, {}, {}, {}, {}});
       own.emplace_back(engine.config().blocks);
+      sent.emplace_back();
     }
   }
   const std::int64_t rounds = options.warmup + options.repetitions;
@@ -177,9 +185,12 @@ std::vector<TestResult> run_benchmark(
         comms.world->barrier(kSite);
         transformer.set_comms(variant.no_comm ? no_comms : comms);
         transformer.profile().reset();
+        const Traffic before = comms.traffic();
         const auto mine = test.run(variant.levels);
+        const Traffic traffic = comms.traffic() - before;
         transformer.set_comms(comms);
         const std::size_t index = next++;
+        sent[index] = traffic;  // the same in every repetition
         if (round < options.warmup) continue;
         const auto steps = slowest(comms, mine, engine.stream());
         double total = 0.0;
@@ -197,6 +208,7 @@ std::vector<TestResult> run_benchmark(
       for (double& seconds : *points) seconds /= static_cast<double>(options.repetitions);
     }
     results[i].profile = gather(comms, own[i], engine.stream());
+    results[i].traffic = gather(comms, sent[i], engine.stream());
   }
   return results;
 }

@@ -36,6 +36,7 @@ struct TestResult {
   std::vector<double> repetition_s;  ///< [repetitions]
   std::vector<double> step_s;        ///< [repetitions * steps]: TTFT samples, or TPOT samples
   std::vector<Profile> profile;      ///< [ranks]: where the time went, per repetition
+  std::vector<Traffic> traffic;      ///< [ranks]: what each sent, per repetition
 };
 
 /// Runs every variant in turn, repetition by repetition, so that a drift of the machine meets all

@@ -122,6 +122,29 @@ void print_work(const std::vector<TestResult>& results) {
   }
 }
 
+Traffic total(const std::vector<Traffic>& ranks) {
+  Traffic sum;
+  for (const Traffic& rank : ranks) sum += rank;
+  return sum;
+}
+
+// What all ranks send in a repetition; nothing is sent between threads.
+void print_traffic(const std::vector<TestResult>& results) {
+  constexpr double kMiB = 1024.0 * 1024.0;
+  const auto silent = [](const TestResult& result) {
+    const Traffic sent = total(result.traffic);
+    return sent.node_messages + sent.cross_messages == 0;
+  };
+  if (std::all_of(results.begin(), results.end(), silent)) return;
+  fmt::print("\nsent a repetition, all ranks   within nodes               across nodes\n");
+  for (const TestResult& result : results) {
+    const Traffic sent = total(result.traffic);
+    fmt::print("{:<14} {:<10} {:>10.3f} MiB {:>8} msgs {:>10.3f} MiB {:>8} msgs\n", result.test,
+               result.variant, static_cast<double>(sent.node_bytes) / kMiB, sent.node_messages,
+               static_cast<double>(sent.cross_bytes) / kMiB, sent.cross_messages);
+  }
+}
+
 nlohmann::json to_json(const TestResult& result) {
   nlohmann::json work = nlohmann::json::array();
   for (const Profile& profile : result.profile) {
@@ -137,13 +160,18 @@ nlohmann::json to_json(const TestResult& result) {
     entry["mlp_sync_us_by_block"] = mlp_us;
     work.push_back(std::move(entry));
   }
+  const Traffic sent = total(result.traffic);
   return {{"variant", result.variant},
           {"test", result.test},
           {"kind", is_prefill(result) ? "prefill" : "decode"},
           {"tokens", result.tokens},
           {"tokens_per_s", to_json(tokens_per_second(result))},
           {is_prefill(result) ? "ttft_ms" : "tpot_ms", to_json(milliseconds(result.step_s))},
-          {"work_by_rank", work}};
+          {"work_by_rank", work},
+          {"sent_node_bytes", sent.node_bytes},
+          {"sent_node_messages", sent.node_messages},
+          {"sent_cross_bytes", sent.cross_bytes},
+          {"sent_cross_messages", sent.cross_messages}};
 }
 
 // Bytes that a decoding step reads at least: the weights, once.
@@ -218,6 +246,7 @@ void run_bench(RankContext& context, const std::vector<std::string>& arguments) 
           100.0 * read_share(result, weight_bytes, own_bandwidth), own_bandwidth / 1e9);
     }
     print_work(results);
+    print_traffic(results);
   }
   write_json(context, options.common.json, json);
 }

@@ -22,13 +22,30 @@ const std::vector<Command>& commands() {
 
 po::options_description StartOptions::describe() {
   po::options_description options("Ranks");
-  options.add_options()                                                             //
-      ("virtual-ranks", po::value(&launch.virtual_ranks)->value_name("R"),          //
-       "run R ranks as threads of this process instead of under mpirun or srun")    //
-      ("virtual-nodes", po::value(&launch.virtual_nodes)->value_name("N"),          //
-       "spread the virtual ranks over N virtual nodes (default 1)")                 //
-      ("deadline", po::value(&deadline_s)->value_name("S"),                         //
-       "seconds that a rank waits for its peers before it gives up (default 30)");  //
+  options.add_options()                                                            //
+      ("virtual-ranks", po::value(&launch.virtual_ranks)->value_name("R"),         //
+       "run R ranks as threads of this process instead of under mpirun or srun")   //
+      ("virtual-nodes", po::value(&launch.virtual_nodes)->value_name("N"),         //
+       "spread the virtual ranks over N virtual nodes (default 1)")                //
+      ("deadline", po::value(&deadline_s)->value_name("S"),                        //
+       "seconds that a rank waits for its peers before it gives up (default 30)")  //
+      ("intra",
+       po::value<std::string>()->value_name("B")->notifier(
+           [this](const std::string& text) { launch.backends.intra = parse_intra_backend(text); }),
+       "how ranks of a node talk: auto (default), shm or mpi")  //
+      ("inter",
+       po::value<std::string>()->value_name("B")->notifier(
+           [this](const std::string& text) { launch.backends.inter = parse_inter_backend(text); }),
+       "how nodes talk: auto (default), ucx or mpi")  //
+      ("algo", po::value<std::string>()->value_name("A")->notifier([this](const std::string& text) {
+        launch.backends.algorithm = parse_all_reduce_algorithm(text);
+      }),
+       "all-reduce across nodes: one_shot, recursive_doubling, ring or scatter_gather (default: by "
+       "size)")                                                                //
+      ("rails", po::value(&launch.backends.rails)->value_name("N"),            //
+       "ranks of a node that talk to other nodes at once (default: by size)")  //
+      ("flat", po::bool_switch(&launch.backends.flat),                         //
+       "no hierarchy: every rank talks to every rank, for comparison");        //
   return options;
 }
 

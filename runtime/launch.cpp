@@ -19,7 +19,9 @@ void launch_virtual(const LaunchOptions& options, const RankBody& body) {
   group.run([&](int rank) {
     const auto world = group.world(rank);
     const auto node = group.node(rank);
-    RankContext context{{rank, topology, world.get(), node.get()}, true};
+    RankContext context{{rank, topology, world.get(), node.get()},
+                        true,
+                        {{"all ranks", "thread", "asked for by --virtual-ranks"}}};
     body(context);
   });
 }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "comm/backends.h"
 #include "comm/rank_comms.h"
 
 namespace spd {
@@ -14,12 +15,14 @@ struct LaunchOptions {
   int virtual_ranks = 0;  ///< 0: the processes that MPI started
   int virtual_nodes = 1;  ///< nodes that virtual ranks are spread over
   std::chrono::milliseconds deadline = kDefaultDeadline;
+  BackendOptions backends{};  ///< of processes
 };
 
 /// What a rank's body gets.
 struct RankContext {
   RankComms comms;
   bool is_virtual = false;
+  std::vector<BackendChoice> backends{};  ///< what the groups are made of, and why
 
   int rank() const { return comms.rank; }
   int ranks() const { return comms.ranks(); }

@@ -71,12 +71,11 @@ int run_mpi(MpiSession& session, const std::string& name,
   bool started = false;
   try {
     const Command& command = find_command(name);
-    parse_start_options(arguments);
+    const StartOptions start = parse_start_options(arguments);
     init_logging(session.rank(), "");
-    const auto world = session.world();
-    const auto node = session.node();
+    const ProcessComms process(session, start.launch.backends);
     started = true;
-    RankContext context{{session.rank(), session.topology(), world.get(), node.get()}, false};
+    RankContext context{process.comms(), false, process.choices()};
     command.run(context, arguments);
     return 0;
   } catch (const HelpRequest& help) {

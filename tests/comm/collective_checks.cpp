@@ -6,6 +6,7 @@
 #include <random>
 #include <stdexcept>
 
+#include "comm/share.h"
 #include "tests/comm/payload.h"
 
 namespace spd {
@@ -45,10 +46,36 @@ void check_sum(Communicator& comm, Stream& stream, const std::vector<int>& paylo
       fmt::format("all-reduce of {} elements, round {}: element {} is wrong", count, round, wrong));
 }
 
+/// An all-reduce in two halves, for all numbers of owners.
+void check_halves(Communicator& comm, Stream& stream, const std::vector<int>& payload_ranks,
+                  std::size_t largest) {
+  for (int owners = 1; owners <= comm.size(); ++owners) {
+    for (std::size_t count = 1; count <= largest; count = count * 4 + 5) {
+      std::vector<float> data = payload(payload_ranks[comm.rank()], count, count);
+      data.insert(data.begin(), 7.0f);
+      data.push_back(7.0f);
+      const ExpectedSum expected = expected_sum(payload_ranks, count, count);
+      comm.reduce_shares(data.data() + 1, count, owners, stream, kSite);
+      if (comm.rank() < owners) {
+        const Share mine = share_of(count, comm.rank(), owners);
+        std::vector<float> rest(count);
+        for (std::size_t i = 0; i < count; ++i) {
+          const bool own = i >= mine.begin && i < mine.end();
+          rest[i] = own ? data[i + 1] : static_cast<float>(expected.sum[i]);
+        }
+        require(first_wrong(rest.data(), expected) < 0, comm,
+                fmt::format("sum of share of {} elements, {} owners", count, owners));
+      }
+      comm.gather_shares(data.data() + 1, count, owners, stream, kSite);
+      require(first_wrong(data.data() + 1, expected) < 0, comm,
+              fmt::format("copy of shares of {} elements, {} owners", count, owners));
+      require(data.front() == 7.0f && data.back() == 7.0f, comm, "wrote out of bounds");
+    }
+  }
+}
+
 void check_wire_formats(Communicator& comm, Stream& stream, const std::vector<int>& payload_ranks,
-                        std::size_t largest) {
-  std::vector<std::vector<int>> contributions;
-  for (int rank : payload_ranks) contributions.push_back({rank});
+                        std::size_t largest, const std::vector<std::vector<int>>& contributions) {
   if (comm.size() == 1) return;  // nothing travels
   for (WireFormat wire : {WireFormat::bf16, WireFormat::int8}) {
     for (std::size_t count = 1; count <= largest; count = count * 5 + 2) {
@@ -67,7 +94,11 @@ void check_wire_formats(Communicator& comm, Stream& stream, const std::vector<in
 }  // namespace
 
 void check_collectives(Communicator& comm, Communicator& control, Stream& stream,
-                       const std::vector<int>& payload_ranks, std::size_t largest, int rounds) {
+                       const std::vector<int>& payload_ranks, std::size_t largest, int rounds,
+                       std::vector<std::vector<int>> contributions) {
+  if (contributions.empty()) {
+    for (int rank : payload_ranks) contributions.push_back({rank});
+  }
   const int ranks = comm.size();
   std::vector<float> data;
   for (std::size_t count = 1; count <= largest; count = count * 3 + 1) {
@@ -80,7 +111,8 @@ void check_collectives(Communicator& comm, Communicator& control, Stream& stream
   check_sum(comm, stream, payload_ranks, 1, largest, data);
   check_same_everywhere(comm, control, stream, data, fmt::format("{} elements", largest));
 
-  check_wire_formats(comm, stream, payload_ranks, largest);
+  check_wire_formats(comm, stream, payload_ranks, largest, contributions);
+  check_halves(comm, stream, payload_ranks, largest);
 
   std::mt19937 same(7);  // the same draws on every rank
   for (int round = 0; round < rounds; ++round) {

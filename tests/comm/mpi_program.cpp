@@ -1,17 +1,20 @@
 // Run by mpirun: checks the communicators of processes, or behaves badly as told.
-//   mpi_program BACKEND collectives [ROUNDS]
+//   mpi_program BACKEND collectives [ROUNDS]      BACKEND: mpi, ucx (flat), shm (a node alone),
+//                                                 hierarchical[+rails], mpi-hierarchical[+rails]
 //   mpi_program BACKEND kill|stop|absent|mismatch|throw RANK      one rank fails; 2 s deadline
 //   mpi_program BACKEND command RANK     one rank runs $SPD_TEST_COMMAND first: to harm its link
 #include <fmt/format.h>
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <numeric>
 #include <string>
 #include <string_view>
 
+#include "comm/backends.h"
 #include "comm/collective.h"
 #include "comm/mpi_session.h"
 #include "kernels/device/cpu_device.h"
@@ -74,30 +77,43 @@ void compare_with_mpi(Communicator& comm, Stream& stream) {
   }
 }
 
-std::unique_ptr<Communicator> make(MpiSession& session, const std::string& backend,
-                                   const std::vector<int>& ranks) {
-  if (backend == "mpi") {
-    return make_mpi_communicator(session.group(ranks),
-                                 default_algorithms(static_cast<int>(ranks.size())));
+/// What a backend under test gives: groups of all ranks and of this rank's node.
+ProcessComms make(MpiSession& session, const std::string& backend) {
+  BackendOptions options;
+  const bool mpi = backend.starts_with("mpi");
+  options.intra = mpi ? IntraBackend::mpi : IntraBackend::automatic;
+  options.inter = mpi ? InterBackend::mpi : InterBackend::ucx;
+  options.flat = backend == "mpi" || backend == "ucx";
+  if (backend.ends_with("+rails")) {
+    const std::vector<int> sizes = session.topology().ranks_per_node();
+    options.rails = *std::min_element(sizes.begin(), sizes.end());
   }
-  if (backend == "shm") return make_shm_communicator(session.group(ranks));
-  if (backend == "ucx") {
-    static const auto worker = std::make_shared<UcxWorker>();
-    return make_ucx_communicator(session.group(ranks), worker,
-                                 default_algorithms(static_cast<int>(ranks.size())));
-  }
-  throw Error(ErrorCode::usage, "unknown backend " + backend);
+  return ProcessComms(session, options);
 }
 
 void collectives(MpiSession& session, const std::string& backend, int rounds) {
   CpuDevice device;
   const auto stream = device.make_stream();
-  const auto world = make(session, backend, session.all_ranks());
-  const auto node = make(session, backend, session.node_ranks());
+  const ProcessComms process = make(session, backend);
+  const RankComms comms = process.comms();
+  for (const BackendChoice& choice : process.choices()) {
+    if (session.rank() == 0) {
+      fmt::print("{}: {} ({})\n", choice.what, choice.chosen, choice.reason);
+    }
+  }
+  std::vector<std::vector<int>> contributions;
+  if (backend.find("hierarchical") != std::string::npos) {
+    for (int node = 0; node < comms.topology.nodes(); ++node) {
+      contributions.push_back(comms.topology.ranks_of_node(node));
+    }
+  }
+  if (contributions.size() < 2) contributions.clear();
   Oracle oracle;
-  check_collectives(*world, oracle, *stream, session.all_ranks(), 1 << 20, rounds);
-  compare_with_mpi(*world, *stream);
-  check_collectives(*node, *session.node(), *stream, session.node_ranks(), 1 << 16, rounds / 10);
+  check_collectives(*comms.world, oracle, *stream, session.all_ranks(), 1 << 20, rounds,
+                    contributions);
+  compare_with_mpi(*comms.world, *stream);
+  const auto control = session.node();
+  check_collectives(*comms.node, *control, *stream, session.node_ranks(), 1 << 16, rounds / 10);
   if (backend == "mpi") {
     for (AllReduceAlgorithm algorithm : kAllReduceAlgorithms) {
       const auto fixed =
@@ -125,7 +141,8 @@ void misbehave(const std::string& how) {
 void fault(MpiSession& session, const std::string& backend, const std::string& how, int culprit) {
   CpuDevice device;
   const auto stream = device.make_stream();
-  const auto world = make(session, backend, session.all_ranks());
+  const ProcessComms process = make(session, backend);
+  Communicator* world = process.comms().world;
   fmt::print("rank {} is process {}\n", session.rank(), getpid());
   std::fflush(stdout);
   std::vector<float> data(576);

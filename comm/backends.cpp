@@ -1,0 +1,177 @@
+#include "comm/backends.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "comm/hierarchical_communicator.h"
+
+namespace spd {
+
+namespace {
+
+// Below, one rank a node talks: fewer messages. Above, the ranks of a node share the sums, the
+// copies to and from the network, and its links where it has several.
+constexpr std::size_t kRailsFromBytes = 64 * 1024;
+
+std::string table_text(const AlgorithmTable& table) {
+  std::string text;
+  for (const AlgorithmRange& range : table) {
+    text += range.from_bytes == 0
+                ? std::string(name(range.algorithm))
+                : fmt::format(", {} from {} bytes", name(range.algorithm), range.from_bytes);
+  }
+  return text;
+}
+
+AlgorithmTable table_for(int ranks, const std::optional<AllReduceAlgorithm>& algorithm) {
+  return algorithm ? AlgorithmTable{{0, *algorithm}} : default_algorithms(ranks);
+}
+
+int rails_of(const Topology& topology) {
+  const std::vector<int> sizes = topology.ranks_per_node();
+  return *std::min_element(sizes.begin(), sizes.end());
+}
+
+/// The ranks of all nodes with this rank's local rank; this rank alone where it is beyond the
+/// rails.
+std::vector<int> rail_ranks(const Topology& topology, int rank, int rails) {
+  const int local = topology.local_rank(rank);
+  if (local >= rails) return {rank};
+  std::vector<int> ranks;
+  for (int r = 0; r < topology.ranks(); ++r) {
+    if (topology.local_rank(r) == local) ranks.push_back(r);
+  }
+  return ranks;
+}
+
+}  // namespace
+
+IntraBackend parse_intra_backend(std::string_view text) {
+  if (text == "auto") return IntraBackend::automatic;
+  if (text == "shm") return IntraBackend::shm;
+  if (text == "mpi") return IntraBackend::mpi;
+  throw Error(ErrorCode::usage, fmt::format("--intra {} is not a backend", text),
+              "use auto, shm or mpi");
+}
+
+InterBackend parse_inter_backend(std::string_view text) {
+  if (text == "auto") return InterBackend::automatic;
+  if (text == "ucx") return InterBackend::ucx;
+  if (text == "mpi") return InterBackend::mpi;
+  throw Error(ErrorCode::usage, fmt::format("--inter {} is not a backend", text),
+              "use auto, ucx or mpi");
+}
+
+ProcessComms::ProcessComms(MpiSession& session, const BackendOptions& options)
+    : rank_(session.rank()), topology_(session.topology()) {
+  make_node(session, options.intra);
+  if (topology_.nodes() > 1 || (options.flat && options.inter != InterBackend::automatic)) {
+    make_across(session, options);
+    return;
+  }
+  world_ = node_;
+  choices_.push_back({"all ranks", world_->backend(), "there is one node: no hop across nodes"});
+}
+
+void ProcessComms::make_node(MpiSession& session, IntraBackend wanted) {
+  const bool alone = rails_of(topology_) == 1 && session.size() == topology_.nodes();
+  std::string reason = "asked for by --intra";
+  if (alone) {
+    wanted = IntraBackend::mpi;
+    reason = "one rank a node: nobody to talk to";
+  } else if (wanted == IntraBackend::automatic) {
+    reason = "ranks of a node share memory";
+  }
+  if (wanted != IntraBackend::mpi) {
+    // Made on all nodes or on none, so that the groups of all ranks stay numbered alike.
+    std::string problem;
+    try {
+      node_ = make_shm_communicator(session.group(session.node_ranks()));
+    } catch (const Error& error) {
+      if (wanted == IntraBackend::shm) throw;
+      problem = error.what();
+    }
+    if (session.all_agree(problem.empty())) {
+      choices_.push_back({"within a node", "shm", reason});
+      return;
+    }
+    reason =
+        "shared memory cannot be had" + (problem.empty() ? " on another node" : ": " + problem);
+  }
+  node_ = make_mpi_communicator(session.group(session.node_ranks()),
+                                default_algorithms(static_cast<int>(session.node_ranks().size())));
+  choices_.push_back({"within a node", alone ? "none" : "mpi", reason});
+}
+
+std::shared_ptr<Communicator> ProcessComms::make_inter(MpiSession& session,
+                                                       const std::vector<int>& ranks,
+                                                       const BackendOptions& options) {
+  const AlgorithmTable table = table_for(static_cast<int>(ranks.size()), options.algorithm);
+  if (worker_) return make_ucx_communicator(session.group(ranks), worker_, table);
+  return make_mpi_communicator(session.group(ranks), table);
+}
+
+void ProcessComms::make_across(MpiSession& session, const BackendOptions& options) {
+  std::string reason = "asked for by --inter";
+  std::string problem;
+  if (options.inter != InterBackend::mpi) {
+    if (options.inter == InterBackend::automatic) {
+      reason = "tells of lost peers, and picks the fastest network there is";
+    }
+    try {
+      worker_ = std::make_shared<UcxWorker>();
+    } catch (const Error& error) {
+      if (options.inter == InterBackend::ucx) throw;
+      problem = error.what();
+    }
+    if (!session.all_agree(problem.empty())) {
+      worker_.reset();
+      reason = "UCX does not start" + (problem.empty() ? " on another rank" : ": " + problem);
+    }
+  }
+  const char* backend = worker_ ? "ucx" : "mpi";
+  choices_.push_back({"across nodes", backend, reason});
+
+  const int rails = rails_of(topology_);
+  const std::vector<int> ranks =
+      options.flat ? session.all_ranks() : rail_ranks(topology_, rank_, rails);
+  const int across = options.flat ? session.size() : topology_.nodes();
+  choices_.push_back({options.flat ? "all-reduce of all ranks" : "all-reduce across nodes",
+                      table_text(table_for(across, options.algorithm)),
+                      options.algorithm ? "asked for by --algo" : "fastest for the group's size"});
+  if (options.flat) {
+    world_ = make_inter(session, ranks, options);
+    choices_.push_back({"all ranks", "flat", "asked for by --flat"});
+    return;
+  }
+  if (options.rails < 0 || options.rails > rails) {
+    throw Error(
+        ErrorCode::usage, fmt::format("--rails {}", options.rails),
+        fmt::format("use 1 to {}, the ranks of the smallest node, or 0 for by size", rails));
+  }
+  rail_ = make_inter(session, ranks, options);
+  HierarchicalCommunicator::Settings settings;
+  settings.rails = options.rails > 0 ? options.rails : rails;
+  settings.rails_from_bytes = options.rails > 0 ? 0 : kRailsFromBytes;
+  settings.across_backend = backend;
+  world_ = std::make_shared<HierarchicalCommunicator>(
+      topology_, rank_, node_, rail_, session.group(session.all_ranks()).settings, settings);
+  choices_.push_back({"all ranks", "hierarchical", "each payload crosses to a node once"});
+  choices_.push_back({"rails",
+                      settings.rails == 1 ? "1"
+                      : options.rails > 0
+                          ? std::to_string(settings.rails)
+                          : fmt::format("1, {} from {} bytes", rails, kRailsFromBytes),
+                      options.rails > 0 ? "asked for by --rails"
+                      : rails == 1      ? "the smallest node has one rank"
+                                        : "few messages while small, many hands once large"});
+}
+
+RankComms ProcessComms::comms() const {
+  const bool leads = topology_.local_rank(rank_) == 0;
+  const bool covers = world_ == node_ || rail_ != nullptr;
+  return {rank_, topology_, world_.get(), node_.get(), leads ? rail_.get() : nullptr, covers};
+}
+
+}  // namespace spd

@@ -1,0 +1,63 @@
+// Which backends a job's groups use, chosen from what is there and what the user asked for.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "comm/message_communicator.h"
+#include "comm/mpi_session.h"
+#include "comm/rank_comms.h"
+
+namespace spd {
+
+enum class IntraBackend { automatic, shm, mpi };
+enum class InterBackend { automatic, ucx, mpi };
+/// "auto", "shm", "mpi"; "auto", "ucx", "mpi". Throw usage Error for other texts.
+IntraBackend parse_intra_backend(std::string_view text);
+InterBackend parse_inter_backend(std::string_view text);
+
+struct BackendOptions {
+  IntraBackend intra = IntraBackend::automatic;
+  InterBackend inter = InterBackend::automatic;
+  std::optional<AllReduceAlgorithm> algorithm;  ///< of messages; none: by size
+  bool flat = false;                            ///< no hierarchy: every rank to every rank
+  int rails = 0;  ///< ranks of a node that talk across at once; 0: by size
+};
+
+/// One decision and why, for `spd topo` to print.
+struct BackendChoice {
+  std::string what;  ///< "within a node", "across nodes", "all ranks", "all-reduce across nodes"
+  std::string
+      chosen;  ///< "shm", "ucx", "hierarchical", "one_shot, scatter_gather from 16384 bytes"
+  std::string reason;
+};
+
+/// The groups of one rank of a job of processes.
+class ProcessComms {
+ public:
+  /// Collective over the job. Throws usage Error for options that do not go together, and Error
+  /// where a backend that was asked for (rather than chosen) cannot be had.
+  ProcessComms(MpiSession& session, const BackendOptions& options);
+
+  /// Pointers into this object.
+  RankComms comms() const;
+  const std::vector<BackendChoice>& choices() const { return choices_; }
+
+ private:
+  void make_node(MpiSession& session, IntraBackend wanted);
+  void make_across(MpiSession& session, const BackendOptions& options);
+  std::shared_ptr<Communicator> make_inter(MpiSession& session, const std::vector<int>& ranks,
+                                           const BackendOptions& options);
+
+  int rank_;
+  Topology topology_;
+  std::shared_ptr<UcxWorker> worker_;    // null: no UCX
+  std::shared_ptr<Communicator> node_;   // ranks of this node
+  std::shared_ptr<Communicator> rail_;   // this rank's rail, or null
+  std::shared_ptr<Communicator> world_;  // all ranks
+  std::vector<BackendChoice> choices_;
+};
+
+}  // namespace spd
