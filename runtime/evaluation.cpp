@@ -1,10 +1,10 @@
 #include "runtime/evaluation.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "kernels/device/error.h"
 #include "kernels/distribution.h"
+#include "runtime/logit_scorer.h"
 
 namespace spd {
 namespace {
@@ -12,33 +12,17 @@ namespace {
 constexpr CallSite kSite{"evaluation"};
 constexpr std::int64_t kLogitRows = 64;  // rows of logits held at a time: a vocabulary wide each
 
-// What a rank knows of one row of logits, to be put together over the vocabulary's shards.
-struct RowShare {
-  LogSumExp total;
-  float target = 0.0f;  // logit of the token to be predicted, on the rank that holds it
-  std::int32_t holds_target = 0;
-  Candidate best;  // in vocabulary ids
-};
-
-// The same row over the whole vocabulary.
-struct Row {
-  double log_sum_exp = 0.0;
-  double target = 0.0;
-  std::int32_t best = 0;
-};
-
 class TextEvaluator {
  public:
   TextEvaluator(Engine& engine, const WindowOptions& options)
       : engine_(engine),
         transformer_(engine.transformer()),
         stream_(engine.stream()),
-        range_(transformer_.vocab_range()),
-        cache_(engine.make_cache(1, options.window)) {
+        cache_(engine.make_cache(1, options.window)),
+        scorer_(engine, kLogitRows) {
     Device& device = engine.operators().device();
     for (auto& run : runs_) {
       run.hidden = Buffer(device, options.window * engine.config().hidden * sizeof(float));
-      run.logits = Buffer(device, kLogitRows * range_.count * sizeof(float));
     }
   }
 
@@ -63,15 +47,18 @@ class TextEvaluator {
       const std::int64_t count = std::min(kLogitRows, scored - first);
       const auto targets = window.subspan(first + 1, count);
       const auto rows = score_rows(0, first, targets, plan);
-      if (baseline) compare(rows, score_rows(1, first, targets, *baseline), *divergence);
+      if (!baseline) continue;
+      scorer_.download(runs_[0].logits);
+      const auto baseline_rows = score_rows(1, first, targets, *baseline);
+      scorer_.download(runs_[1].logits);
+      compare(rows, baseline_rows, *divergence);
     }
   }
 
  private:
   struct Run {
-    Buffer hidden;               // [window, hidden]
-    Buffer logits;               // [kLogitRows, local vocabulary]
-    std::vector<float> on_host;  // the same, for comparisons
+    Buffer hidden;              // [window, hidden]
+    std::vector<float> logits;  // [kLogitRows, local vocabulary], on the host, for comparisons
   };
 
   Activations hidden_rows(int which, std::int64_t first, std::int64_t count) {
@@ -80,71 +67,31 @@ class TextEvaluator {
         .row_range(first, count);
   }
 
-  std::vector<Row> score_rows(int which, std::int64_t first, std::span<const std::int32_t> targets,
-                              TextScore& score) {
+  std::vector<ScoredRow> score_rows(int which, std::int64_t first,
+                                    std::span<const std::int32_t> tokens, TextScore& score) {
+    std::vector<RowTarget> targets;
+    for (const std::int32_t token : tokens) {
+      targets.push_back({static_cast<std::int64_t>(targets.size()), token});
+    }
     const auto count = static_cast<std::int64_t>(targets.size());
-    Run& run = runs_[which];
-    const Activations logits{run.logits.as<float>(), count, range_.count};
-    transformer_.logits(hidden_rows(which, first, count), logits, stream_);
-    Operators& operators = engine_.operators();
-    const auto totals = operators.log_sum_exp(logits, stream_);
-    const auto best = operators.top_k(logits, 1, stream_);
-    run.on_host.resize(count * range_.count);
-    operators.device().download(run.on_host.data(), logits.data, run.on_host.size() * sizeof(float),
-                                stream_);
-    stream_.synchronize();
-    std::vector<RowShare> shares(count);
-    for (std::int64_t i = 0; i < count; ++i) {
-      shares[i].total = totals[i];
-      shares[i].best = {best[i].index + static_cast<std::int32_t>(range_.first), best[i].logit};
-      const std::int64_t local = targets[i] - range_.first;
-      if (local < 0 || local >= range_.count) continue;
-      shares[i].holds_target = 1;
-      shares[i].target = run.on_host[i * range_.count + local];
-    }
-    auto rows = combine(shares);
-    for (const Row& row : rows) score.nll_sum += row.log_sum_exp - row.target;
+    auto scores = scorer_.score(hidden_rows(which, first, count), targets);
+    for (const double log_prob : scores.log_probs) score.nll_sum -= log_prob;
     score.tokens += count;
-    return rows;
+    return std::move(scores.rows);
   }
 
-  std::vector<Row> combine(const std::vector<RowShare>& shares) {
-    const int ranks = transformer_.comms().ranks();
-    std::vector<RowShare> all(shares.size() * ranks);
-    transformer_.comms().world->all_gather(shares.data(), all.data(),
-                                           shares.size() * sizeof(RowShare), stream_, kSite);
-    std::vector<Row> rows;
-    for (std::size_t i = 0; i < shares.size(); ++i) {
-      Candidate best = all[i].best;
-      for (int rank = 1; rank < ranks; ++rank) {
-        const Candidate& other = all[rank * shares.size() + i].best;
-        if (other.logit > best.logit) best = other;
-      }
-      Row row;
-      double sum = 0.0;
-      for (int rank = 0; rank < ranks; ++rank) {
-        const RowShare& share = all[rank * shares.size() + i];
-        sum += share.total.sum * std::exp(static_cast<double>(share.total.max) - best.logit);
-        if (share.holds_target) row.target = share.target;
-      }
-      row.log_sum_exp = best.logit + std::log(sum);
-      row.best = best.index;
-      rows.push_back(row);
-    }
-    return rows;
-  }
-
-  void compare(const std::vector<Row>& plan, const std::vector<Row>& baseline,
+  void compare(const std::vector<ScoredRow>& plan, const std::vector<ScoredRow>& baseline,
                Divergence& divergence) {
     struct Share {
       double kl = 0.0;
       double largest = 0.0;
     } share;
+    const std::int64_t width = transformer_.vocab_range().count;
     for (std::size_t i = 0; i < plan.size(); ++i) {
-      const std::size_t offset = i * range_.count;
+      const std::size_t offset = i * width;
       const RowDivergence row =
-          compare_rows(runs_[1].on_host.data() + offset, baseline[i].log_sum_exp,
-                       runs_[0].on_host.data() + offset, plan[i].log_sum_exp, range_.count);
+          compare_rows(runs_[1].logits.data() + offset, baseline[i].log_sum_exp,
+                       runs_[0].logits.data() + offset, plan[i].log_sum_exp, width);
       share.kl += row.kl;
       share.largest = std::max<double>(share.largest, row.largest);
       if (plan[i].best == baseline[i].best) ++divergence.same_top1;
@@ -161,8 +108,8 @@ class TextEvaluator {
   Engine& engine_;
   Transformer& transformer_;
   Stream& stream_;
-  VocabRange range_;
   KvCache cache_;
+  LogitScorer scorer_;
   Run runs_[2];  // the plan's, the baseline's
 };
 
