@@ -1,4 +1,4 @@
-// spd eval: how well a plan predicts a text, beside a baseline plan.
+// spd eval: how well a plan predicts a text or does at tasks, beside a baseline plan.
 #include <fmt/format.h>
 
 #include <cmath>
@@ -11,43 +11,61 @@
 #include "runtime/command.h"
 #include "runtime/evaluation.h"
 #include "runtime/progress.h"
+#include "runtime/tasks/task_eval.h"
 
 namespace spd {
 namespace {
 
 constexpr const char* kUsage =
-    "spd eval: perplexity on a text; where the plan skips syncs, beside a baseline.\n\n"
-    "  mpirun -n R spd eval --model DIR --text FILE [options]";
+    "spd eval: perplexity on a text, or zero-shot tasks; where the plan skips syncs, beside a "
+    "baseline.\n\n"
+    "  mpirun -n R spd eval --model DIR --text FILE [options]\n"
+    "  mpirun -n R spd eval --model DIR --tasks LIST --data DIR [options]";
+constexpr const char* kTextHelp =
+    "A text is tokenised once, as a whole; each window is run on its own and its first token is\n"
+    "not scored.\n\n";
 constexpr const char* kExamples =
-    "The file is tokenised once, as a whole; each window is run on its own and its first token is\n"
-    "not scored.\n\n"
     "Examples:\n"
     "  mpirun -n 3 spd eval -m DIR --text valid.txt --limit 8\n"
     "  mpirun -n 3 spd eval -m DIR --text valid.txt --drop attn:5-20 --json drop.json\n"
-    "  spd eval -m DIR --text valid.txt --virtual-ranks 8 --virtual-nodes 2 --node attn:all\n";
+    "  spd eval -m DIR --text valid.txt --virtual-ranks 8 --virtual-nodes 2 --node attn:all\n"
+    "  spd eval -m DIR --tasks all --data tasks --limit 200 --virtual-ranks 3 --drop attn:5-20\n";
 
 struct EvalOptions {
   CommonOptions common;
   StartOptions start;
   WindowOptions windows;
+  TaskOptions tasks;
   std::string text;
   std::string baseline = "auto";
 
   void parse(const std::vector<std::string>& arguments) {
     po::options_description input("Text");
-    input.add_options()                                                           //
-        ("text", po::value(&text)->value_name("FILE")->required(), "UTF-8 text")  //
+    input.add_options()                                               //
+        ("text", po::value(&text)->value_name("FILE"), "UTF-8 text")  //
         ("window", po::value(&windows.window)->value_name("N"),
-         "tokens of a window (default 512)")                                                     //
-        ("stride", po::value(&windows.stride)->value_name("N"),                                  //
-         "tokens from one window to the next (default 512)")                                     //
-        ("limit", po::value(&windows.limit)->value_name("W"), "windows at most (default: all)")  //
-        ("baseline", po::value(&baseline)->value_name("B"),                                      //
+         "tokens of a window (default 512)")                     //
+        ("stride", po::value(&windows.stride)->value_name("N"),  //
+         "tokens from one window to the next (default 512)")     //
+        ;
+    po::options_description both("Text and tasks");
+    both.add_options()                                           //
+        ("limit", po::value(&windows.limit)->value_name("N"),    //
+         "windows, or items of a task, at most (default: all)")  //
+        ("baseline", po::value(&baseline)->value_name("B"),      //
          "compare with: full (every sync full), none, or a plan file (default: full where the "
          "plan skips a sync)");
     po::options_description all;
-    all.add(input).add(common.describe()).add(start.describe());
-    parse_arguments(all, arguments, kUsage, kExamples);
+    all.add(input).add(tasks.describe()).add(both).add(common.describe()).add(start.describe());
+    parse_arguments(all, arguments, kUsage, std::string(kTextHelp) + kTasksHelp + kExamples);
+    if (text.empty() == tasks.names.empty()) {
+      throw Error(ErrorCode::usage, "give either --text FILE or --tasks LIST", "see --help");
+    }
+    if (!tasks.names.empty() && tasks.data.empty()) {
+      throw Error(ErrorCode::usage, "--tasks needs --data DIR, the folder of the tasks' files",
+                  "see --help for the files");
+    }
+    tasks.limit = windows.limit;
     if (windows.window < 2 || windows.stride < 1 || windows.limit < 0) {
       throw Error(ErrorCode::usage,
                   "--window must be at least 2, --stride at least 1, --limit at "
@@ -118,6 +136,9 @@ nlohmann::json to_json(const TextEvaluation& evaluation) {
 void run_eval(RankContext& context, const std::vector<std::string>& arguments) {
   EvalOptions options;
   options.parse(arguments);
+  if (!options.tasks.names.empty()) {
+    return run_tasks(context, options.common, options.tasks, options.baseline);
+  }
   std::vector<std::int32_t> tokens;
   agree(context.comms, "reading the text", [&] {
     if (!context.root()) return;
@@ -131,15 +152,9 @@ void run_eval(RankContext& context, const std::vector<std::string>& arguments) {
 
   Engine engine(context, options.common.engine, options.windows.window);
   const SyncLevels& levels = engine.plan().levels;
-  const SyncLevels full = SyncLevels::all_full(engine.config().blocks);
   std::optional<SyncLevels> baseline;
-  agree(context.comms, "reading the baseline", [&] {
-    if (options.baseline == "full" || (options.baseline == "auto" && !(levels == full))) {
-      baseline = full;
-    } else if (options.baseline != "none" && options.baseline != "auto") {
-      baseline = engine.load_plan(options.baseline).levels;
-    }
-  });
+  agree(context.comms, "reading the baseline",
+        [&] { baseline = choose_baseline(engine, options.baseline); });
 
   std::optional<Progress> bar;
   const auto begin = std::chrono::steady_clock::now();

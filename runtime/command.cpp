@@ -14,7 +14,7 @@ namespace spd {
 const std::vector<Command>& commands() {
   static const std::vector<Command> registered = {
       {"generate", "complete prompts, or chat", run_generate},
-      {"eval", "perplexity on a text, against a baseline plan", run_eval},
+      {"eval", "perplexity on a text or zero-shot tasks, against a baseline plan", run_eval},
       {"bench", "time prefill and decoding, plan against plan", run_bench},
   };
   return registered;

@@ -154,4 +154,13 @@ TextEvaluation evaluate_text(
   return evaluation;
 }
 
+std::optional<SyncLevels> choose_baseline(const Engine& engine, const std::string& baseline) {
+  const SyncLevels full = SyncLevels::all_full(engine.config().blocks);
+  if (baseline == "none") return std::nullopt;
+  if (baseline == "full") return full;
+  if (baseline != "auto") return engine.load_plan(baseline).levels;
+  if (engine.plan().levels == full) return std::nullopt;
+  return full;
+}
+
 }  // namespace spd

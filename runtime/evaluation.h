@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "runtime/engine.h"
@@ -46,5 +47,10 @@ TextEvaluation evaluate_text(
     Engine& engine, const std::vector<std::int32_t>& tokens, const WindowOptions& options,
     const SyncLevels& levels, const std::optional<SyncLevels>& baseline,
     const std::function<void(std::int64_t, std::int64_t, const TextScore&)>& progress = {});
+
+/// Levels to compare the engine's plan with: of "full" (every sync full), of a plan file, of "none"
+/// nothing; of "auto" those of "full" where the plan skips a sync. Throws input Error for a file
+/// that does not fit.
+std::optional<SyncLevels> choose_baseline(const Engine& engine, const std::string& baseline);
 
 }  // namespace spd
