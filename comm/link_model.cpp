@@ -13,8 +13,9 @@
 namespace spd {
 namespace {
 
-// A segment more must explain as much as an error of this size at one sample would cost.
-constexpr double kNoise = 0.10;
+// A segment more must explain as much as an error of this size at one sample would cost: what a
+// prediction may be off by is not worth another segment.
+constexpr double kNoise = 0.15;
 
 /// The best line through samples [first, last], and the sum of its squared relative errors.
 struct Line {

@@ -16,6 +16,7 @@ const std::vector<Command>& commands() {
       {"generate", "complete prompts, or chat", run_generate},
       {"eval", "perplexity on a text or zero-shot tasks, against a baseline plan", run_eval},
       {"bench", "time prefill and decoding, plan against plan", run_bench},
+      {"topo", "discover the nodes, and measure links and all-reduces", run_topo},
   };
   return registered;
 }

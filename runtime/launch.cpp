@@ -81,6 +81,23 @@ std::vector<std::int32_t> broadcast_ids(const RankComms& comms, std::vector<std:
   return ids;
 }
 
+std::vector<std::string> gather_texts(const RankComms& comms, const std::string& mine) {
+  CpuDevice device;
+  const auto stream = device.make_stream();
+  const std::uint64_t size = mine.size();
+  std::vector<std::uint64_t> sizes(comms.ranks());
+  comms.world->all_gather(&size, sizes.data(), sizeof size, *stream, {"texts"});
+  const std::uint64_t longest = *std::max_element(sizes.begin(), sizes.end());
+  std::vector<std::string> texts(comms.ranks());
+  if (longest == 0) return texts;
+  std::string padded = mine;
+  padded.resize(longest);
+  std::string all(longest * comms.ranks(), '\0');
+  comms.world->all_gather(padded.data(), all.data(), longest, *stream, {"texts"});
+  for (std::size_t r = 0; r < texts.size(); ++r) texts[r] = all.substr(r * longest, sizes[r]);
+  return texts;
+}
+
 std::string broadcast_text(const RankComms& comms, std::string value) {
   CpuDevice device;
   const auto stream = device.make_stream();

@@ -23,6 +23,7 @@ struct RankContext {
   RankComms comms;
   bool is_virtual = false;
   std::vector<BackendChoice> backends{};  ///< what the groups are made of, and why
+  MpiSession* session = nullptr;          ///< for groups of one's own; null: virtual ranks
 
   int rank() const { return comms.rank; }
   int ranks() const { return comms.ranks(); }
@@ -41,6 +42,8 @@ void agree(const RankComms& comms, const char* phase, const std::function<void()
 
 /// `value` of rank 0 on every rank.
 std::string broadcast_text(const RankComms& comms, std::string value);
+/// [ranks]: every rank's text on every rank.
+std::vector<std::string> gather_texts(const RankComms& comms, const std::string& mine);
 std::vector<std::int32_t> broadcast_ids(const RankComms& comms, std::vector<std::int32_t> ids);
 
 }  // namespace spd

@@ -75,7 +75,7 @@ int run_mpi(MpiSession& session, const std::string& name,
     init_logging(session.rank(), "");
     const ProcessComms process(session, start.launch.backends);
     started = true;
-    RankContext context{process.comms(), false, process.choices()};
+    RankContext context{process.comms(), false, process.choices(), &session};
     command.run(context, arguments);
     return 0;
   } catch (const HelpRequest& help) {

@@ -121,7 +121,7 @@ queue() { # NODE RATE BURST, or NODE off
       off) on "$node" tc qdisc del dev "$device" root 2>/dev/null || true ;;
       # No packet fits into so small a burst.
       none) on "$node" tc qdisc replace dev "$device" root tbf rate 1kbit burst 10 limit 10 ;;
-      *) on "$node" tc qdisc replace dev "$device" root tbf rate "$2" burst "$3" latency 50ms ;;
+      *) on "$node" tc qdisc replace dev "$device" root tbf rate "$2" burst "$3" latency 200ms ;;
     esac || return
   done
 }
@@ -273,6 +273,7 @@ node() {
   local name=$1
   hostname "$name"
   ip link set lo up
+  echo 0 >/proc/sys/net/ipv4/tcp_slow_start_after_idle # as on clusters: decoding pauses between syncs
   mount -t tmpfs -o mode=1777 shm /dev/shm
   mount --bind "$state/hosts" /etc/hosts
   cat /proc/sys/kernel/random/uuid >"$state/$name/boot_id"

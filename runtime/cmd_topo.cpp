@@ -1,0 +1,270 @@
+// spd topo: what the ranks run on, how they are joined, and what an all-reduce costs.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
+#include "kernels/device/error.h"
+#include "runtime/command.h"
+#include "runtime/progress.h"
+#include "runtime/survey.h"
+#include "runtime/topology_file.h"
+
+namespace spd {
+namespace {
+
+constexpr const char* kUsage =
+    "spd topo: discover the nodes, and measure what links and all-reduces take.\n\n"
+    "  mpirun -n R spd topo [options]";
+constexpr const char* kExamples =
+    "Groups: \"node\" are the ranks of a node, on all nodes at once; \"cross\" is one rank of "
+    "each\n"
+    "node; \"world\" is all ranks. A sync of level full is an all-reduce of world, one of level "
+    "node\n"
+    "an all-reduce of node. Times are the slowest rank's, sizes those of the f32 numbers summed "
+    "up,\n"
+    "whatever they travel as. The fit, alpha + bytes * beta by segments, is what spd plan "
+    "predicts\n"
+    "from; it is checked at sizes that it was not made from.\n\n"
+    "Examples:\n"
+    "  mpirun -n 4 spd topo --json topology.json\n"
+    "  scripts/emulate-nodes.sh once -N 2 --rate 1gbit -- run -n 4 spd topo\n";
+
+constexpr double kMiB = 1024.0 * 1024.0;
+
+struct TopoOptions {
+  StartOptions start;
+  double seconds = 9.0;
+  std::size_t max_kib = 4096;
+  bool skip_algorithms = false;
+  std::string json;
+
+  void parse(const std::vector<std::string>& arguments) {
+    po::options_description work("Probing");
+    work.add_options()                                                                  //
+        ("seconds", po::value(&seconds)->value_name("S"),                               //
+         "time to spend on all-reduces, roughly (default 9)")                          //
+        ("max-kib", po::value(&max_kib)->value_name("N"),                               //
+         "largest all-reduce (default 4096; 512 tokens of hidden size 4096 are 8192)")  //
+        ("no-algorithms", po::bool_switch(&skip_algorithms),                            //
+         "time only what the runtime would use, not every algorithm")                   //
+        ("json", po::value(&json)->value_name("FILE"),                                  //
+         "write everything as JSON, for spd plan --topology")                           //
+        ("config", po::value<std::string>()->value_name("FILE"),                        //
+         "read options from a file of lines \"name = value\"; the command line wins")   //
+        ("help,h", "this text");
+    po::options_description all;
+    all.add(work).add(start.describe());
+    parse_arguments(all, arguments, kUsage, kExamples);
+    if (!(seconds > 0 && seconds < 1e5) || max_kib < 1 || max_kib > (1u << 20)) {
+      throw Error(ErrorCode::usage, "--seconds or --max-kib is out of range",
+                  "give some seconds, and 1 to 1048576 KiB");
+    }
+  }
+};
+
+std::string bytes_text(std::size_t bytes) {
+  if (bytes >= 1u << 20) return fmt::format("{:.3g} MiB", static_cast<double>(bytes) / kMiB);
+  if (bytes >= 1u << 10) return fmt::format("{:.3g} KiB", static_cast<double>(bytes) / 1024);
+  return fmt::format("{} B", bytes);
+}
+
+std::string speed_text(const nlohmann::json& nic) {
+  return nic.contains("gbit_per_s") ? fmt::format(" {:g} Gbit/s", nic["gbit_per_s"].get<double>())
+                                    : "";
+}
+
+void print_node(const nlohmann::json& node) {
+  fmt::print(
+      "{}: ranks {}; {}, {} core(s) of which rank {} may use {}, {} NUMA node(s), {:.1f} "
+      "GiB\n",
+      node["name"].get<std::string>(), fmt::join(node["ranks"].get<std::vector<int>>(), ","),
+      node["cpu"].get<std::string>(), node["cores"].get<int>(), node["ranks"][0].get<int>(),
+      node["usable_cores"].get<int>(), node["numa_nodes"].get<int>(),
+      node["memory_bytes"].get<double>() / kMiB / 1024);
+  std::string networks;
+  for (const auto& nic : node["nics"]) {
+    networks +=
+        fmt::format("{}{} ({}{})", networks.empty() ? "" : ", ", nic["name"].get<std::string>(),
+                    nic["kind"].get<std::string>(), speed_text(nic));
+  }
+  fmt::print("  networks: {}\n", networks.empty() ? "none" : networks);
+  if (node.contains("gpus_absent")) {
+    fmt::print("  GPUs: none ({})\n", node["gpus_absent"].get<std::string>());
+    return;
+  }
+  for (std::size_t i = 0; i < node["gpus"].size(); ++i) {
+    const auto& gpu = node["gpus"][i];
+    fmt::print("  GPU {}: {}, {:.0f} GiB, {}\n", i, gpu["name"].get<std::string>(),
+               gpu["memory_bytes"].get<double>() / kMiB / 1024,
+               gpu["pci_address"].get<std::string>());
+  }
+  for (const auto& pair : node.value("gpu_pairs", nlohmann::json::array())) {
+    fmt::print("  GPUs {}-{}: {} NVLink(s), PCIe path {}, peer access {}\n",
+               pair["gpus"][0].get<int>(), pair["gpus"][1].get<int>(), pair["nvlinks"].get<int>(),
+               pair["pcie"].get<std::string>(), pair["peer_access"].get<bool>() ? "yes" : "no");
+  }
+}
+
+void print_backends(const std::vector<BackendChoice>& choices) {
+  fmt::print("\nbackends\n");
+  for (const BackendChoice& choice : choices) {
+    fmt::print("  {:<24} {:<14} {}\n", choice.what, choice.chosen, choice.reason);
+  }
+}
+
+/// Curves of one table: those of a group that differ in what `key` gives.
+void print_times(const LinkModel& links, LinkGroup group,
+                 const std::vector<const LinkCurve*>& curves, const char* title,
+                 const std::function<std::string(const LinkCurve&)>& key) {
+  if (curves.empty()) return;
+  fmt::print("\n{} of {} ({} ranks, {}), us\n  {:>8}", title, name(group), links.ranks(group),
+             curves.front()->backend, "size");
+  for (const LinkCurve* curve : curves) {
+    fmt::print("  {:>22} {:>9}", key(*curve) + " p50", "p99");
+  }
+  fmt::print("\n");
+  const std::size_t step = curves.front()->algorithm == LinkCurve::kAuto ? 2 : 1;
+  for (std::size_t i = 0; i < curves.front()->samples.size(); i += step) {
+    fmt::print("  {:>8}", bytes_text(curves.front()->samples[i].bytes));
+    for (const LinkCurve* curve : curves) {
+      fmt::print("  {:>22.1f} {:>9.1f}", curve->samples[i].p50_us, curve->samples[i].p99_us);
+    }
+    fmt::print("\n");
+  }
+}
+
+void print_fit(const LinkModel& links) {
+  fmt::print("\nfit: alpha + bytes * beta\n  {:<6} {:<5} {:>10} {:>12} {:>12} {:>12}\n", "group",
+             "wire", "from", "alpha us", "beta us/KiB", "1/beta GB/s");
+  for (const LinkCurve& curve : links.curves()) {
+    if (curve.algorithm != LinkCurve::kAuto) continue;
+    for (const LinkSegment& segment : curve.segments) {
+      fmt::print("  {:<6} {:<5} {:>10} {:>12.1f} {:>12.3f} {:>12}\n", name(curve.group),
+                 name(curve.wire), bytes_text(segment.from_bytes), segment.alpha_us,
+                 segment.us_per_byte * 1024,
+                 segment.us_per_byte > 0 ? fmt::format("{:.3f}", 1e-3 / segment.us_per_byte) : "-");
+    }
+  }
+}
+
+void print_check(std::vector<HeldOut> held_out) {
+  if (held_out.empty()) return;
+  std::sort(held_out.begin(), held_out.end(), [](const HeldOut& a, const HeldOut& b) {
+    return std::abs(a.error()) < std::abs(b.error());
+  });
+  const auto within = std::count_if(held_out.begin(), held_out.end(), [](const HeldOut& sample) {
+    return std::abs(sample.error()) <= 0.15;
+  });
+  const HeldOut& worst = held_out.back();
+  fmt::print(
+      "fit checked at {} other sizes: median error {:.1f} %, {} within 15 %, worst {:+.1f} % "
+      "({} {} at {}: {:.1f} us predicted, {:.1f} us measured)\n",
+      held_out.size(), 100 * std::abs(held_out[held_out.size() / 2].error()), within,
+      100 * worst.error(), name(worst.group), name(worst.wire), bytes_text(worst.bytes),
+      worst.predicted_us, worst.measured_us);
+}
+
+void print_links(const TopologyFile& topology, const std::vector<HeldOut>& held_out) {
+  const LinkModel& links = topology.links;
+  for (const LinkGroup group : kLinkGroups) {
+    std::vector<const LinkCurve*> wires;
+    std::vector<const LinkCurve*> algorithms;
+    for (const LinkCurve& curve : links.curves()) {
+      if (curve.group != group) continue;
+      (curve.algorithm == LinkCurve::kAuto ? wires : algorithms).push_back(&curve);
+    }
+    print_times(links, group, wires, "all-reduce",
+                [](const LinkCurve& curve) { return std::string(name(curve.wire)); });
+    print_times(links, group, algorithms, "other ways, f32,",
+                [](const LinkCurve& curve) { return curve.algorithm; });
+  }
+  print_fit(links);
+  print_check(held_out);
+}
+
+nlohmann::json to_json(const HeldOut& sample) {
+  return {{"group", name(sample.group)},
+          {"wire", name(sample.wire)},
+          {"bytes", sample.bytes},
+          {"measured_p50_us", sample.measured_us},
+          {"predicted_us", sample.predicted_us}};
+}
+
+/// Times pairs of ranks, prints and returns them.
+nlohmann::json measure_pairs(RankContext& context, const std::vector<nlohmann::json>& nodes) {
+  nlohmann::json json = nlohmann::json::array();
+  for (const RankPair& pair : pairs_to_probe(context.comms.topology, nodes)) {
+    const auto comm = make_pair_communicator(context, pair);
+    const PairTimes times = probe_pair(context.comms, comm.get());
+    if (context.root()) {
+      if (json.empty()) {
+        fmt::print("\nlinks between two ranks    latency us, one way: p50       p99    GB/s\n");
+      }
+      fmt::print("  {:<16} {:>7} {:>31.2f} {:>9.2f} {:>7.3f}\n", pair.where,
+                 fmt::format("{}-{}", pair.first, pair.second), times.latency_us.p50,
+                 times.latency_us.p99, times.bandwidth_gb_per_s);
+    }
+    json.push_back({{"where", pair.where},
+                    {"ranks", {pair.first, pair.second}},
+                    {"latency_us", to_json(times.latency_us)},
+                    {"bandwidth_gb_per_s", times.bandwidth_gb_per_s}});
+  }
+  return json;
+}
+
+}  // namespace
+
+void run_topo(RankContext& context, const std::vector<std::string>& arguments) {
+  TopoOptions options;
+  options.parse(arguments);
+  const Topology& topology = context.comms.topology;
+  const auto nodes = survey_nodes(context.comms);
+  if (context.root()) {
+    fmt::print("{} rank(s) on {} node(s)\n", topology.ranks(), topology.nodes());
+    for (const auto& node : nodes) print_node(node);
+    print_backends(context.backends);
+  }
+
+  TopologyFile file{fmt::format("{} rank(s) on {} node(s)", topology.ranks(), topology.nodes()),
+                    "measured by spd topo", LinkModel(topology.ranks_per_node(), {})};
+  nlohmann::json pairs = nlohmann::json::array();
+  LinkProbe probe;
+  if (context.is_virtual || context.ranks() == 1) {
+    if (context.root()) {
+      fmt::print("\nno links to measure: {}\n",
+                 context.is_virtual ? "virtual ranks are threads of one process and send nothing; "
+                                      "run spd topo under mpirun where the model is to run"
+                                    : "there is one rank; use mpirun -n R");
+    }
+  } else {
+    pairs = measure_pairs(context, nodes);
+    const auto targets = probe_targets(context, options.max_kib * 1024, !options.skip_algorithms);
+    std::optional<Progress> bar;
+    probe = probe_all_reduces(context.comms, targets, options.seconds,
+                              [&](std::int64_t done, std::int64_t of) {
+                                if (!bar) bar.emplace("all-reduces", of, context.root());
+                                bar->update(done);
+                              });
+    bar.reset();
+    file.links = LinkModel(topology.ranks_per_node(), probe.curves);
+    if (context.root()) print_links(file, probe.held_out);
+  }
+
+  nlohmann::json json = to_json(file);
+  json["virtual"] = context.is_virtual;
+  json["node_of_rank"] = topology.node_of_rank;
+  json["nodes"] = nodes;
+  json["links"] = pairs;
+  json["backends"] = nlohmann::json::array();
+  for (const BackendChoice& choice : context.backends) {
+    json["backends"].push_back(
+        {{"what", choice.what}, {"chosen", choice.chosen}, {"reason", choice.reason}});
+  }
+  json["held_out"] = nlohmann::json::array();
+  for (const HeldOut& sample : probe.held_out) json["held_out"].push_back(to_json(sample));
+  write_json(context, options.json, json);
+}
+
+}  // namespace spd

@@ -1,0 +1,161 @@
+#include "runtime/link_probe.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "kernels/device/cpu_device.h"
+
+namespace spd {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr CallSite kSite{"probe"};
+constexpr int kSweeps = 2;
+constexpr int kFewest = 4;  // repetitions of a size in a sweep
+constexpr int kMost = 400;
+constexpr int kWarmup = 2;
+
+double us_since(Clock::time_point begin) {
+  return std::chrono::duration<double, std::micro>(Clock::now() - begin).count();
+}
+
+/// The slowest rank's time of each repetition; all ranks get the same.
+std::vector<double> slowest(const RankComms& comms, const std::vector<double>& mine,
+                            Stream& stream) {
+  const std::size_t count = mine.size();
+  std::vector<double> all(count * comms.ranks());
+  comms.world->all_gather(mine.data(), all.data(), count * sizeof(double), stream, kSite);
+  std::vector<double> result(count);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    result[i % count] = std::max(result[i % count], all[i]);
+  }
+  return result;
+}
+
+/// Runs `step` so many times, one after another as a model does, on the ranks that have one.
+std::vector<double> repeat(const RankComms& comms, int times, Stream& stream,
+                           const std::function<void()>& step) {
+  comms.world->barrier(kSite);
+  std::vector<double> mine(times, 0.0);
+  if (step) {
+    auto begin = Clock::now();
+    for (double& us : mine) {
+      step();
+      us = us_since(begin);
+      begin = Clock::now();
+    }
+  }
+  return slowest(comms, mine, stream);
+}
+
+/// A size of a target, and its samples so far.
+struct Cell {
+  const ProbeTarget* target;
+  std::size_t bytes;
+  bool held_out;
+  std::vector<double> us;
+};
+
+std::vector<Cell> cells_of(const std::vector<ProbeTarget>& targets) {
+  std::vector<Cell> cells;
+  for (const ProbeTarget& target : targets) {
+    // What a plan is not made from is there to be compared with: fewer sizes do.
+    const std::size_t step = target.algorithm == LinkCurve::kAuto ? 2 : 4;
+    int index = 0;
+    for (std::size_t bytes = kSmallestProbe; bytes <= target.max_bytes; bytes *= step, ++index) {
+      cells.push_back({&target, bytes, false, {}});
+      // Every third size: 1.4 times it, a whole number of blocks of any wire format.
+      const std::size_t between = bytes * 362 / 256 / 128 * 128;
+      if (target.algorithm == LinkCurve::kAuto && index % 3 == 2 && between < target.max_bytes) {
+        cells.push_back({&target, between, true, {}});
+      }
+    }
+  }
+  return cells;
+}
+
+void measure(const RankComms& comms, Cell& cell, double budget_us, std::vector<float>& data,
+             Stream& stream) {
+  std::function<void()> step;
+  if (cell.target->comm) {
+    step = [&] {
+      cell.target->comm->all_reduce(data.data(), cell.bytes / sizeof(float), stream, kSite,
+                                    cell.target->wire);
+    };
+  }
+  const auto warm = repeat(comms, kWarmup, stream, step);
+  const double expected_us = std::max(warm.back(), 0.1);
+  const int times = static_cast<int>(std::clamp<double>(budget_us / expected_us, kFewest, kMost));
+  const auto us = repeat(comms, times, stream, step);
+  cell.us.insert(cell.us.end(), us.begin(), us.end());
+}
+
+}  // namespace
+
+LinkProbe probe_all_reduces(const RankComms& comms, const std::vector<ProbeTarget>& targets,
+                            double seconds,
+                            const std::function<void(std::int64_t, std::int64_t)>& progress) {
+  CpuDevice device;
+  const auto stream = device.make_stream();
+  std::vector<Cell> cells = cells_of(targets);
+  std::size_t largest = kSmallestProbe;
+  for (const Cell& cell : cells) largest = std::max(largest, cell.bytes);
+  std::vector<float> data(largest / sizeof(float));  // zeros, which stay zeros
+  const auto count = static_cast<std::int64_t>(cells.size()) * kSweeps;
+  const auto begin = Clock::now();
+  std::int64_t done = 0;
+  for (int sweep = 0; sweep < kSweeps; ++sweep) {
+    for (Cell& cell : cells) {
+      // What is left, shared by what is left: cheap sizes leave their time to expensive ones.
+      double left_us = std::max(0.0, seconds * 1e6 - us_since(begin));
+      comms.world->broadcast(&left_us, sizeof left_us, 0, *stream, kSite);
+      measure(comms, cell, left_us / static_cast<double>(count - done), data, *stream);
+      progress(++done, count);
+    }
+  }
+  LinkProbe probe;
+  for (const ProbeTarget& target : targets) {
+    LinkCurve curve{target.group, target.wire, target.algorithm, "", {}, {}};
+    if (target.comm) curve.backend = target.comm->backend();
+    for (const Cell& cell : cells) {
+      if (cell.target != &target || cell.held_out) continue;
+      const Summary summary = summarize(cell.us);
+      curve.samples.push_back({cell.bytes, summary.p50, summary.p99, summary.max});
+    }
+    curve.segments = fit_segments(curve.samples);
+    for (const Cell& cell : cells) {
+      if (cell.target != &target || !cell.held_out) continue;
+      probe.held_out.push_back({target.group, target.wire, cell.bytes, summarize(cell.us).p50,
+                                curve.predict_us(cell.bytes)});
+    }
+    probe.curves.push_back(std::move(curve));
+  }
+  return probe;
+}
+
+PairTimes probe_pair(const RankComms& comms, Communicator* pair) {
+  CpuDevice device;
+  const auto stream = device.make_stream();
+  constexpr std::size_t kLarge = 1 << 20;
+  std::vector<std::byte> data(kLarge);
+  const auto one_way_us = [&](std::size_t bytes, int times) {
+    std::function<void()> step;
+    if (pair) {
+      step = [&] {
+        pair->broadcast(data.data(), bytes, 0, *stream, kSite);
+        pair->broadcast(data.data(), bytes, 1, *stream, kSite);
+      };
+    }
+    repeat(comms, std::max(times / 10, kWarmup), *stream, step);
+    auto us = repeat(comms, times, *stream, step);
+    for (double& round_trip : us) round_trip /= 2;
+    return summarize(us);
+  };
+  PairTimes times;
+  times.latency_us = one_way_us(8, 500);
+  times.bandwidth_gb_per_s = static_cast<double>(kLarge) / one_way_us(kLarge, 10).p50 / 1e3;
+  return times;
+}
+
+}  // namespace spd
