@@ -68,17 +68,6 @@ std::string rope_text(const RopeConfig& rope) {
 
 }  // namespace
 
-std::uint64_t fnv1a(std::string_view text) {
-  constexpr std::uint64_t kOffsetBasis = 0xcbf29ce484222325;
-  constexpr std::uint64_t kPrime = 0x100000001b3;
-  std::uint64_t hash = kOffsetBasis;
-  for (const char c : text) {
-    hash ^= static_cast<unsigned char>(c);
-    hash *= kPrime;
-  }
-  return hash;
-}
-
 std::string fingerprint_text(const ModelConfig& config) {
   std::string text;
   const auto add = [&](const char* key, const auto& value) {

@@ -1,9 +1,7 @@
 // A model's identity, for files that were made for one model and must not be used with another.
 #pragma once
 
-#include <cstdint>
 #include <string>
-#include <string_view>
 
 #include "model/config.h"
 
@@ -16,8 +14,5 @@ std::string fingerprint(const ModelConfig& config);
 
 /// The text that is hashed: "key=value" lines. For messages that must say what differs.
 std::string fingerprint_text(const ModelConfig& config);
-
-/// 64-bit FNV-1a: tells contents apart, no protection against intent.
-std::uint64_t fnv1a(std::string_view bytes);
 
 }  // namespace spd

@@ -27,6 +27,14 @@ struct LikelihoodWork {
   std::int64_t tokens = 0;          ///< run through the blocks
   std::int64_t rows = 0;            ///< of logits
   std::int64_t steps = 0;
+
+  void add(const LikelihoodWork& other) {
+    requests += other.requests;
+    request_tokens += other.request_tokens;
+    tokens += other.tokens;
+    rows += other.rows;
+    steps += other.steps;
+  }
 };
 
 class LikelihoodScorer {

@@ -2,10 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <string_view>
-
 #include "kernels/device/error.h"
-#include "model/fingerprint.h"
+#include "model/hash.h"
 #include "model/json_object.h"
 
 namespace spd {
@@ -46,8 +44,7 @@ void check_header(const nlohmann::json& found, const nlohmann::json& header,
 
 std::string content_key(const EncodedItem& item) {
   const auto ids = pack({&item, 1});
-  return fmt::format("{:016x}", fnv1a({reinterpret_cast<const char*>(ids.data()),
-                                       ids.size() * sizeof(ids.front())}));
+  return hash_text({reinterpret_cast<const char*>(ids.data()), ids.size() * sizeof(ids.front())});
 }
 
 ResultsFile::ResultsFile(const std::filesystem::path& file, nlohmann::json header) : file_(file) {

@@ -9,6 +9,7 @@
 
 #include "kernels/device/error.h"
 #include "model/fingerprint.h"
+#include "model/hash.h"
 #include "runtime/agreed_error.h"
 #include "runtime/evaluation.h"
 #include "runtime/interrupt.h"
@@ -80,8 +81,7 @@ class TaskRun {
   }
 
   void run(const std::string& baseline) {
-    agree(context_.comms, "reading the baseline",
-          [&] { baseline_ = choose_baseline(*engine_, baseline); });
+    choose(baseline);
     agree(context_.comms, "opening the results", [&] {
       if (context_.root()) resume();
     });
@@ -123,12 +123,35 @@ class TaskRun {
     return longest;
   }
 
+  // A plan may replace weights; its baseline then is the model as it was, loaded beside it.
+  void choose(const std::string& baseline) {
+    const SyncLevels full = SyncLevels::all_full(engine_->config().blocks);
+    const bool wants_full =
+        baseline == "full" || (baseline == "auto" && !(engine_->plan().levels == full));
+    if (wants_full && engine_->plan().repair) {
+      EngineOptions unrepaired = common_.engine;
+      unrepaired.plan.clear();
+      unrepaired.drop.clear();
+      unrepaired.node.clear();
+      unrepaired.wire.clear();
+      unrepaired_.emplace(context_, unrepaired, engine_->transformer().options().max_length);
+      baseline_ = full;
+      return;
+    }
+    agree(context_.comms, "reading the baseline",
+          [&] { baseline_ = choose_baseline(*engine_, baseline); });
+  }
+  Engine& base() { return unrepaired_ ? *unrepaired_ : *engine_; }
+
   // What the results depend on besides an item's tokens.
   nlohmann::json header() {
     const EngineOptions& options = engine_->options();
-    const auto key = [](const std::string& text) { return fmt::format("{:016x}", fnv1a(text)); };
-    SyncPlan base = engine_->plan();
-    if (baseline_) base.levels = *baseline_;
+    const auto key = [](const SyncPlan& plan, const SyncLevels& levels, const ModelConfig& config) {
+      SyncPlan run = plan;
+      run.levels = levels;
+      return hash_text(run.to_json(config).dump());
+    };
+    const ModelConfig& config = engine_->config();
     return {{"schema", "spd.task-items/1"},
             {"version", SPD_VERSION},
             {"model", std::filesystem::weakly_canonical(options.model).string()},
@@ -136,8 +159,8 @@ class TaskRun {
             {"tp", context_.ranks()},
             {"ranks_per_node", context_.comms.topology.ranks_per_node()},
             {"kv_dtype", name(options.kv_dtype)},
-            {"plan", key(engine_->plan().to_json(engine_->config()).dump())},
-            {"baseline", baseline_ ? key(base.to_json(engine_->config()).dump()) : "none"}};
+            {"plan", key(engine_->plan(), engine_->plan().levels, config)},
+            {"baseline", baseline_ ? key(base().plan(), *baseline_, config) : "none"}};
   }
 
   void resume() {
@@ -181,24 +204,23 @@ class TaskRun {
         std::min(kCachePositions / capacity, static_cast<std::int64_t>(items.size())), 1,
         kMostSlots);
     LikelihoodScorer scorer(*engine_, slots, capacity);
+    std::optional<LikelihoodScorer> base_scorer;
+    if (unrepaired_) base_scorer.emplace(*unrepaired_, slots, capacity);
+    LikelihoodScorer& baseline_scorer = base_scorer ? *base_scorer : scorer;
     for (std::size_t at = 0; at < items.size();) {
       stop_if_interrupted();
       const auto rest = std::span(items).subspan(at);
       const auto group = rest.first(scorer.group_size(rest));
       const auto plan = scorer.score(group, engine_->plan().levels);
       std::vector<std::vector<Likelihood>> baseline(group.size());
-      if (baseline_) baseline = scorer.score(group, *baseline_);
+      if (baseline_) baseline = baseline_scorer.score(group, *baseline_);
       agree(context_.comms, "writing results", [&] {
         if (context_.root()) keep(work_[index], at, plan, baseline);
       });
       at += group.size();
     }
-    const LikelihoodWork& done = scorer.work();
-    work_done_.requests += done.requests;
-    work_done_.request_tokens += done.request_tokens;
-    work_done_.tokens += done.tokens;
-    work_done_.rows += done.rows;
-    work_done_.steps += done.steps;
+    work_done_.add(scorer.work());
+    if (base_scorer) work_done_.add(base_scorer->work());
   }
 
   // The results of the group that begins at todo[at].
@@ -294,7 +316,7 @@ class TaskRun {
   const TaskOptions& options_;
   TaskSlice slice_;
   std::vector<Task> tasks_;
-  std::optional<Engine> engine_;
+  std::optional<Engine> engine_, unrepaired_;
   std::optional<SyncLevels> baseline_;
   LikelihoodWork work_done_;
   // Of the root.

@@ -5,10 +5,14 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <ostream>
 
 #include "runtime/tasks/task.h"
 
 namespace spd {
+
+/// How a test's name shows its task.
+inline void PrintTo(const Task& task, std::ostream* stream) { *stream << task.name; }
 
 inline nlohmann::json read_task_reference() {
   std::ifstream stream(std::filesystem::path(SPD_FIXTURES) / "tasks" / "reference.json");
