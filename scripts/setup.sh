@@ -5,9 +5,10 @@ set -euo pipefail
 
 usage() {
   cat <<'TEXT'
-Usage: scripts/setup.sh [--lint] [--extras] [--list]
+Usage: scripts/setup.sh [--lint] [--extras] [--slurm] [--list]
   --lint    also what scripts/lint.sh needs
   --extras  also what only profiling and debugging needs
+  --slurm   also Slurm itself, for scripts/emulate-nodes.sh slurm
   --list    print the packages and install nothing
 On a system other than Debian or Ubuntu install the equivalents by hand and set
 SPD_SKIP_SETUP=1, which makes this script (and those that call it) do nothing.
@@ -29,6 +30,7 @@ packages=(
   libgtest-dev libgmock-dev libbenchmark-dev
 )
 lint_packages=(clang-format clang-tidy shellcheck)
+slurm_packages=(slurm-wlm munge)
 extra_packages=(gdb linux-perf valgrind)
 
 list=false
@@ -36,6 +38,7 @@ for argument in "$@"; do
   case $argument in
     --lint) packages+=("${lint_packages[@]}") ;;
     --extras) packages+=("${extra_packages[@]}") ;;
+    --slurm) packages+=("${slurm_packages[@]}") ;;
     --list) list=true ;;
     -h | --help) usage; exit 0 ;;
     *) echo "setup.sh: unknown option $argument" >&2; usage >&2; exit 2 ;;
