@@ -202,6 +202,9 @@ struct CpuOptions {
   int threads = 1;  ///< threads of one rank, the caller's included; >= 1
   std::vector<int> cores =
       {};  ///< cores to pin threads to, thread i on cores[i]; empty: not pinned
+  /// Where many tokens meet bf16 weights: round activations to bf16, too, if the processor
+  /// multiplies bf16 faster than f32 (AVX-512-BF16). Sums stay f32.
+  bool bf16_products = true;
 };
 
 /// Operators on the CPU. `device` must outlive them.

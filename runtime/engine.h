@@ -24,6 +24,7 @@ struct EngineOptions {
   std::vector<std::string> wire;  ///< formats and selections, e.g. "bf16=attn:all"
   int threads = 0;                ///< of a rank; 0: the node's cores shared by its ranks
   bool pin = true;
+  bool exact = false;  ///< multiply in f32 also where the processor multiplies bf16 faster
   DType kv_dtype = DType::f16;
   std::int64_t batch_tokens = 512;  ///< tokens of a prefill step
   bool random_weights = false;

@@ -49,9 +49,11 @@ void CpuLinear::run(const LinearArgs& args) {
   if (args.x.rows == 0 || args.weight->rows == 0) return;
   if (args.x.rows < kBlockedFrom) {
     run_streamed(args);
-  } else {
-    run_blocked(args, f32_gemm_kernels());
+    return;
   }
+  const GemmKernels* pairs =
+      bf16_products_ && args.weight->dtype == DType::bf16 ? bf16_gemm_kernels() : nullptr;
+  run_blocked(args, pairs ? *pairs : f32_gemm_kernels());
 }
 
 void CpuLinear::run_streamed(const LinearArgs& args) {

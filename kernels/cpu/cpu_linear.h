@@ -14,7 +14,9 @@ namespace spd {
 /// once. Many: a blocked product.
 class CpuLinear {
  public:
-  explicit CpuLinear(ThreadPool& pool) : pool_(pool), scratch_(pool.size()) {}
+  /// `bf16_products`: see CpuOptions.
+  CpuLinear(ThreadPool& pool, bool bf16_products)
+      : pool_(pool), scratch_(pool.size()), bf16_products_(bf16_products) {}
   /// See Operators::linear; arguments already checked.
   void run(const LinearArgs& args);
 
@@ -36,6 +38,7 @@ class CpuLinear {
   ThreadPool& pool_;
   Scratch packed_x_;              // of all threads
   std::vector<Scratch> scratch_;  // one a thread
+  bool bf16_products_;
 };
 
 }  // namespace spd

@@ -22,7 +22,7 @@ class CpuOperators final : public Operators {
   CpuOperators(Device& device, const CpuOptions& options)
       : device_(device),
         pool_(options.threads, options.cores),
-        linear_(pool_),
+        linear_(pool_, options.bf16_products),
         scratch_(pool_.size()) {
     use_one_blas_thread();
   }

@@ -52,13 +52,19 @@ void PackX(const float* x, std::size_t stride, int count, std::size_t cols, floa
 }
 
 template <DType type>
-void pack_weight(const Weight& weight, std::int64_t row, std::int64_t rows, std::size_t first,
+void pack_panels(const Element<type>* from, std::size_t stride, std::int64_t rows,
                  std::size_t count, float* out) {
-  const auto* from = weight.storage.as<const Element<type>>() + row * weight.stride + first;
   for (std::int64_t n = 0; n < rows; n += kTileCols) {
     const int have = static_cast<int>(std::min<std::int64_t>(kTileCols, rows - n));
-    pack_panel<type>(from + n * weight.stride, weight.stride, have, count, out + n * count);
+    pack_panel<type>(from + n * stride, stride, have, count, out + n * count);
   }
+}
+
+template <DType type>
+void pack_weight(const Weight& weight, std::int64_t row, std::int64_t rows, std::size_t first,
+                 std::size_t count, float* out) {
+  pack_panels<type>(weight.storage.as<const Element<type>>() + row * weight.stride + first,
+                    weight.stride, rows, count, out);
 }
 
 void PackWeight(const Weight& weight, std::int64_t row, std::int64_t rows, std::size_t first,
@@ -91,6 +97,7 @@ GemmKernels Kernels() {
           .per_cell = 1,
           .pack_x = PackX,
           .pack_weight = PackWeight,
+          .pack_cells = pack_panels<DType::f32>,
           .multiply = Multiply};
 }
 

@@ -36,6 +36,9 @@ struct GemmKernels {
   /// is filled up with zeros. first and count: multiples of per_cell within the weight's stride.
   void (*pack_weight)(const Weight& weight, std::int64_t row, std::int64_t rows, std::size_t first,
                       std::size_t count, float* out);
+  /// The packing itself: `count` cells of each of `rows` rows, `stride` cells apart.
+  void (*pack_cells)(const float* from, std::size_t stride, std::int64_t rows, std::size_t count,
+                     float* out);
   void (*multiply)(const GemmBlock& block);
 };
 
@@ -48,5 +51,8 @@ inline std::size_t packed_tile_cells(const GemmKernels& kernels, std::size_t col
 
 /// f32 arithmetic, for every type of weight.
 const GemmKernels& f32_gemm_kernels();
+/// Products of bf16 pairs, for bf16 weights: x is rounded to bf16, sums stay f32. Null where the
+/// processor does not have them.
+const GemmKernels* bf16_gemm_kernels();
 
 }  // namespace spd

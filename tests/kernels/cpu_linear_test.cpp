@@ -5,6 +5,7 @@
 
 #include <optional>
 
+#include "kernels/cpu/gemm_kernels.h"
 #include "kernels/device/error.h"
 #include "tests/kernels/operators_fixture.h"
 
@@ -111,6 +112,35 @@ TEST(CpuLinear, SideProducts) {
             if (HasFatalFailure()) return;
           }
         }
+      }
+    }
+  }
+}
+
+// Where the processor multiplies pairs of bf16, activations are rounded to bf16 and nothing else
+// is.
+TEST(CpuLinear, Bf16ProductsRoundTheActivations) {
+  if (bf16_gemm_kernels() == nullptr) GTEST_SKIP() << "this processor has no bf16 products";
+  for (const int threads : {1, 2}) {
+    Pair ops(threads, true);
+    for (const std::int64_t tokens : {12, 13, 40, 530}) {
+      for (const auto& [in, out] : std::initializer_list<std::pair<int, int>>{
+               {1, 1}, {7, 5}, {33, 63}, {64, 192}, {129, 33}, {576, 70}, {1536, 17}, {2100, 40}}) {
+        Random random(static_cast<unsigned>(tokens + in));
+        Matrix x = random.matrix(tokens, in, -2.0f, 2.0f);
+        Matrix rounded = random.matrix(tokens, in);
+        std::vector<std::uint16_t> bits(in);
+        for (std::int64_t t = 0; t < tokens; ++t) {
+          convert(x.view().row(t), DType::f32, bits.data(), DType::bf16, in);
+          convert(bits.data(), DType::bf16, rounded.view().row(t), DType::f32, in);
+        }
+        const Weight weight = ops.random_weight(random, DType::bf16, out, in);
+        Matrix got(tokens, out), wanted(tokens, out);
+        ops.reference->linear({.x = rounded.view(), .weight = &weight, .y = wanted.view()},
+                              *ops.stream);
+        ops.cpu->linear({.x = x.view(), .weight = &weight, .y = got.view()}, *ops.stream);
+        expect_near(got, wanted, kTolerance, fmt::format("{} x {} -> {}", tokens, in, out));
+        if (HasFatalFailure()) return;
       }
     }
   }

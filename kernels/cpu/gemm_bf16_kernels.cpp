@@ -1,0 +1,122 @@
+// The innermost product in pairs of bf16, for processors that multiply those (AVX-512-BF16).
+//
+// In intrinsics, since Highway 1.0 has no target with these instructions. Each step multiplies two
+// elements of x and of the weight, adds both products in f32 and so does twice the work of an f32
+// multiply-add. x is rounded to bf16 on the way in (to nearest even, 2^-9 relative); the weight is
+// bf16 anyway and sums stay f32.
+#include "kernels/cpu/gemm_kernels.h"
+
+#if defined(__x86_64__)
+
+#include <hwy/base.h>
+#include <immintrin.h>
+
+HWY_PUSH_ATTRIBUTES("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")
+namespace spd {
+namespace {
+
+constexpr int kLanes = 16;
+constexpr int kTileRows = 12;  // 24 of 32 registers are sums
+constexpr int kTileCols = 2 * kLanes;
+constexpr std::size_t kChunk = 64;  // cells that are rounded at a time
+
+// 16 cells: the pairs of up to 32 elements, zeros beyond `count`.
+inline __m512i round_pairs(const float* x, std::size_t count) {
+  const auto mask = [](std::size_t n) {
+    return static_cast<__mmask16>(n >= 16 ? 0xffff : (1u << n) - 1);
+  };
+  const __m512 low = _mm512_maskz_loadu_ps(mask(count), x);
+  const __m512 high =
+      count > 16 ? _mm512_maskz_loadu_ps(mask(count - 16), x + 16) : _mm512_setzero_ps();
+  return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low));
+}
+
+void pack_x_pairs(const float* x, std::size_t stride, int count, std::size_t cols, float* out) {
+  alignas(64) float cells[kTileRows * kChunk];
+  for (std::size_t first = 0; first < cols; first += 2 * kChunk) {
+    const std::size_t have = cols - first < 2 * kChunk ? cols - first : 2 * kChunk;
+    for (int r = 0; r < count; ++r) {
+      for (std::size_t i = 0; i < have; i += 32) {
+        _mm512_storeu_si512(cells + r * kChunk + i / 2,
+                            round_pairs(x + r * stride + first + i, have - i));
+      }
+    }
+    f32_gemm_kernels().pack_x(cells, kChunk, count, (have + 1) / 2, out + first / 2 * kTileRows);
+  }
+}
+
+// A bf16 row is a row of cells as it stands.
+void pack_weight_pairs(const Weight& weight, std::int64_t row, std::int64_t rows, std::size_t first,
+                       std::size_t count, float* out) {
+  const std::size_t stride = static_cast<std::size_t>(weight.stride) / 2;
+  f32_gemm_kernels().pack_cells(weight.storage.as<const float>() + row * stride + first / 2, stride,
+                                rows, count / 2, out);
+}
+
+inline void multiply_tile(const float* a, const float* b, std::size_t depth, float* c,
+                          std::size_t c_stride, bool accumulate) {
+  __m512 left[kTileRows];
+  __m512 right[kTileRows];
+#pragma GCC unroll 12
+  for (int r = 0; r < kTileRows; ++r) {
+    left[r] = accumulate ? _mm512_loadu_ps(c + r * c_stride) : _mm512_setzero_ps();
+    right[r] = accumulate ? _mm512_loadu_ps(c + r * c_stride + kLanes) : _mm512_setzero_ps();
+  }
+  for (std::size_t k = 0; k < depth; ++k) {
+    const auto b0 = reinterpret_cast<__m512bh>(_mm512_loadu_ps(b));
+    const auto b1 = reinterpret_cast<__m512bh>(_mm512_loadu_ps(b + kLanes));
+#pragma GCC unroll 12
+    for (int r = 0; r < kTileRows; ++r) {
+      const auto pair = reinterpret_cast<__m512bh>(_mm512_set1_ps(a[r]));
+      left[r] = _mm512_dpbf16_ps(left[r], pair, b0);
+      right[r] = _mm512_dpbf16_ps(right[r], pair, b1);
+    }
+    a += kTileRows;
+    b += kTileCols;
+  }
+#pragma GCC unroll 12
+  for (int r = 0; r < kTileRows; ++r) {
+    _mm512_storeu_ps(c + r * c_stride, left[r]);
+    _mm512_storeu_ps(c + r * c_stride + kLanes, right[r]);
+  }
+}
+
+void multiply_pairs(const GemmBlock& block) {
+  for (std::int64_t p = 0; p < block.panels; ++p) {
+    const float* b = block.b + p * block.depth * kTileCols;
+    for (std::int64_t r = 0; r < block.rows; r += kTileRows) {
+      multiply_tile(block.a + r / kTileRows * block.a_tile, b, block.depth,
+                    block.c + r * block.c_stride + p * kTileCols, block.c_stride, block.accumulate);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace spd
+HWY_POP_ATTRIBUTES
+
+namespace spd {
+
+const GemmKernels* bf16_gemm_kernels() {
+  static const GemmKernels kernels{.tile_rows = kTileRows,
+                                   .tile_cols = kTileCols,
+                                   .per_cell = 2,
+                                   .pack_x = pack_x_pairs,
+                                   .pack_weight = pack_weight_pairs,
+                                   .pack_cells = f32_gemm_kernels().pack_cells,
+                                   .multiply = multiply_pairs};
+  static const bool usable = __builtin_cpu_supports("avx512bf16") != 0 &&
+                             f32_gemm_kernels().tile_rows == kTileRows &&
+                             f32_gemm_kernels().tile_cols == kTileCols;
+  return usable ? &kernels : nullptr;
+}
+
+}  // namespace spd
+
+#else
+
+namespace spd {
+const GemmKernels* bf16_gemm_kernels() { return nullptr; }
+}  // namespace spd
+
+#endif
