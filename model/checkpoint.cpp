@@ -44,7 +44,8 @@ Checkpoint Checkpoint::open(const fs::path& dir) {
   Checkpoint result;
   result.dir_ = dir;
   if (!is_there(dir)) {
-    throw Error(ErrorCode::input, fmt::format("{}: no such directory", dir.string()));
+    throw Error(ErrorCode::input, fmt::format("{}: no such directory", dir.string()),
+                "check --model");
   }
   if (is_there(dir / kIndex)) {
     result.open_shards(dir / kIndex);

@@ -25,23 +25,27 @@ std::string shown(const nlohmann::json& value) {
   return text;
 }
 
+constexpr const char* kReplace = "mend the file, or replace it by an undamaged copy";
 }  // namespace
 
 nlohmann::json parse_json(std::string_view text, const std::string& where, int max_depth) {
   if (text.find('\0') != std::string_view::npos) {
     // The library takes it for the end of the text and would pass over what follows.
-    throw Error(ErrorCode::input, fmt::format("{}: not valid JSON: it has a zero byte", where));
+    throw Error(ErrorCode::input, fmt::format("{}: not valid JSON: it has a zero byte", where),
+                kReplace);
   }
   std::vector<std::set<std::string>> keys;  // of the objects that are open
   const auto check = [&](int depth, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
     using Event = nlohmann::json::parse_event_t;
     if ((event == Event::object_start || event == Event::array_start) && depth >= max_depth) {
-      throw Error(ErrorCode::input, fmt::format("{}: nested deeper than {}", where, max_depth));
+      throw Error(ErrorCode::input, fmt::format("{}: nested deeper than {}", where, max_depth),
+                  kReplace);
     }
     if (event == Event::object_start) keys.emplace_back();
     if (event == Event::object_end) keys.pop_back();
     if (event == Event::key && !keys.back().insert(parsed.get<std::string>()).second) {
-      throw Error(ErrorCode::input, fmt::format("{}: key {} comes twice", where, shown(parsed)));
+      throw Error(ErrorCode::input, fmt::format("{}: key {} comes twice", where, shown(parsed)),
+                  kReplace);
     }
     return true;
   };
@@ -50,7 +54,8 @@ nlohmann::json parse_json(std::string_view text, const std::string& where, int m
   } catch (const nlohmann::json::exception& error) {
     // The library's message holds a piece of the text, which need not be valid UTF-8.
     throw Error(ErrorCode::input,
-                fmt::format("{}: not valid JSON: {}", where, shown(nlohmann::json(error.what()))));
+                fmt::format("{}: not valid JSON: {}", where, shown(nlohmann::json(error.what()))),
+                kReplace);
   }
 }
 
@@ -62,12 +67,14 @@ JsonObject JsonObject::load(const std::filesystem::path& file) {
   if (!in || !text) {
     throw Error(ErrorCode::input,
                 fmt::format("{}: cannot be read: {}", file.string(),
-                            errno != 0 ? std::strerror(errno) : "empty or not a file"));
+                            errno != 0 ? std::strerror(errno) : "empty or not a file"),
+                "check that the file is there and may be read");
   }
   nlohmann::json value = parse_json(text.str(), file.string(), kMaxDepth);
   if (!value.is_object()) {
     throw Error(ErrorCode::input,
-                fmt::format("{}: must hold a JSON object, found {}", file.string(), shown(value)));
+                fmt::format("{}: must hold a JSON object, found {}", file.string(), shown(value)),
+                kReplace);
   }
   return JsonObject(file, "", std::move(value));
 }

@@ -198,13 +198,15 @@ struct SafetensorsFile::Mapping {
 void SafetensorsFile::Mapping::map() {
   const auto refused = [&] {
     throw Error(ErrorCode::input,
-                fmt::format("{}: cannot be read: {}", path.string(), std::strerror(errno)));
+                fmt::format("{}: cannot be read: {}", path.string(), std::strerror(errno)),
+                "check that the file is there and may be read");
   };
   const File file(path);
   struct stat info {};
   if (file.descriptor() < 0 || ::fstat(file.descriptor(), &info) != 0) refused();
   if (!S_ISREG(info.st_mode)) {
-    throw Error(ErrorCode::input, fmt::format("{}: is not a file", path.string()));
+    throw Error(ErrorCode::input, fmt::format("{}: is not a file", path.string()),
+                "give a safetensors file");
   }
   bytes = static_cast<std::size_t>(info.st_size);
   if (bytes < kLengthBytes) {
@@ -296,7 +298,8 @@ const TensorEntry& SafetensorsFile::at(const std::string& name) const {
   const auto found = mapping_->tensors.find(name);
   const std::string where = mapping_->path.string();
   if (found == mapping_->tensors.end()) {
-    throw Error(ErrorCode::input, fmt::format("{}: no tensor {}", where, quoted(name)));
+    throw Error(ErrorCode::input, fmt::format("{}: no tensor {}", where, quoted(name)),
+                "check that config.json and the weights are of the same model");
   }
   if (!found->second.unusable.empty()) {
     throw Error(ErrorCode::input,

@@ -86,6 +86,8 @@ void SyncLevels::validate(std::int64_t blocks) const {
 
 namespace {
 
+constexpr const char* kRemake = "make the plan again, or leave --plan out";
+
 template <class T>
 nlohmann::json to_names(const std::vector<T>& values) {
   nlohmann::json names = nlohmann::json::array();
@@ -188,9 +190,11 @@ SyncPlan SyncPlan::from_json(const nlohmann::json& json, const std::string& orig
     }
     return plan;
   } catch (const nlohmann::json::exception& error) {
-    throw Error(ErrorCode::input, fmt::format("{}: not a plan: {}", origin, error.what()));
+    throw Error(ErrorCode::input, fmt::format("{}: not a plan: {}", origin, error.what()), kRemake);
   } catch (const Error& error) {
-    throw Error(ErrorCode::input, fmt::format("{}: {}", origin, error.what()));
+    const bool advised = std::string_view(error.what()).find("remedy: ") != std::string_view::npos;
+    throw Error(ErrorCode::input, fmt::format("{}: {}", origin, error.what()),
+                advised ? "" : kRemake);
   }
 }
 
@@ -205,7 +209,8 @@ SyncPlan SyncPlan::load(const std::filesystem::path& file, const ModelConfig& co
   try {
     json = nlohmann::json::parse(stream);
   } catch (const nlohmann::json::exception& error) {
-    throw Error(ErrorCode::input, fmt::format("{}: not JSON: {}", file.string(), error.what()));
+    throw Error(ErrorCode::input, fmt::format("{}: not JSON: {}", file.string(), error.what()),
+                kRemake);
   }
   return from_json(json, file.string(), config, topology);
 }

@@ -62,13 +62,15 @@ struct BenchOptions {
     parse_arguments(all, arguments, kUsage, kExamples);
     const bool sane = benchmark.prompt_tokens >= 0 && benchmark.gen_tokens >= 0 &&
                       benchmark.depth >= 0 && benchmark.batch >= 1 && benchmark.repetitions >= 1 &&
-                      benchmark.warmup >= 0 && engine.batch_tokens >= 1;
+                      benchmark.warmup >= 0;
     if (!sane || benchmark.prompt_tokens + benchmark.gen_tokens == 0) {
       throw Error(ErrorCode::usage, "nothing to time, or a negative count", "see spd bench --help");
     }
     if (benchmark.batch > engine.batch_tokens) {
-      throw Error(ErrorCode::usage, fmt::format("--batch {} is beyond --batch-tokens {}",
-                                                benchmark.batch, engine.batch_tokens));
+      throw Error(ErrorCode::usage,
+                  fmt::format("--batch {} is beyond --batch-tokens {}", benchmark.batch,
+                              engine.batch_tokens),
+                  "raise --batch-tokens");
     }
   }
 };

@@ -69,10 +69,8 @@ struct EvalOptions {
     if (windows.window < 2 || windows.stride < 1 || windows.limit < 0) {
       throw Error(ErrorCode::usage,
                   "--window must be at least 2, --stride at least 1, --limit at "
-                  "least 0");
-    }
-    if (common.engine.batch_tokens < 1) {
-      throw Error(ErrorCode::usage, "--batch-tokens is less than 1");
+                  "least 0",
+                  "see spd eval --help");
     }
   }
 };
@@ -145,7 +143,8 @@ void run_eval(RankContext& context, const std::vector<std::string>& arguments) {
     const auto tokenizer = Tokenizer::load(options.common.engine.model);
     tokens = tokenizer->encode(read_text(options.text), false);
     if (tokens.size() < 2) {
-      throw Error(ErrorCode::input, fmt::format("{}: fewer than two tokens", options.text));
+      throw Error(ErrorCode::input, fmt::format("{}: fewer than two tokens", options.text),
+                  "give a longer text");
     }
   });
   tokens = broadcast_ids(context.comms, std::move(tokens));

@@ -79,12 +79,12 @@ struct GenerateOptions {
     generation.sampling.validate();
     const auto at_least_one = [](const char* flag, std::int64_t value) {
       if (value < 1) {
-        throw Error(ErrorCode::usage, fmt::format("{} {} is less than 1", flag, value));
+        throw Error(ErrorCode::usage, fmt::format("{} {} is less than 1", flag, value),
+                    "see spd generate --help");
       }
     };
     at_least_one("--max-new-tokens", generation.max_new_tokens);
     at_least_one("--batch", generation.batch);
-    at_least_one("--batch-tokens", common.engine.batch_tokens);
     if (format != "auto" && format != "text" && format != "jsonl") {
       throw Error(ErrorCode::usage, fmt::format("--format {} is unknown", format),
                   "use text or jsonl");
@@ -118,7 +118,10 @@ class PromptEncoder {
 
   std::vector<std::int32_t> encode(const Prompt& prompt) {
     const bool templated = options_.chat || !prompt.messages.empty();
-    if (!templated) return checked(tokenizer_.encode(prompt.text, true), prompt.origin);
+    if (!templated) {
+      return prompt.text.empty() ? checked({}, prompt.origin)
+                                 : checked(tokenizer_.encode(prompt.text, true), prompt.origin);
+    }
     auto messages = prompt.messages;
     if (messages.empty()) {
       messages = opening(options_.system);

@@ -21,6 +21,19 @@ const std::vector<Command>& commands() {
   return registered;
 }
 
+namespace {
+
+// For an option's notifier: refuses a value below `least`.
+auto at_least(const char* flag, std::int64_t least) {
+  return [=](std::int64_t value) {
+    if (value >= least) return;
+    throw Error(ErrorCode::usage, fmt::format("{} {} is less than {}", flag, value, least),
+                "see --help for what it means");
+  };
+}
+
+}  // namespace
+
 po::options_description StartOptions::describe() {
   po::options_description options("Ranks");
   options.add_options()                                                            //
@@ -56,22 +69,28 @@ po::options_description CommonOptions::describe() {
       ("model,m", po::value(&engine.model)->value_name("DIR")->required(),    //
        "Hugging Face directory: config.json, *.safetensors, tokenizer.json")  //
       ("plan", po::value(&engine.plan)->value_name("FILE"),
-       "sync plan (default: every sync full)")                                             //
-      ("drop", po::value(&engine.drop)->value_name("SEL")->composing(),                    //
-       "drop these syncs, repeatable: attn:5-20,22 or mlp:3 or attn:all")                  //
-      ("node", po::value(&engine.node)->value_name("SEL")->composing(),                    //
-       "sync these within each node only, repeatable; --drop wins over --node")            //
-      ("wire", po::value(&engine.wire)->value_name("F=SEL")->composing(),                  //
-       "send these syncs' sums as f32, bf16 or int8, repeatable: bf16=attn:all")           //
-      ("threads,t", po::value(&engine.threads)->value_name("T"),                           //
+       "sync plan (default: every sync full)")                                    //
+      ("drop", po::value(&engine.drop)->value_name("SEL")->composing(),           //
+       "drop these syncs, repeatable: attn:5-20,22 or mlp:3 or attn:all")         //
+      ("node", po::value(&engine.node)->value_name("SEL")->composing(),           //
+       "sync these within each node only, repeatable; --drop wins over --node")   //
+      ("wire", po::value(&engine.wire)->value_name("F=SEL")->composing(),         //
+       "send these syncs' sums as f32, bf16 or int8, repeatable: bf16=attn:all")  //
+      ("threads,t",
+       po::value(&engine.threads)->value_name("T")->notifier(at_least("--threads", 0)),    //
        "threads of a rank (default: the node's cores shared by its ranks; 1 if virtual)")  //
       ("pin", po::value(&engine.pin)->value_name("0|1")->default_value(true, "1"),         //
        "pin threads to cores; turn off where several jobs or emulated nodes share cores")  //
+      ("exact", po::bool_switch(&engine.exact),                                            //
+       "multiply in f32 also where the processor multiplies bf16 faster (long prompts)")   //
       ("kv-dtype",
        po::value<std::string>()->value_name("T")->default_value("f16")->notifier(  //
            [this](const std::string& text) { engine.kv_dtype = parse_dtype(text); }),
-       "type of the KV cache: f16, bf16 or f32")                                        //
-      ("batch-tokens", po::value(&engine.batch_tokens)->value_name("N"),                //
+       "type of the KV cache: f16, bf16 or f32")  //
+      ("batch-tokens",
+       po::value(&engine.batch_tokens)
+           ->value_name("N")
+           ->notifier(at_least("--batch-tokens", 1)),                                   //
        "tokens that one prefill step takes at most (default 512)")                      //
       ("json", po::value(&json)->value_name("FILE"), "write the results as JSON, too")  //
       ("config", po::value<std::string>()->value_name("FILE"),                          //
@@ -98,7 +117,8 @@ void parse_arguments(const po::options_description& options,
       const auto file = values["config"].as<std::string>();
       std::ifstream stream(file);
       if (!stream) {
-        throw Error(ErrorCode::usage, fmt::format("--config {}: cannot read the file", file));
+        throw Error(ErrorCode::usage, fmt::format("--config {}: cannot read the file", file),
+                    "check the path");
       }
       try {
         po::store(po::parse_config_file(stream, options), values);
@@ -126,7 +146,8 @@ StartOptions parse_start_options(const std::vector<std::string>& arguments) {
   }
   if (values.count("virtual-ranks") && start.launch.virtual_ranks < 1) {
     throw Error(ErrorCode::usage,
-                fmt::format("--virtual-ranks {} is less than 1", start.launch.virtual_ranks));
+                fmt::format("--virtual-ranks {} is less than 1", start.launch.virtual_ranks),
+                "give the number of ranks, e.g. --virtual-ranks 4");
   }
   if (values.count("virtual-nodes") && !values.count("virtual-ranks")) {
     throw Error(ErrorCode::usage, "--virtual-nodes needs --virtual-ranks",

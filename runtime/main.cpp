@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "comm/collective.h"
@@ -36,6 +38,14 @@ const Command& find_command(const std::string& name) {
   for (const Command& command : commands()) known += std::string(" ") + command.name;
   throw Error(ErrorCode::usage, fmt::format("unknown subcommand \"{}\"", name),
               "use one of:" + known);
+}
+
+// Before MPI runs, the launcher's word is all there is: whether this process is to speak.
+bool speaks_for_the_job() {
+  for (const char* variable : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID"}) {
+    if (const char* rank = std::getenv(variable)) return std::string_view(rank) == "0";
+  }
+  return true;
 }
 
 void print_error(const std::string& message) {
@@ -113,7 +123,7 @@ int run(int argc, char** argv) {
   if (wants_help || is_virtual) {
     try {
       if (wants_help) {
-        std::fputs(help_text().c_str(), stdout);
+        if (speaks_for_the_job()) std::fputs(help_text().c_str(), stdout);
         return all.empty() ? 2 : 0;
       }
       init_logging(0, "");

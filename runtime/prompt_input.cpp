@@ -21,7 +21,8 @@ Prompt parse_json_prompt(const std::string& line, const std::string& origin) {
         prompt.messages.push_back(
             {message.at("role").get<std::string>(), message.at("content").get<std::string>()});
       }
-      if (prompt.messages.empty()) throw Error(ErrorCode::input, origin + ": no messages");
+      if (prompt.messages.empty())
+        throw Error(ErrorCode::input, origin + ": no messages", "give at least a user's message");
     } else {
       prompt.text = json.at("prompt").get<std::string>();
     }

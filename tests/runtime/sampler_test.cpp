@@ -94,6 +94,8 @@ struct Draw {
   double top_p;
 };
 
+void PrintTo(const Draw& draw, std::ostream* stream) { *stream << draw.name; }
+
 class SamplerDraws : public testing::TestWithParam<Draw> {
  protected:
   SamplingOptions options_ = {GetParam().temperature, GetParam().top_k, GetParam().top_p, 7};

@@ -31,6 +31,7 @@ inline EngineOptions exact_options(const std::filesystem::path& model) {
   EngineOptions options;
   options.model = model;
   options.kv_dtype = DType::f32;
+  options.exact = true;
   return options;
 }
 
