@@ -3,9 +3,15 @@
 #include <fmt/format.h>
 #include <mpi.h>
 
+#include <algorithm>
+#include <map>
+
 namespace spd {
 
 namespace {
+
+constexpr const char* kNames =
+    "use shm, mpi, ucx, hierarchical, leaders or rails, with :ALGORITHM or @WIRE behind";
 
 /// MPI_Allreduce as it is: blocking, without deadlines.
 class MpiAllreduce final : public Communicator {
@@ -37,37 +43,54 @@ class MpiAllreduce final : public Communicator {
   int size_;
 };
 
-std::unique_ptr<Communicator> make(MpiSession& session, const std::string& name) {
-  if (name == "shm") return make_shm_communicator(session.group(session.all_ranks()));
-  if (name == "mpi") {
-    return make_mpi_communicator(session.group(session.all_ranks()),
-                                 default_algorithms(session.size()));
+/// One after the other of BACKEND[:ALGORITHM][@WIRE].
+Contender make(MpiSession& session, const std::string& name,
+               std::map<std::string, std::shared_ptr<ProcessComms>>& made) {
+  Contender contender{name, nullptr, WireFormat::f32, nullptr};
+  const std::size_t at = name.find('@');
+  const std::string groups = name.substr(0, at);
+  if (at != std::string::npos) contender.wire = parse_wire_format(name.substr(at + 1));
+  std::shared_ptr<ProcessComms>& comms = made[groups];
+  if (!comms) {
+    const std::size_t colon = groups.find(':');
+    const std::string backend = groups.substr(0, colon);
+    BackendOptions options;
+    if (colon != std::string::npos) {
+      options.algorithm = parse_all_reduce_algorithm(groups.substr(colon + 1));
+    }
+    options.flat = backend == "ucx" || backend == "mpi";
+    options.inter = backend == "mpi" ? InterBackend::mpi : InterBackend::ucx;
+    if (backend == "rails") {
+      const std::vector<int> sizes = session.topology().ranks_per_node();
+      options.rails = *std::min_element(sizes.begin(), sizes.end());
+    } else if (backend == "leaders") {
+      options.rails = 1;
+    } else if (!options.flat && backend != "shm" && backend != "hierarchical") {
+      throw Error(ErrorCode::usage, fmt::format("unknown all-reduce \"{}\"", name), kNames);
+    }
+    const bool needs_nodes = !options.flat && backend != "shm";
+    if (needs_nodes != (session.topology().nodes() > 1) && !options.flat) {
+      throw Error(ErrorCode::usage,
+                  fmt::format("\"{}\" on {} node(s)", name, session.topology().nodes()),
+                  "shm is for one node, hierarchical for several");
+    }
+    comms = std::make_shared<ProcessComms>(session, options);
   }
-  if (name.starts_with("mpi:")) {
-    return make_mpi_communicator(session.group(session.all_ranks()),
-                                 {{0, parse_all_reduce_algorithm(name.substr(4))}});
-  }
-  if (name == "ucx" || name.starts_with("ucx:")) {
-    return make_ucx_communicator(
-        session.group(session.all_ranks()), std::make_shared<UcxWorker>(),
-        name == "ucx" ? default_algorithms(session.size())
-                      : AlgorithmTable{{0, parse_all_reduce_algorithm(name.substr(4))}});
-  }
-  throw Error(ErrorCode::usage, fmt::format("unknown all-reduce \"{}\"", name),
-              "use shm, mpi, mpi:ALGORITHM, ucx or ucx:ALGORITHM");
+  contender.comm = comms->comms().world;
+  contender.owner = comms;
+  return contender;
 }
 
 }  // namespace
 
 std::vector<Contender> make_contenders(MpiSession& session, std::vector<std::string> names) {
-  if (names.empty()) {
-    names = {"mpi", "ucx"};
-    if (session.topology().nodes() == 1) names.insert(names.begin(), "shm");
-  }
+  if (names.empty() && session.topology().nodes() == 1) names = {"shm", "mpi", "ucx"};
+  if (names.empty()) names = {"ucx", "hierarchical", "hierarchical@bf16", "hierarchical@int8"};
   std::vector<Contender> contenders;
-  contenders.push_back(
-      {"MPI_Allreduce", std::make_unique<MpiAllreduce>(session.rank(), session.size())});
-  for (const std::string& name : names) contenders.push_back({name, make(session, name)});
+  const auto baseline = std::make_shared<MpiAllreduce>(session.rank(), session.size());
+  contenders.push_back({"MPI_Allreduce", baseline.get(), WireFormat::f32, baseline});
+  std::map<std::string, std::shared_ptr<ProcessComms>> made;
+  for (const std::string& name : names) contenders.push_back(make(session, name, made));
   return contenders;
 }
 
