@@ -51,7 +51,8 @@ struct Exchange {
   Transport::Clock::time_point until;
   Interrupt* interrupt;
 
-  void wait() const { transport.wait(until, interrupt); }
+  /// See Transport::wait.
+  void wait(std::size_t later = 0) const { transport.wait(until, interrupt, later); }
 };
 
 /// Formats other than f32 know one_shot and scatter_gather; what is neither is done as the latter.

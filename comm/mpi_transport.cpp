@@ -47,14 +47,15 @@ void MpiTransport::receive(int from, void* data, std::size_t bytes) {
   }
 }
 
-void MpiTransport::wait(Clock::time_point until, Interrupt* interrupt) {
-  statuses_.resize(requests_.size());
+void MpiTransport::wait(Clock::time_point until, Interrupt* interrupt, std::size_t later) {
+  const std::size_t count = requests_.size() - std::min(later, requests_.size());
+  statuses_.resize(count);
   Backoff backoff(spin_);
   auto look_at = Clock::time_point::min();
   for (;;) {
     int done = 0;
     const int status =
-        MPI_Testall(static_cast<int>(requests_.size()), requests_.data(), &done, statuses_.data());
+        MPI_Testall(static_cast<int>(count), requests_.data(), &done, statuses_.data());
     if (status != MPI_SUCCESS) give_up(TransportFailure::Cause::peer_failed, "MPI_Testall failed");
     if (done) break;
     backoff.pause();
@@ -67,16 +68,17 @@ void MpiTransport::wait(Clock::time_point until, Interrupt* interrupt) {
     }
     if (now >= until) give_up(TransportFailure::Cause::timeout, "");
   }
-  check_lengths();
-  requests_.clear();
-  peers_.clear();
-  expected_.clear();
+  check_lengths(count);
+  const auto done_part = static_cast<std::ptrdiff_t>(count);
+  requests_.erase(requests_.begin(), requests_.begin() + done_part);
+  peers_.erase(peers_.begin(), peers_.begin() + done_part);
+  expected_.erase(expected_.begin(), expected_.begin() + done_part);
 }
 
 // A longer message than expected is an error of MPI, a shorter one is not: ranks would go on with
 // payloads that do not belong together.
-void MpiTransport::check_lengths() {
-  for (std::size_t i = 0; i < expected_.size(); ++i) {
+void MpiTransport::check_lengths(std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) {
     if (expected_[i] < 0) continue;
     int bytes = 0;
     MPI_Get_count(&statuses_[i], MPI_BYTE, &bytes);

@@ -22,11 +22,11 @@ class MpiTransport final : public Transport {
   int size() const override { return size_; }
   const char* name() const override { return "mpi"; }
   void receive(int from, void* data, std::size_t bytes) override;
-  void wait(Clock::time_point until, Interrupt* interrupt) override;
+  void wait(Clock::time_point until, Interrupt* interrupt, std::size_t later) override;
 
  private:
   void do_send(int to, const void* data, std::size_t bytes) override;
-  void check_lengths();
+  void check_lengths(std::size_t count);
   [[noreturn]] void give_up(TransportFailure::Cause cause, const std::string& detail);
 
   MpiComm comm_;

@@ -47,8 +47,9 @@ class Transport {
     do_send(to, data, bytes);
   }
   virtual void receive(int from, void* data, std::size_t bytes) = 0;
-  /// Returns when everything started is done. Throws TransportFailure.
-  virtual void wait(Clock::time_point until, Interrupt* interrupt) = 0;
+  /// Returns when everything started is done, but for the `later` transfers that were started last.
+  /// Throws TransportFailure.
+  virtual void wait(Clock::time_point until, Interrupt* interrupt, std::size_t later) = 0;
 
   /// Which peers are on another node, [size]: so that what is sent there is counted apart.
   void set_other_node(std::vector<bool> other_node) { other_node_ = std::move(other_node); }

@@ -45,20 +45,21 @@ UcxTransport::UcxTransport(std::shared_ptr<UcxWorker> worker, MPI_Comm comm,
   for (int peer = 0; peer < size(); ++peer) {
     if (peer != rank_) endpoints_[peer] = worker_->endpoint(job_ranks_[peer], addresses[peer]);
   }
-  // What the algorithms start at once: a message to and from every peer.
-  messages_.resize(2 * job_ranks_.size());
+  // Twice what the algorithms start at once, a message to and from every peer.
+  messages_.resize(4 * job_ranks_.size());
+  under_way_.reserve(messages_.size());
+  for (Message& message : messages_) free_.push_back(&message);
 }
 
 UcxTransport::~UcxTransport() {
   // Left by a failed wait: cancelled, so that UCX forgets the buffers.
-  for (std::size_t i = 0; i < used_; ++i) {
-    Message& message = messages_[i];
-    if (message.request != nullptr && !message.done) {
-      ucp_request_cancel(worker_->get(), message.request);
+  for (const Message* message : under_way_) {
+    if (message->request != nullptr && !message->done) {
+      ucp_request_cancel(worker_->get(), message->request);
     }
   }
   if (open_ > 0) worker_->progress_until_idle();
-  release_requests();
+  release(under_way_.size());
 }
 
 ucp_tag_t UcxTransport::tag(int from) const {
@@ -66,9 +67,11 @@ ucp_tag_t UcxTransport::tag(int from) const {
 }
 
 UcxTransport::Message& UcxTransport::next_message(int peer, std::size_t bytes) {
-  if (used_ == messages_.size()) messages_.emplace_back();
-  Message& message = messages_[used_++];
+  if (free_.empty()) free_.push_back(&messages_.emplace_back());
+  Message& message = *free_.back();
+  free_.pop_back();
   message = {this, peer, bytes, nullptr, false};
+  under_way_.push_back(&message);
   ++open_;
   return message;
 }
@@ -126,17 +129,24 @@ void UcxTransport::receive(int from, void* data, std::size_t bytes) {
   }
 }
 
-void UcxTransport::release_requests() {
-  for (std::size_t i = 0; i < used_; ++i) {
-    if (messages_[i].request != nullptr) ucp_request_free(messages_[i].request);
-  }
-  used_ = 0;
+bool UcxTransport::first_are_done(std::size_t count) const {
+  return open_ == 0 || std::all_of(under_way_.begin(), under_way_.begin() + count,
+                                   [](const Message* message) { return message->done; });
 }
 
-void UcxTransport::wait(Clock::time_point until, Interrupt* interrupt) {
+void UcxTransport::release(std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) {
+    if (under_way_[i]->request != nullptr) ucp_request_free(under_way_[i]->request);
+    free_.push_back(under_way_[i]);
+  }
+  under_way_.erase(under_way_.begin(), under_way_.begin() + static_cast<std::ptrdiff_t>(count));
+}
+
+void UcxTransport::wait(Clock::time_point until, Interrupt* interrupt, std::size_t later) {
+  const std::size_t count = under_way_.size() - std::min(later, under_way_.size());
   Backoff backoff(spin_);
   auto look_at = Clock::time_point::min();
-  while (open_ > 0) {
+  while (!first_are_done(count)) {
     if (ucp_worker_progress(worker_->get()) != 0) continue;
     look_for_failures();
     backoff.pause();
@@ -150,7 +160,7 @@ void UcxTransport::wait(Clock::time_point until, Interrupt* interrupt) {
     if (now >= until) give_up(TransportFailure::Cause::timeout);
   }
   look_for_failures();
-  release_requests();
+  release(count);
 }
 
 void UcxTransport::look_for_failures() {
@@ -160,21 +170,20 @@ void UcxTransport::look_for_failures() {
   }
   if (!worker_->has_failures()) return;
   // A receive is bound to no connection: it would wait for a dead peer until the deadline.
-  for (std::size_t i = 0; i < used_; ++i) {
-    if (messages_[i].done) continue;
-    if (const std::string* failure = worker_->failure(job_ranks_[messages_[i].peer])) {
+  for (const Message* message : under_way_) {
+    if (message->done) continue;
+    if (const std::string* failure = worker_->failure(job_ranks_[message->peer])) {
       worker_->abandon();
-      throw TransportFailure(TransportFailure::Cause::peer_failed, {messages_[i].peer}, *failure);
+      throw TransportFailure(TransportFailure::Cause::peer_failed, {message->peer}, *failure);
     }
   }
 }
 
 void UcxTransport::give_up(TransportFailure::Cause cause) {
   std::vector<int> owing;
-  for (std::size_t i = 0; i < used_; ++i) {
-    const int peer = messages_[i].peer;
-    if (!messages_[i].done && std::find(owing.begin(), owing.end(), peer) == owing.end()) {
-      owing.push_back(peer);
+  for (const Message* message : under_way_) {
+    if (!message->done && std::find(owing.begin(), owing.end(), message->peer) == owing.end()) {
+      owing.push_back(message->peer);
     }
   }
   worker_->abandon();

@@ -23,7 +23,7 @@ class UcxTransport final : public Transport {
   int size() const override { return static_cast<int>(endpoints_.size()); }
   const char* name() const override { return "ucx"; }
   void receive(int from, void* data, std::size_t bytes) override;
-  void wait(Clock::time_point until, Interrupt* interrupt) override;
+  void wait(Clock::time_point until, Interrupt* interrupt, std::size_t later) override;
 
  private:
   void do_send(int to, const void* data, std::size_t bytes) override;
@@ -43,7 +43,9 @@ class UcxTransport final : public Transport {
   void finish(Message& message, ucs_status_t status, const char* wrong);
   Message& next_message(int peer, std::size_t bytes);
   ucp_tag_t tag(int from) const;
-  void release_requests();
+  bool first_are_done(std::size_t count) const;
+  /// Frees the first of those under way.
+  void release(std::size_t count);
   /// Throws peer_failed where a message went wrong or a peer that we wait for is known to be gone.
   void look_for_failures();
   [[noreturn]] void give_up(TransportFailure::Cause cause);
@@ -54,9 +56,10 @@ class UcxTransport final : public Transport {
   int rank_;
   int group_;
   bool spin_;
-  std::deque<Message> messages_;  // of the current wait in front; addresses must not change
-  std::size_t used_ = 0;          // messages of the current wait
-  std::size_t open_ = 0;          // of those, not done
+  std::deque<Message> messages_;     // addresses must not change
+  std::vector<Message*> free_;       // of those
+  std::vector<Message*> under_way_;  // in the order in which they were started
+  std::size_t open_ = 0;             // of those, not done
   int failed_peer_ = -1;
   const char* failure_ = nullptr;
 };

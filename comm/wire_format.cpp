@@ -87,26 +87,36 @@ void encode_int8(const float* from, std::size_t count, std::byte* to) {
   }
 }
 
+/// values[0, kWireBlock) = the block at `from`, of which `n` values are there.
+inline void decode_block(WireFormat format, const std::byte* from, std::size_t n, float* values) {
+  if (format == WireFormat::bf16) {
+    std::array<std::uint16_t, kWireBlock> block{};
+    std::memcpy(block.data(), from, n * sizeof(std::uint16_t));
+    for (std::size_t i = 0; i < kWireBlock; ++i) values[i] = from_bf16(block[i]);
+  } else {
+    Quantised block{};
+    std::memcpy(&block.scale, from, sizeof(float));
+    std::memcpy(block.values.data(), from + sizeof(float), n);
+    for (std::size_t i = 0; i < kWireBlock; ++i) {
+      values[i] = block.scale * static_cast<float>(block.values[i]);
+    }
+  }
+}
+
 /// Calls take(at, values, n) with the decoded values of one block after the other.
 template <class Take>
 void decode_blocks(WireFormat format, const std::byte* from, std::size_t count, const Take& take) {
   std::array<float, kWireBlock> values;
-  for (std::size_t at = 0; at < count; at += kWireBlock) {
-    const std::size_t n = std::min(kWireBlock, count - at);
-    if (format == WireFormat::bf16) {
-      std::array<std::uint16_t, kWireBlock> block{};
-      std::memcpy(block.data(), from, n * sizeof(std::uint16_t));
-      for (std::size_t i = 0; i < kWireBlock; ++i) values[i] = from_bf16(block[i]);
-    } else {
-      Quantised block{};
-      std::memcpy(&block.scale, from, sizeof(float));
-      std::memcpy(block.values.data(), from + sizeof(float), n);
-      for (std::size_t i = 0; i < kWireBlock; ++i) {
-        values[i] = block.scale * static_cast<float>(block.values[i]);
-      }
-    }
-    from += wire_bytes(format, n);
-    take(at, values.data(), n);
+  std::size_t at = 0;
+  // Whole blocks with a length that the compiler knows: no calls of memcpy.
+  for (; at + kWireBlock <= count; at += kWireBlock) {
+    decode_block(format, from, kWireBlock, values.data());
+    from += wire_bytes(format, kWireBlock);
+    take(at, values.data(), kWireBlock);
+  }
+  if (at < count) {
+    decode_block(format, from, count - at, values.data());
+    take(at, values.data(), count - at);
   }
 }
 
@@ -150,7 +160,11 @@ void decode(WireFormat format, const std::byte* from, std::size_t count, float* 
     return;
   }
   decode_blocks(format, from, count, [&](std::size_t at, const float* values, std::size_t n) {
-    std::memcpy(to + at, values, n * sizeof(float));
+    if (n == kWireBlock) {
+      std::memcpy(to + at, values, kWireBlock * sizeof(float));
+    } else {
+      std::memcpy(to + at, values, n * sizeof(float));
+    }
   });
 }
 
