@@ -182,6 +182,11 @@ class ShardLoader {
 
 }  // namespace
 
+BlockWeights load_block(const ModelConfig& config, std::int64_t block, const BlockShard& shard,
+                        WeightSource& source, Operators& operators) {
+  return ShardLoader(config, source, operators).block(block, shard);
+}
+
 Shard load_shard(const ModelConfig& config, const Partition& partition, int rank,
                  WeightSource& source, Operators& operators,
                  const std::function<void(std::int64_t, std::int64_t)>& progress) {

@@ -66,6 +66,10 @@ struct Shard {
   HostTable positions;  // [positions + offset, hidden], where positions are learned
 };
 
+/// Loads what `shard` says of one block. Throws as load_shard does.
+BlockWeights load_block(const ModelConfig& config, std::int64_t block, const BlockShard& shard,
+                        WeightSource& source, Operators& operators);
+
 /// Loads rank `rank`'s shard. The source must outlive it. `progress(done, of)`, if given, is called
 /// as blocks are loaded. Throws input Error for missing or misshapen tensors.
 Shard load_shard(const ModelConfig& config, const Partition& partition, int rank,

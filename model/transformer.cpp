@@ -54,14 +54,26 @@ Transformer::Transformer(const ModelConfig& config, const Partition& partition, 
   if (options_.max_length == 0) options_.max_length = config.max_positions;
   Device& device = operators.device();
   if (config.rope) rope_ = make_rope(config, options_.max_length, device);
-  const auto workspace = [&](std::int64_t rows, std::int64_t cols) {
-    return Buffer(device, rows * cols * sizeof(float));
+  make_workspaces();
+  if (config.learned_positions) {
+    positions_ = Buffer(device, options.max_tokens * config.hidden * sizeof(float));
+  }
+}
+
+void Transformer::make_workspaces() {
+  // As wide as the widest block; kept where they are wide enough.
+  const auto grow = [&](Buffer& buffer, std::int64_t cols) {
+    const std::size_t bytes = options_.max_tokens * cols * sizeof(float);
+    if (buffer.bytes() < bytes) buffer = Buffer(operators_.device(), bytes);
   };
-  const std::int64_t tokens = options_.max_tokens;
-  qkv_ = workspace(tokens, widest(shard_, [](const BlockWeights& b) { return b.qkv.rows; }));
-  attention_ = workspace(tokens, widest(shard_, [](const BlockWeights& b) { return b.o.cols; }));
-  mlp_ = workspace(tokens, widest(shard_, [](const BlockWeights& b) { return b.neurons; }));
-  if (config.learned_positions) positions_ = workspace(tokens, config.hidden);
+  grow(qkv_, widest(shard_, [](const BlockWeights& b) { return b.qkv.rows; }));
+  grow(attention_, widest(shard_, [](const BlockWeights& b) { return b.o.cols; }));
+  grow(mlp_, widest(shard_, [](const BlockWeights& b) { return b.neurons; }));
+}
+
+void Transformer::replace_block(std::int64_t block, BlockWeights weights) {
+  shard_.blocks.at(block) = std::move(weights);
+  make_workspaces();
 }
 
 ConstActivations Transformer::forward(std::span<const std::int32_t> tokens,

@@ -69,11 +69,14 @@ class Transformer {
   Profile& profile() { return profile_; }
   /// The weights, to be replaced between steps by others of the same shapes.
   Shard& shard() { return shard_; }
+  /// Replaces one block's weights by those of another split over the ranks.
+  void replace_block(std::int64_t block, BlockWeights weights);
   const Shard& shard() const { return shard_; }
   /// Bytes of weights on the device.
   std::size_t weight_bytes() const;
 
  private:
+  void make_workspaces();
   void begin_step(std::int64_t tokens, std::span<const Segment> segments);
   void embed(std::span<const std::int32_t> tokens, Stream& stream);
   void attention(std::int64_t block, SyncLevel level, const KvLayer& cache, LapTimer& timer,

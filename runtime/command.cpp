@@ -15,6 +15,7 @@ const std::vector<Command>& commands() {
   static const std::vector<Command> registered = {
       {"generate", "complete prompts, or chat", run_generate},
       {"eval", "perplexity on a text or zero-shot tasks, against a baseline plan", run_eval},
+      {"repair", "make up for the syncs that a plan leaves out", run_repair},
       {"bench", "time prefill and decoding, plan against plan", run_bench},
       {"topo", "discover the nodes, and measure links and all-reduces", run_topo},
   };

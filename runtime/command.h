@@ -26,6 +26,7 @@ const std::vector<Command>& commands();
 void run_generate(RankContext& context, const std::vector<std::string>& arguments);
 void run_eval(RankContext& context, const std::vector<std::string>& arguments);
 void run_topo(RankContext& context, const std::vector<std::string>& arguments);
+void run_repair(RankContext& context, const std::vector<std::string>& arguments);
 void run_bench(RankContext& context, const std::vector<std::string>& arguments);
 
 /// Options common to generate, eval and bench.

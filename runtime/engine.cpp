@@ -75,6 +75,15 @@ void Engine::load(std::int64_t max_length) {
                                                *operators_, context_.comms, transformer);
 }
 
+void Engine::repartition(std::int64_t block, const std::vector<BlockShard>& shards) {
+  agree(context_.comms, "loading a block", [&] {
+    plan_.partition.blocks.at(block) = shards;
+    plan_.partition.validate(config_);
+    transformer_->replace_block(
+        block, load_block(config_, block, shards.at(context_.rank()), *source_, *operators_));
+  });
+}
+
 KvCache Engine::make_cache(std::int64_t slots, std::int64_t capacity) {
   const std::int64_t longest = transformer_->options().max_length;
   if (capacity > longest) {

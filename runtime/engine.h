@@ -42,9 +42,15 @@ class Engine {
   const EngineOptions& options() const { return options_; }
   const SyncPlan& plan() const { return plan_; }
   Transformer& transformer() { return *transformer_; }
+  const Transformer& transformer() const { return *transformer_; }
   Operators& operators() { return *operators_; }
   Stream& stream() { return *stream_; }
   double load_seconds() const { return load_seconds_; }
+
+  /// Splits one block's heads and neurons over the ranks in another way: [ranks]. Its repairs are
+  /// gone; caches made before are no longer for it. All ranks call it alike.
+  void repartition(std::int64_t block, const std::vector<BlockShard>& shards);
+  WeightSource& source() { return *source_; }
 
   /// A cache for this rank's heads. Throws usage Error for a capacity beyond the model's positions.
   KvCache make_cache(std::int64_t slots, std::int64_t capacity);

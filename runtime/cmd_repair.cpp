@@ -1,0 +1,239 @@
+// spd repair: makes up for the syncs that a plan leaves out, without training.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cstdio>
+#include <fstream>
+#include <sstream>
+
+#include "kernels/device/error.h"
+#include "model/tokenizer/tokenizer.h"
+#include "runtime/agreed_error.h"
+#include "runtime/command.h"
+#include "runtime/progress.h"
+#include "runtime/repair_run.h"
+
+namespace spd {
+namespace {
+
+constexpr const char* kUsage =
+    "spd repair: makes up for the syncs that a plan leaves out, by closed-form fits on text.\n\n"
+    "  mpirun -n R spd repair --model DIR --text FILE --drop SEL|--plan FILE --out PLAN [options]";
+constexpr const char* kExamples =
+    "Methods, each kept only where text that was not fitted to says that it helps:\n"
+    "  grouping    query heads are spread so that what a rank lacks resembles what it has (ESB)\n"
+    "  prediction  what a rank's view lacks is predicted from what it has, at rank k\n"
+    "  placement   MLP neurons go to the rank whose view drives them best\n"
+    "  refit       the MLP's output weights are regressed on what the block's output still lacks\n"
+    "Classes, by the relative error of the block's output with nothing repaired: up to --tau1 ISB\n"
+    "(dropped as it is), up to --tau2 SB (repaired), above ESB (heads grouped, too).\n"
+    "An interrupted run goes on where it was when repeated.\n\n"
+    "Examples:\n"
+    "  mpirun -n 3 spd repair -m DIR --text valid.txt --drop attn:all --out repaired.json\n"
+    "  mpirun -n 3 spd eval   -m DIR --text test.txt --plan repaired.json\n"
+    "  spd repair -m DIR --text valid.txt --virtual-ranks 8 --virtual-nodes 2 --plan plan.json \\\n"
+    "      --methods prediction --out repaired.json\n";
+
+struct RepairOptions {
+  CommonOptions common;
+  StartOptions start;
+  CalibrationOptions calibration;
+  RepairRunOptions run;
+  std::string text;
+  std::string out;
+  std::string methods = "grouping,placement,prediction,refit";
+  std::string ks = "16,32,64";
+
+  void parse(const std::vector<std::string>& arguments) {
+    BlockRepairOptions& block = run.block;
+    po::options_description input("Repair");
+    input.add_options()                                                                       //
+        ("text", po::value(&text)->value_name("FILE")->required(), "UTF-8 calibration text")  //
+        ("out", po::value(&out)->value_name("FILE")->required(),
+         "plan to write; its repairs go beside it, as .safetensors")  //
+        ("methods", po::value(&methods)->value_name("LIST"),
+         "of grouping, placement, prediction, refit (default: all)")  //
+        ("ks", po::value(&ks)->value_name("LIST"),
+         "ranks of predictions to choose among, beside none and the mean (default 16,32,64)")  //
+        ("window", po::value(&calibration.window)->value_name("N"),
+         "tokens of a window (default 512)")  //
+        ("windows", po::value(&calibration.windows)->value_name("W"),
+         "windows to fit on (default 24)")  //
+        ("held-out", po::value(&calibration.held_out)->value_name("W"),
+         "windows behind those, to choose by (default 4)")  //
+        ("ridge", po::value(&block.ridge)->value_name("X"),
+         "of predictions, as a share of the features' mean variance (default 0.1)")  //
+        ("refit-ridge", po::value(&block.refit_ridge)->value_name("X"),
+         "the same of refitted weights (default 0.1)")  //
+        ("tau1", po::value(&block.thresholds.tau1)->value_name("X"),
+         "relative error above which a block is repaired (default 0.0005)")  //
+        ("tau2", po::value(&block.thresholds.tau2)->value_name("X"),
+         "relative error above which its heads are grouped, too (default 0.05)")  //
+        ("worth", po::value(&block.worth)->value_name("X"),
+         "share of the error that a next larger k must take away (default 0.02)")  //
+        ("kv-copies", po::value(&block.heads.kv_copies)->value_name("N"),
+         "KV heads that grouping may add to a rank (default 0)");
+    po::options_description all;
+    all.add(input).add(common.describe()).add(start.describe());
+    parse_arguments(all, arguments, kUsage, kExamples);
+    if (calibration.window < 2 || calibration.windows < 1 || calibration.held_out < 1) {
+      throw Error(ErrorCode::usage,
+                  "--window must be at least 2, --windows and --held-out at least 1");
+    }
+    if (calibration.window > common.engine.batch_tokens) {
+      throw Error(ErrorCode::usage,
+                  fmt::format("--window {} is longer than a prefill step of {} tokens",
+                              calibration.window, common.engine.batch_tokens),
+                  "raise --batch-tokens");
+    }
+    if (!(block.ridge > 0.0) || !(block.refit_ridge > 0.0)) {
+      throw Error(ErrorCode::usage, "--ridge and --refit-ridge must be positive");
+    }
+    parse_methods();
+    parse_ks();
+    run.partial = out + ".partial";
+  }
+
+ private:
+  static std::vector<std::string> items(const std::string& list) {
+    std::vector<std::string> result;
+    std::istringstream stream(list);
+    for (std::string item; std::getline(stream, item, ',');) result.push_back(item);
+    return result;
+  }
+
+  void parse_methods() {
+    BlockRepairOptions& block = run.block;
+    block.grouping = block.placement = block.prediction = block.refit = false;
+    for (const std::string& method : items(methods)) {
+      if (method == "grouping") {
+        block.grouping = true;
+      } else if (method == "placement") {
+        block.placement = true;
+      } else if (method == "prediction") {
+        block.prediction = true;
+      } else if (method == "refit") {
+        block.refit = true;
+      } else {
+        throw Error(ErrorCode::usage, fmt::format("--methods: unknown method \"{}\"", method),
+                    "use grouping, placement, prediction, refit; spd distill trains");
+      }
+    }
+  }
+
+  void parse_ks() {
+    run.block.ks.clear();
+    for (const std::string& item : items(ks)) {
+      std::int64_t k = 0;
+      const auto [end, error] = std::from_chars(item.data(), item.data() + item.size(), k);
+      if (error != std::errc() || end != item.data() + item.size() || k < 1 || k > 4096) {
+        throw Error(ErrorCode::usage, fmt::format("--ks: \"{}\" is not a rank", item),
+                    "give numbers such as 16,32,64");
+      }
+      run.block.ks.push_back(k);
+    }
+    std::sort(run.block.ks.begin(), run.block.ks.end());
+  }
+};
+
+std::vector<std::int32_t> read_tokens(const RankContext& context, const RepairOptions& options) {
+  std::vector<std::int32_t> tokens;
+  agree(context.comms, "reading the text", [&] {
+    if (!context.root()) return;
+    std::ifstream stream(options.text, std::ios::binary);
+    std::ostringstream text;
+    text << stream.rdbuf();
+    if (!stream) {
+      throw Error(ErrorCode::input, fmt::format("{}: cannot read the text", options.text),
+                  "check --text");
+    }
+    tokens = Tokenizer::load(options.common.engine.model)->encode(text.str(), false);
+  });
+  return broadcast_ids(context.comms, std::move(tokens));
+}
+
+void check_plan(const SyncPlan& plan) {
+  if (plan.repair) {
+    throw AgreedError(ErrorCode::usage, "the plan has been repaired already",
+                      "repair the plan that it was made from");
+  }
+  const SyncLevels& levels = plan.levels;
+  if (levels.count(SyncLevel::drop) + levels.count(SyncLevel::node) == 0) {
+    throw AgreedError(ErrorCode::usage, "the plan leaves no sync out: there is nothing to repair",
+                      "give --plan, --drop or --node");
+  }
+}
+
+void print_table(const RepairRun& run) {
+  fmt::print("{:>5}  {:<5} {:<5} {:<5}  {:>10}  {:>10}  {}\n", "block", "point", "level", "class",
+             "before", "after", "method");
+  for (const BlockOutcome& outcome : run.blocks) {
+    for (const PointOutcome& point : outcome.points) {
+      fmt::print("{:>5}  {:<5} {:<5} {:<5}  {:>10.6f}  {:>10.6f}  {}\n", outcome.block,
+                 name(point.point), name(point.level), name(point.block_class), point.before(),
+                 point.after(), point.methods());
+    }
+  }
+  fmt::print("before, after: mean over held-out tokens of |out - full|^2 / |full|^2\n");
+}
+
+std::string write_plan(const RankContext& context, const Engine& engine, const RepairRun& run,
+                       const std::string& out) {
+  std::filesystem::path file = out;
+  file.replace_extension(".safetensors");
+  agree(context.comms, "writing the repair", [&] {
+    if (!context.root()) return;
+    SyncPlan plan = engine.plan();
+    const DType dtype = engine.transformer().shard().blocks[0].qkv.dtype;
+    plan.repair = RepairReference{file, RepairFile::write(file, plan, run.ranks, dtype)};
+    const std::filesystem::path path = out;
+    std::ofstream stream(path);
+    stream << plan.to_json(engine.config(), path.parent_path()).dump(2) << '\n';
+    stream.close();
+    if (!stream) {
+      throw Error(ErrorCode::system, fmt::format("--out {}: cannot be written", out),
+                  "check that the folder exists and has space");
+    }
+  });
+  return file.string();
+}
+
+}  // namespace
+
+void run_repair(RankContext& context, const std::vector<std::string>& arguments) {
+  RepairOptions options;
+  options.parse(arguments);
+  const auto tokens = read_tokens(context, options);
+  Engine engine(context, options.common.engine, options.calibration.window);
+  check_plan(engine.plan());
+
+  const auto begin = std::chrono::steady_clock::now();
+  std::optional<Progress> bar;
+  const RepairRun run = repair_plan(engine, tokens, options.calibration, options.run,
+                                    [&](std::int64_t done, std::int64_t of) {
+                                      if (!bar) bar.emplace("blocks", of, context.root());
+                                      bar->update(done);
+                                    });
+  bar.reset();
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  const std::string file = write_plan(context, engine, run, options.out);
+  if (context.root()) {
+    print_table(run);
+    fmt::print("wrote {} and {} in {:.1f} s\n", options.out, file, seconds);
+  }
+  nlohmann::json json = result_header("repair", engine);
+  json["text"] = options.text;
+  json["window_tokens"] = options.calibration.window;
+  json["windows"] = options.calibration.windows;
+  json["held_out_windows"] = options.calibration.held_out;
+  json["methods"] = options.methods;
+  json["seconds"] = seconds;
+  json["blocks"] = nlohmann::json::array();
+  for (const BlockOutcome& outcome : run.blocks) json["blocks"].push_back(to_json(outcome));
+  write_json(context, options.common.json, json);
+}
+
+}  // namespace spd
