@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <utility>
 
 #include "kernels/device/error.h"
 
@@ -79,32 +80,63 @@ class Installer {
   std::unique_ptr<Stream> stream_;
 };
 
+// visit(name, member) for what repairs may replace.
+template <class F>
+void for_weights(BlockWeights& block, F visit) {
+  visit("qkv", block.qkv);
+  visit("o", block.o);
+  visit("up", block.up);
+  visit("down", block.down);
+}
+template <class F>
+void for_vectors(BlockWeights& block, F visit) {
+  const std::int64_t hidden = block.qkv.cols;
+  visit("qkv_bias", block.qkv_bias, block.qkv.rows);
+  visit("o_bias", block.o_bias, hidden);
+  visit("up_bias", block.up_bias, block.up.rows);
+  visit("down_bias", block.down_bias, hidden);
+  visit("attn_norm", block.attn_norm.weight, hidden);
+  visit("mlp_norm", block.mlp_norm.weight, hidden);
+}
+
 }  // namespace
+
+void remove_repair(BlockWeights& block) {
+  for_weights(block, [&](const char* name, Weight& weight) {
+    const auto own = block.unrepaired.find(name);
+    if (own != block.unrepaired.end()) weight = std::move(own->second);
+  });
+  for_vectors(block, [&](const char* name, DeviceVector& vector, std::int64_t) {
+    const auto own = block.unrepaired_vectors.find(name);
+    if (own != block.unrepaired_vectors.end()) vector = std::move(own->second);
+  });
+  block.unrepaired.clear();
+  block.unrepaired_vectors.clear();
+  block.attn_prediction.reset();
+  block.mlp_prediction.reset();
+}
 
 void install(const BlockRepair& repair, BlockWeights& block, Operators& operators,
              const std::string& where) {
+  remove_repair(block);
   Installer installer(operators, where);
-  const std::int64_t hidden = block.qkv.cols;
-  for (const auto& [name, matrix] : repair.weights) {
-    const auto replace = [&, &key = name, &values = matrix](const char* own, Weight& weight) {
-      if (key != own) return false;
-      weight = installer.weight(own, values, weight.dtype, weight.rows, weight.cols);
-      return true;
+  for (const auto& [name, values] : repair.weights) {
+    bool known = false;
+    const auto is = [&, &key = name](const char* own) {
+      known = known || key == own;
+      return key == own;
     };
-    const auto replace_vector = [&, &key = name, &values = matrix](
-                                    const char* own, DeviceVector& vector, std::int64_t size) {
-      if (key != own) return false;
-      vector = installer.vector(own, values, size);
-      return true;
-    };
-    const bool known = replace("qkv", block.qkv) || replace("o", block.o) ||
-                       replace("up", block.up) || replace("down", block.down) ||
-                       replace_vector("qkv_bias", block.qkv_bias, block.qkv.rows) ||
-                       replace_vector("o_bias", block.o_bias, hidden) ||
-                       replace_vector("up_bias", block.up_bias, block.up.rows) ||
-                       replace_vector("down_bias", block.down_bias, hidden) ||
-                       replace_vector("attn_norm", block.attn_norm.weight, hidden) ||
-                       replace_vector("mlp_norm", block.mlp_norm.weight, hidden);
+    for_weights(block, [&, &matrix = values](const char* own, Weight& weight) {
+      if (!is(own)) return;
+      Weight replacement = installer.weight(own, matrix, weight.dtype, weight.rows, weight.cols);
+      block.unrepaired[own] = std::exchange(weight, std::move(replacement));
+    });
+    for_vectors(block,
+                [&, &matrix = values](const char* own, DeviceVector& vector, std::int64_t size) {
+                  if (!is(own)) return;
+                  DeviceVector replacement = installer.vector(own, matrix, size);
+                  block.unrepaired_vectors[own] = std::exchange(vector, std::move(replacement));
+                });
     if (!known) installer.fail(name, "is no tensor of a block");
   }
   block.attn_prediction = installer.prediction("attn", repair.attn, block.qkv, block.o);

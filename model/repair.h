@@ -66,10 +66,13 @@ struct BlockRepair {
 
 using RankRepair = std::vector<BlockRepair>;  ///< [blocks]
 
-/// Puts a block's repair on the device, in place of what was there. Throws input Error naming the
-/// tensor (behind `where`) that does not fit or is not finite.
+/// Puts a block's repair on the device, in place of any that was there. Throws input Error naming
+/// the tensor (behind `where`) that does not fit or is not finite.
 void install(const BlockRepair& repair, BlockWeights& block, Operators& operators,
              const std::string& where);
+
+/// Gives the block its own weights back, and no predictions.
+void remove_repair(BlockWeights& block);
 
 /// A repair file: safetensors, "blocks.3.attn.rank1.from_input", "blocks.3.rank1.down", ..., with
 /// what it was made for in its metadata.

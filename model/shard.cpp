@@ -182,6 +182,18 @@ class ShardLoader {
 
 }  // namespace
 
+const Weight& BlockWeights::pick(const char* name, const Weight& repaired, bool whole) const {
+  if (!whole || unrepaired.empty()) return repaired;
+  const auto found = unrepaired.find(name);
+  return found == unrepaired.end() ? repaired : found->second;
+}
+
+const float* BlockWeights::pick(const char* name, const DeviceVector& repaired, bool whole) const {
+  if (!whole || unrepaired_vectors.empty()) return repaired.data();
+  const auto found = unrepaired_vectors.find(name);
+  return found == unrepaired_vectors.end() ? repaired.data() : found->second.data();
+}
+
 BlockWeights load_block(const ModelConfig& config, std::int64_t block, const BlockShard& shard,
                         WeightSource& source, Operators& operators) {
   return ShardLoader(config, source, operators).block(block, shard);

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "kernels/operators.h"
@@ -56,6 +58,15 @@ struct BlockWeights {
   DeviceVector down_bias;           // [hidden], identical on every rank
   std::optional<PredictionWeights> attn_prediction;  // used where the attn sync is not full
   std::optional<PredictionWeights> mlp_prediction;
+
+  // What a repair replaced, by the names of the members above (norms: their weights). It was made
+  // for missing sums, so a step that leaves out none of the block's own syncs uses these instead.
+  std::map<std::string, Weight> unrepaired;
+  std::map<std::string, DeviceVector> unrepaired_vectors;
+
+  /// `repaired` is the member called `name`; `whole`: whether the step pays for both syncs.
+  const Weight& pick(const char* name, const Weight& repaired, bool whole) const;
+  const float* pick(const char* name, const DeviceVector& repaired, bool whole) const;
 };
 
 struct Shard {

@@ -30,6 +30,11 @@ RopeTable make_rope(const ModelConfig& config, std::int64_t length, Device& devi
   return table;
 }
 
+// Whether a step pays for both of a block's syncs, so that repairs have no business in it.
+bool is_whole(const SyncLevels& levels, std::int64_t block) {
+  return levels.attn.at(block) == SyncLevel::full && levels.mlp.at(block) == SyncLevel::full;
+}
+
 // The widest local shape over the blocks, so that one workspace serves all of them.
 template <class F>
 std::int64_t widest(const Shard& shard, F width) {
@@ -129,9 +134,9 @@ ConstActivations Transformer::run_sub_layer(std::int64_t block, SyncPoint point,
 void Transformer::run_sub_layer(std::int64_t block, SyncPoint point, const SyncLevels& levels,
                                 KvCache& cache, LapTimer& timer, Stream& stream) {
   if (point == SyncPoint::attn) {
-    attention(block, levels.at(block, point), cache.layer(block), timer, stream);
+    attention(block, levels, cache.layer(block), timer, stream);
   } else {
-    mlp(block, levels.at(block, point), timer, stream);
+    mlp(block, levels, timer, stream);
   }
   sync(block, point, levels, timer, stream);
 }
@@ -196,20 +201,22 @@ SideProduct Transformer::inner_factors() const {
           .y = factors()};
 }
 
-void Transformer::attention(std::int64_t block, SyncLevel level, const KvLayer& cache,
+void Transformer::attention(std::int64_t block, const SyncLevels& levels, const KvLayer& cache,
                             LapTimer& timer, Stream& stream) {
   const BlockWeights& weights = shard_.blocks[block];
+  const bool whole = is_whole(levels, block);
   const std::int64_t q_width = weights.q_heads * config_.head_dim;
   const Activations qkv{qkv_.as<float>(), tokens_, weights.qkv.rows};
   const Activations mixed{attention_.as<float>(), tokens_, q_width};
-  begin_prediction(weights.attn_prediction, level);
+  begin_prediction(weights.attn_prediction, levels.at(block, SyncPoint::attn));
   const ConstActivations x = begin_sub_layer(timer, stream);
 
-  const Norm norm = weights.attn_norm.view();
+  Norm norm = weights.attn_norm.view();
+  norm.weight = weights.pick("attn_norm", weights.attn_norm.weight, whole);
   operators_.linear({.x = x,
                      .norm = &norm,
-                     .weight = &weights.qkv,
-                     .bias = weights.qkv_bias.data(),
+                     .weight = &weights.pick("qkv", weights.qkv, whole),
+                     .bias = weights.pick("qkv_bias", weights.qkv_bias, whole),
                      .epilogue = Epilogue::none,
                      .accumulate = false,
                      .y = qkv,
@@ -237,27 +244,32 @@ void Transformer::attention(std::int64_t block, SyncLevel level, const KvLayer& 
                        stream);
   timer.lap(Work::attention);
 
-  add_partial(mixed, weights.o, weights.o_bias.data(), stream);
+  add_partial(mixed, weights.pick("o", weights.o, whole),
+              weights.pick("o_bias", weights.o_bias, whole), stream);
   timer.lap(Work::o_proj);
 }
 
-void Transformer::mlp(std::int64_t block, SyncLevel level, LapTimer& timer, Stream& stream) {
+void Transformer::mlp(std::int64_t block, const SyncLevels& levels, LapTimer& timer,
+                      Stream& stream) {
   const BlockWeights& weights = shard_.blocks[block];
+  const bool whole = is_whole(levels, block);
   const Activations inner{mlp_.as<float>(), tokens_, weights.neurons};
-  begin_prediction(weights.mlp_prediction, level);
+  begin_prediction(weights.mlp_prediction, levels.at(block, SyncPoint::mlp));
   const ConstActivations x = begin_sub_layer(timer, stream);
 
-  const Norm norm = weights.mlp_norm.view();
+  Norm norm = weights.mlp_norm.view();
+  norm.weight = weights.pick("mlp_norm", weights.mlp_norm.weight, whole);
   operators_.linear({.x = x,
                      .norm = &norm,
-                     .weight = &weights.up,
-                     .bias = weights.up_bias.data(),
+                     .weight = &weights.pick("up", weights.up, whole),
+                     .bias = weights.pick("up_bias", weights.up_bias, whole),
                      .epilogue = config_.activation,
                      .accumulate = false,
                      .y = inner,
                      .side = input_factors()},
                     stream);
-  add_partial(inner, weights.down, weights.down_bias.data(), stream);
+  add_partial(inner, weights.pick("down", weights.down, whole),
+              weights.pick("down_bias", weights.down_bias, whole), stream);
   timer.lap(Work::mlp);
 }
 

@@ -79,9 +79,9 @@ class Transformer {
   void make_workspaces();
   void begin_step(std::int64_t tokens, std::span<const Segment> segments);
   void embed(std::span<const std::int32_t> tokens, Stream& stream);
-  void attention(std::int64_t block, SyncLevel level, const KvLayer& cache, LapTimer& timer,
-                 Stream& stream);
-  void mlp(std::int64_t block, SyncLevel level, LapTimer& timer, Stream& stream);
+  void attention(std::int64_t block, const SyncLevels& levels, const KvLayer& cache,
+                 LapTimer& timer, Stream& stream);
+  void mlp(std::int64_t block, const SyncLevels& levels, LapTimer& timer, Stream& stream);
   ConstActivations begin_sub_layer(LapTimer& timer, Stream& stream);
   void add_partial(ConstActivations inner, const Weight& weight, const float* shared_bias,
                    Stream& stream);

@@ -165,18 +165,11 @@ class BlockRepairer {
   }
 
   void refit() {
-    const BlockWeights& weights = transformer_.shard().blocks[block_];
-    Device& device = engine_.operators().device();
-    Stream& stream = engine_.stream();
-    const HostMatrix down = read_weight(weights.down, device, stream);
-    const HostMatrix bias = read_vector(weights.down_bias, engine_.config().hidden, device, stream);
     refit_down(engine_, calibration_, levels_, options_.refit_ridge, targets_, repair_);
     reinstall();
     if (note("refit")) return;
-    repair_.weights["down"] = down;
-    repair_.weights["down_bias"] = bias.empty() ? HostMatrix(1, engine_.config().hidden) : bias;
-    reinstall();
     repair_.weights.clear();
+    reinstall();
   }
 
   void reinstall() {

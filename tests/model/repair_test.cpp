@@ -207,6 +207,47 @@ INSTANTIATE_TEST_SUITE_P(
       return name;
     });
 
+// Replaced weights are for what is missing: a step that misses nothing has the model's own.
+TEST(ReplacedWeights, AreForStepsThatLeaveSomethingOut) {
+  const auto model = kModels / "llama";
+  const ModelConfig config = ModelConfig::load(model);
+  const Partition partition = Partition::contiguous(config, 2);
+  const std::vector<std::int32_t> tokens = {1, 5, 9, 2, 7};
+  const Segment segment{0, 5, 0, 0};
+  ThreadGroup group(Topology::contiguous(2, 1));
+  group.run([&](int rank) {
+    const auto world = group.world(rank);
+    const auto node = group.node(rank);
+    const RankComms comms{rank, Topology::contiguous(2, 1), world.get(), node.get()};
+    CpuDevice device;
+    const auto stream = device.make_stream();
+    const auto operators = make_cpu_operators(device, {1, {}});
+    const auto source = make_checkpoint_source(Checkpoint::open(model));
+    Transformer transformer(config, partition,
+                            load_shard(config, partition, rank, *source, *operators), *operators,
+                            comms, {8, 8});
+    KvCache cache(device, config, partition, rank, {1, 8, DType::f32});
+    const auto run = [&](SyncLevel attn) {
+      SyncLevels levels = SyncLevels::all_full(config.blocks);
+      levels.attn[0] = attn;
+      const auto out = transformer.forward(tokens, {&segment, 1}, levels, cache, *stream);
+      return std::vector<float>(out.data, out.data + out.rows * out.cols);
+    };
+    const auto full = run(SyncLevel::full), dropped = run(SyncLevel::drop);
+    BlockWeights& block = transformer.shard().blocks[0];
+    std::mt19937 random(9);
+    BlockRepair repair;
+    repair.weights["down"] = random_matrix(config.hidden, block.neurons, random);
+    repair.weights["up_bias"] = random_matrix(1, block.up.rows, random);
+    for (int again = 0; again < 2; ++again) install(repair, block, *operators, "test");
+    EXPECT_EQ(run(SyncLevel::full), full);
+    EXPECT_NE(run(SyncLevel::drop), dropped);
+    remove_repair(block);
+    EXPECT_EQ(run(SyncLevel::full), full);
+    EXPECT_EQ(run(SyncLevel::drop), dropped);
+  });
+}
+
 class RepairFiles : public testing::Test {
  protected:
   TempDir dir_;
