@@ -3,15 +3,13 @@
 
 #include <cmath>
 #include <cstdio>
-#include <fstream>
-#include <sstream>
 
 #include "kernels/device/error.h"
-#include "model/tokenizer/tokenizer.h"
 #include "runtime/command.h"
 #include "runtime/evaluation.h"
 #include "runtime/progress.h"
 #include "runtime/tasks/task_eval.h"
+#include "runtime/text_input.h"
 
 namespace spd {
 namespace {
@@ -75,16 +73,6 @@ struct EvalOptions {
   }
 };
 
-std::string read_text(const std::string& file) {
-  std::ifstream stream(file, std::ios::binary);
-  if (!stream) {
-    throw Error(ErrorCode::input, fmt::format("{}: cannot read the text", file), "check --text");
-  }
-  std::ostringstream text;
-  text << stream.rdbuf();
-  return text.str();
-}
-
 void print_table(const TextEvaluation& evaluation, const SyncLevels& levels) {
   const auto row = [](const char* name, const TextScore& score) {
     fmt::print("{:<10} {:>8} {:>10} {:>12.5f} {:>12.4f}\n", name, score.windows, score.tokens,
@@ -137,18 +125,7 @@ void run_eval(RankContext& context, const std::vector<std::string>& arguments) {
   if (!options.tasks.names.empty()) {
     return run_tasks(context, options.common, options.tasks, options.baseline);
   }
-  std::vector<std::int32_t> tokens;
-  agree(context.comms, "reading the text", [&] {
-    if (!context.root()) return;
-    const auto tokenizer = Tokenizer::load(options.common.engine.model);
-    tokens = tokenizer->encode(read_text(options.text), false);
-    if (tokens.size() < 2) {
-      throw Error(ErrorCode::input, fmt::format("{}: fewer than two tokens", options.text),
-                  "give a longer text");
-    }
-  });
-  tokens = broadcast_ids(context.comms, std::move(tokens));
-
+  const auto tokens = read_token_ids(context, options.common.engine.model, options.text);
   Engine engine(context, options.common.engine, options.windows.window);
   const SyncLevels& levels = engine.plan().levels;
   std::optional<SyncLevels> baseline;

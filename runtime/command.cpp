@@ -2,12 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <filesystem>
 #include <fstream>
 #include <sstream>
 
 #include "kernels/device/error.h"
 #include "model/fingerprint.h"
+#include "runtime/output_file.h"
 
 namespace spd {
 
@@ -16,6 +16,8 @@ const std::vector<Command>& commands() {
       {"generate", "complete prompts, or chat", run_generate},
       {"eval", "perplexity on a text or zero-shot tasks, against a baseline plan", run_eval},
       {"repair", "make up for the syncs that a plan leaves out", run_repair},
+      {"sensitivity", "what each sync point is worth, on a text", run_sensitivity},
+      {"plan", "the fastest sync plan within a loss, for a machine", run_plan},
       {"bench", "time prefill and decoding, plan against plan", run_bench},
       {"topo", "discover the nodes, and measure links and all-reduces", run_topo},
   };
@@ -203,17 +205,7 @@ nlohmann::json result_header(const char* kind, Engine& engine) {
 void write_json(const RankContext& context, const std::string& file, const nlohmann::json& json) {
   if (file.empty()) return;
   agree(context.comms, "writing results", [&] {
-    if (!context.root()) return;
-    const std::string partial = file + ".part";
-    std::ofstream stream(partial);
-    stream << json.dump(2) << '\n';
-    stream.close();
-    std::error_code error;
-    if (stream) std::filesystem::rename(partial, file, error);
-    if (!stream || error) {
-      throw Error(ErrorCode::system, fmt::format("--json {}: cannot write the file", file),
-                  "check that the folder exists and has space");
-    }
+    if (context.root()) write_json_file("--json", file, json);
   });
 }
 

@@ -27,6 +27,8 @@ void run_generate(RankContext& context, const std::vector<std::string>& argument
 void run_eval(RankContext& context, const std::vector<std::string>& arguments);
 void run_topo(RankContext& context, const std::vector<std::string>& arguments);
 void run_repair(RankContext& context, const std::vector<std::string>& arguments);
+void run_sensitivity(RankContext& context, const std::vector<std::string>& arguments);
+void run_plan(RankContext& context, const std::vector<std::string>& arguments);
 void run_bench(RankContext& context, const std::vector<std::string>& arguments);
 
 /// Options common to generate, eval and bench.

@@ -23,7 +23,7 @@ std::string help_text() {
       ": a tensor-parallel LLM runtime that decides which syncs are worth paying for\n\n"
       "  mpirun -n R spd SUBCOMMAND [options]\n\nSubcommands:\n";
   for (const Command& command : commands()) {
-    text += fmt::format("  {:<10} {}\n", command.name, command.summary);
+    text += fmt::format("  {:<12} {}\n", command.name, command.summary);
   }
   return text +
          "\nOptions of a subcommand: spd SUBCOMMAND --help\n"

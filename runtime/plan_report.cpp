@@ -1,0 +1,223 @@
+#include "runtime/plan_report.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "model/config.h"
+
+namespace spd {
+namespace {
+
+constexpr int kFrontPoints = 16;
+
+std::string percent(double part, double whole) {
+  return fmt::format("{:.1f} %", whole > 0.0 ? 100.0 * part / whole : 0.0);
+}
+
+const PlanChoice& chosen(const Planner& planner, const PlanSolution& solution, std::size_t i) {
+  return planner.points()[i].choices[solution.chosen[i]];
+}
+
+bool is_output(const Planner& planner, std::size_t i) { return i + 1 == planner.points().size(); }
+
+// The class of a block by the loss of dropping its attn sync, where that was measured.
+std::optional<BlockClass> class_of(const PlanPoint& point, const PlanReport& report) {
+  for (const PlanChoice& choice : point.choices) {
+    if (choice.level == SyncLevel::drop) {
+      return classify(choice.measured.nats, report.tau1, report.tau2);
+    }
+  }
+  return std::nullopt;
+}
+
+// Sync times by group: all ranks and within nodes.
+struct Parts {
+  PhaseTimes world, node, repair;
+};
+
+Parts parts_of(const Planner& planner, const PlanSolution& solution) {
+  Parts parts;
+  for (std::size_t i = 0; i < planner.points().size(); ++i) {
+    const PlanChoice& choice = chosen(planner, solution, i);
+    (choice.level == SyncLevel::node ? parts.node : parts.world) += choice.sync;
+    parts.repair += choice.repair;
+  }
+  return parts;
+}
+
+void print_times(const Planner& planner, const PlanSolution& solution, const PlanReport& report) {
+  const PlanSolution full = planner.all_full();
+  const PhaseTimes& compute = planner.compute();
+  const Parts parts = parts_of(planner, solution);
+  const auto row = [](const char* what, double prefill, double decode, double request) {
+    fmt::print("{:<26} {:>12.3f} {:>12.3f} {:>14.3f}\n", what, prefill / 1e3, decode / 1e3,
+               request / 1e3);
+  };
+  const auto times = [&](const char* what, const PhaseTimes& phase) {
+    row(what, phase.prefill_us, phase.decode_us, phase.request_us(planner.workload()));
+  };
+  const auto sum = [](PhaseTimes a, const PhaseTimes& b) { return a += b; };
+  fmt::print("\n{:<26} {:>12} {:>12} {:>14}\n", "ms", "TTFT", "TPOT", "whole request");
+  times("predicted, every sync full", sum(compute, full.sync));
+  times("predicted, plan", sum(compute, solution.sync));
+  times("  computing (no-comm bound)", compute);
+  times("  syncs over all ranks", parts.world);
+  times("  syncs within nodes", parts.node);
+  times("  repairs", parts.repair);
+  if (report.checked.size() == 2) {
+    times("measured, every sync full", report.checked[0]);
+    times("measured, plan", report.checked[1]);
+  }
+  if (report.virtual_compute) {
+    fmt::print("computing was timed on virtual ranks, which share this machine's cores\n");
+  }
+}
+
+}  // namespace
+
+void print_report(const Planner& planner, const PlanSolution& solution, const PlanReport& report) {
+  const SyncLevels levels = planner.levels(solution);
+  fmt::print(
+      "{}: prompt {}, {} generated, batch {}\nplan: {} full, {} node, {} dropped of {} syncs",
+      report.machine, planner.workload().prompt, planner.workload().generate,
+      planner.workload().batch, levels.count(SyncLevel::full), levels.count(SyncLevel::node),
+      levels.count(SyncLevel::drop), planner.points().size());
+  for (const WireFormat wire : {WireFormat::bf16, WireFormat::int8}) {
+    if (const int count = levels.count(wire)) fmt::print(", {} as {}", count, name(wire));
+  }
+  fmt::print("\n");
+  print_times(planner, solution, report);
+
+  fmt::print("\nloss: budget {:.5f} nats ({:.2f} % of perplexity), sum of sensitivities {:.5f}\n",
+             report.budget, 100.0 * std::expm1(report.budget), solution.loss);
+  for (const PlanTrial& trial : report.trials) {
+    fmt::print(
+        "  held to {:.5f}: sum {:.5f}, joint loss measured {:+.5f} nats ({:+.2f} %), request "
+        "{:.3f} ms\n",
+        trial.budget, trial.solution.loss, trial.measured, 100.0 * std::expm1(trial.measured),
+        planner.request_us(trial.solution) / 1e3);
+  }
+  if (report.trials.empty())
+    fmt::print("  joint loss not measured: give held-out text with --text\n");
+
+  fmt::print("\n{:<6} {:<5} {:<5} {:<5} {:<5} {:>10}  why\n", "block", "class", "point", "level",
+             "wire", "nats");
+  for (std::size_t i = 0; i < planner.points().size(); ++i) {
+    const PlanPoint& point = planner.points()[i];
+    const PlanChoice& choice = chosen(planner, solution, i);
+    const auto block_class =
+        point.point == SyncPoint::attn ? class_of(point, report) : std::nullopt;
+    fmt::print("{:<6} {:<5} {:<5} {:<5} {:<5} {:>10.5f}  {}\n", point.block,
+               block_class ? name(*block_class) : "", name(point.point), name(choice.level),
+               choice.level == SyncLevel::drop ? "-" : name(choice.wire), choice.loss,
+               reason(point, choice, planner.workload(), report.budget, is_output(planner, i)));
+  }
+
+  const PlanSolution full = planner.all_full();
+  fmt::print("\nlatency against loss (predicted)\n{:>12} {:>14} {:>10} {:>6} {:>6} {:>6}\n", "nats",
+             "request ms", "saved", "full", "node", "drop");
+  for (const PlanSolution& point : planner.pareto(kFrontPoints)) {
+    const SyncLevels at = planner.levels(point);
+    fmt::print(
+        "{:>12.5f} {:>14.3f} {:>10} {:>6} {:>6} {:>6}\n", point.loss,
+        planner.request_us(point) / 1e3,
+        percent(planner.request_us(full) - planner.request_us(point), planner.request_us(full)),
+        at.count(SyncLevel::full), at.count(SyncLevel::node), at.count(SyncLevel::drop));
+  }
+}
+
+nlohmann::json to_json(const Planner& planner, const PlanSolution& solution,
+                       const PlanReport& report) {
+  const auto phases = [&](const PhaseTimes& times) {
+    return nlohmann::json{{"ttft_us", times.prefill_us},
+                          {"tpot_us", times.decode_us},
+                          {"request_us", times.request_us(planner.workload())}};
+  };
+  const auto sum = [](PhaseTimes a, const PhaseTimes& b) { return a += b; };
+  const Parts parts = parts_of(planner, solution);
+  nlohmann::json json;
+  json["machine"] = report.machine;
+  json["workload"] = {{"prompt_tokens", planner.workload().prompt},
+                      {"generated_tokens", planner.workload().generate},
+                      {"batch", planner.workload().batch}};
+  json["predicted"] = {{"full", phases(sum(planner.compute(), planner.all_full().sync))},
+                       {"plan", phases(sum(planner.compute(), solution.sync))},
+                       {"no_comm", phases(planner.compute())},
+                       {"world_syncs", phases(parts.world)},
+                       {"node_syncs", phases(parts.node)},
+                       {"repairs", phases(parts.repair)},
+                       {"loss_nats", solution.loss}};
+  json["budget_nats"] = report.budget;
+  json["measured"] = nlohmann::json::object();
+  if (report.original_nll) json["measured"]["original_nll_nats"] = *report.original_nll;
+  if (!report.trials.empty()) json["measured"]["loss_nats"] = report.trials.back().measured;
+  if (report.checked.size() == 2) {
+    json["measured"]["full"] = phases(report.checked[0]);
+    json["measured"]["plan"] = phases(report.checked[1]);
+  }
+  json["trials"] = nlohmann::json::array();
+  for (const PlanTrial& trial : report.trials) {
+    json["trials"].push_back({{"budget_nats", trial.budget},
+                              {"predicted_loss_nats", trial.solution.loss},
+                              {"measured_loss_nats", trial.measured},
+                              {"request_us", planner.request_us(trial.solution)}});
+  }
+  json["tau1_nats"] = report.tau1;
+  json["tau2_nats"] = report.tau2;
+  json["points"] = nlohmann::json::array();
+  for (std::size_t i = 0; i < planner.points().size(); ++i) {
+    const PlanPoint& point = planner.points()[i];
+    const PlanChoice& choice = chosen(planner, solution, i);
+    nlohmann::json entry{
+        {"block", point.block},
+        {"point", name(point.point)},
+        {"level", name(choice.level)},
+        {"wire", name(choice.wire)},
+        {"repaired", choice.repaired},
+        {"loss_nats", choice.loss},
+        {"prefill_us", choice.sync.prefill_us + choice.repair.prefill_us},
+        {"decode_us", choice.sync.decode_us + choice.repair.decode_us},
+        {"why", reason(point, choice, planner.workload(), report.budget, is_output(planner, i))}};
+    if (point.point == SyncPoint::attn) {
+      if (const auto block_class = class_of(point, report)) entry["class"] = name(*block_class);
+    }
+    json["points"].push_back(std::move(entry));
+  }
+  json["pareto"] = nlohmann::json::array();
+  for (const PlanSolution& point : planner.pareto(kFrontPoints)) {
+    const SyncLevels at = planner.levels(point);
+    json["pareto"].push_back({{"loss_nats", point.loss},
+                              {"request_us", planner.request_us(point)},
+                              {"full", at.count(SyncLevel::full)},
+                              {"node", at.count(SyncLevel::node)},
+                              {"drop", at.count(SyncLevel::drop)}});
+  }
+  return json;
+}
+
+Plot plot_of(const Planner& planner, const PlanSolution& solution, const PlanReport& report) {
+  Plot plot{"Latency against loss: " + report.machine, "rise of NLL, nats", "ms a request", {}};
+  PlotSeries front{"predicted front", {}, true, {}};
+  for (const PlanSolution& point : planner.pareto(kFrontPoints)) {
+    front.points.emplace_back(point.loss, planner.request_us(point) / 1e3);
+  }
+  PlotSeries plan{
+      "the plan, predicted", {{solution.loss, planner.request_us(solution) / 1e3}}, false, {}};
+  plot.series = {front, plan};
+  if (!report.trials.empty()) {
+    PlotSeries measured{"joint loss measured", {}, false, {}};
+    for (const PlanTrial& trial : report.trials) {
+      measured.points.emplace_back(trial.measured, planner.request_us(trial.solution) / 1e3);
+    }
+    plot.series.push_back(measured);
+  }
+  const double bound = planner.compute().request_us(planner.workload()) / 1e3;
+  plot.series.push_back(
+      {"no-comm bound", {{0.0, bound}, {front.points.back().first, bound}}, true, {}});
+  return plot;
+}
+
+}  // namespace spd

@@ -1,0 +1,32 @@
+// What spd plan tells of the plan it chose: for people, for programs, and as a plot.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runtime/planner.h"
+#include "runtime/svg_plot.h"
+
+namespace spd {
+
+struct PlanReport {
+  std::string machine;
+  double budget = 0.0;  ///< nats
+  double tau1 = 0.0;    ///< see classify
+  double tau2 = 0.0;
+  std::optional<double> original_nll;  ///< of the held-out text, every sync full
+  std::vector<PlanTrial> trials;       ///< joint losses measured; the last is the plan's
+  std::vector<PhaseTimes> checked;     ///< measured: every sync full, then the plan; or empty
+  bool virtual_compute = false;        ///< compute times are of virtual ranks on this machine
+};
+
+void print_report(const Planner& planner, const PlanSolution& solution, const PlanReport& report);
+/// {"machine", "workload", "predicted", "measured", "classes", "points", "pareto"}
+nlohmann::json to_json(const Planner& planner, const PlanSolution& solution,
+                       const PlanReport& report);
+/// Latency of a request against loss: the front, and what was measured.
+Plot plot_of(const Planner& planner, const PlanSolution& solution, const PlanReport& report);
+
+}  // namespace spd

@@ -1,0 +1,137 @@
+// Choosing a level and a wire format for each sync point: the least predicted latency within a
+// budget of loss, or the least loss within a latency.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "comm/link_model.h"
+#include "model/config.h"
+#include "runtime/knapsack.h"
+#include "runtime/sensitivity_table.h"
+
+namespace spd {
+
+/// One request: `batch` prompts are read one after the other, then decoded together.
+struct Workload {
+  std::int64_t prompt = 512;
+  std::int64_t generate = 128;  ///< tokens, the first of them comes from the prefill; >= 1
+  std::int64_t batch = 1;
+  std::int64_t step_tokens = 512;  ///< a prefill step takes at most so many
+};
+
+/// A time of the workload's two phases. Prefill is that of the whole batch, decode one step.
+struct PhaseTimes {
+  double prefill_us = 0.0;
+  double decode_us = 0.0;
+
+  PhaseTimes& operator+=(const PhaseTimes& other) {
+    prefill_us += other.prefill_us;
+    decode_us += other.decode_us;
+    return *this;
+  }
+  /// Of the whole request.
+  double request_us(const Workload& workload) const {
+    return prefill_us + static_cast<double>(workload.generate - 1) * decode_us;
+  }
+};
+
+/// One way to pass a sync point.
+struct PlanChoice {
+  SyncLevel level = SyncLevel::full;
+  WireFormat wire = WireFormat::f32;
+  bool repaired = false;
+  PhaseTimes sync;    ///< predicted time of the all-reduce
+  PhaseTimes repair;  ///< predicted time of the prediction that takes its place
+  double loss = 0.0;  ///< nats that are planned with; see planning_loss
+  Rise measured;      ///< as the sensitivities have it
+};
+
+/// A sync point and its choices, the first of them full in f32.
+struct PlanPoint {
+  SyncPoint point = SyncPoint::attn;
+  std::int64_t block = 0;
+  std::vector<PlanChoice> choices;
+};
+
+/// What is planned with for a measured rise: at least its standard error, so that a gain within the
+/// noise is not taken for one and many small losses are not taken for none.
+double planning_loss(const Rise& rise);
+
+struct PlanSolution {
+  std::vector<std::size_t> chosen;  ///< [points]
+  PhaseTimes sync;                  ///< repairs included
+  double loss = 0.0;                ///< predicted: the sum, nats
+};
+
+/// A trial of the search for a plan whose joint loss really holds the budget.
+struct PlanTrial {
+  double budget = 0.0;  ///< that the sum was held to
+  PlanSolution solution;
+  double measured = 0.0;  ///< joint loss, nats
+};
+
+class Planner {
+ public:
+  /// `compute`: times without any sync. Points whose sensitivity at a level was not measured are
+  /// not offered that level; `node` is not offered where it is another level's equal. Throws input
+  /// Error where the links have no times for a group that is needed.
+  Planner(const ModelConfig& config, const LinkModel& links, const Workload& workload,
+          const SensitivityTable& sensitivity, SensitivityForm form, const PhaseTimes& compute);
+
+  const std::vector<PlanPoint>& points() const { return points_; }
+  const PhaseTimes& compute() const { return compute_; }
+  const Workload& workload() const { return workload_; }
+
+  /// Every sync full in f32.
+  PlanSolution all_full() const;
+  /// The least latency whose losses add up to at most `nats`.
+  PlanSolution within_loss(double nats) const;
+  /// The least sum of losses within a request's latency; nothing where no choice reaches it.
+  std::optional<PlanSolution> within_latency(double request_us) const;
+  /// The least request latency that any choice reaches.
+  double least_latency_us() const;
+  /// From every sync full to the least latency, losses growing by about the same factor.
+  std::vector<PlanSolution> pareto(int points) const;
+
+  double request_us(const PlanSolution& solution) const {
+    return compute_.request_us(workload_) + solution.sync.request_us(workload_);
+  }
+  SyncLevels levels(const PlanSolution& solution) const;
+
+  /// Losses do not quite add up. Looks for the sum's budget at which the measured joint loss is
+  /// within `nats` and near it: at most `trials` calls of measure(levels), which is the same on
+  /// every rank. The trials in order; the last is the one to take, and holds the budget. Throws
+  /// input Error saying the best reachable where none does.
+  std::vector<PlanTrial> hold_budget(double nats, int trials,
+                                     const std::function<double(const SyncLevels&)>& measure) const;
+
+ private:
+  PhaseTimes sync_times(const LinkModel& links, LinkGroup group, WireFormat wire) const;
+  void add_choices(PlanPoint& point, const LinkModel& links, const SensitivityTable& sensitivity,
+                   SensitivityForm form);
+  PlanSolution solution_of(const std::vector<std::size_t>& chosen) const;
+  double cost_of(const PlanChoice& choice) const;
+
+  std::int64_t blocks_;
+  std::int64_t hidden_;
+  Workload workload_;
+  PhaseTimes compute_;
+  std::vector<PlanPoint> points_;
+  KnapsackItems items_;  // cost: microseconds of a request; weight: nats
+};
+
+/// How sensitive a block is to the loss of its attn sync (arXiv 2502.20727, section 3.3).
+enum class BlockClass : std::uint8_t { in_sensitive, sensitive, extremely_sensitive };
+const char* name(BlockClass block_class);  ///< ISB, SB, ESB
+/// In-sensitive up to tau1, sensitive up to tau2.
+BlockClass classify(double nats, double tau1, double tau2);
+
+/// Why a point got its choice, in a sentence. `budget`: nats.
+std::string reason(const PlanPoint& point, const PlanChoice& chosen, const Workload& workload,
+                   double budget, bool output);
+
+}  // namespace spd
