@@ -5,8 +5,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <filesystem>
 
 #include "kernels/device/error.h"
+#include "runtime/topology_file.h"
 
 namespace spd {
 namespace {
@@ -87,6 +89,35 @@ TEST(Planner, PlansByTheMachine) {
     EXPECT_LE(solution->loss, budget + 1e-12);
     made->levels(*solution).validate(kBlocks);
   }
+}
+
+// The same on the descriptions that are shipped; each is read, and names its source.
+TEST(Planner, PlansDifferentlyOnTheShippedMachines) {
+  std::vector<SyncLevels> plans;
+  std::vector<double> saved;
+  for (const char* file :
+       {"8-h100-nvlink", "8-rtx4090-pcie", "2x8-h100-ib400", "2x8-h100-100gbe"}) {
+    const auto path = std::filesystem::path(SPD_SOURCE_DIR) / "runtime" / "topologies" /
+                      (std::string(file) + ".json");
+    const TopologyFile machine = TopologyFile::load(path);
+    EXPECT_GT(machine.source.size(), 50u) << file;
+    EXPECT_EQ(machine.links.ranks(LinkGroup::node), 8) << file;
+    // Small and large messages cost more over the network than within a node.
+    for (const std::size_t bytes : {std::size_t{16} << 10, std::size_t{8} << 20}) {
+      EXPECT_GE(machine.links.predict_us(LinkGroup::world, bytes),
+                machine.links.predict_us(LinkGroup::node, bytes))
+          << file;
+    }
+    const Planner made = planner(machine.links);
+    const PlanSolution solution = made.within_loss(0.02);
+    plans.push_back(made.levels(solution));
+    saved.push_back(1.0 - made.request_us(solution) / made.request_us(made.all_full()));
+  }
+  EXPECT_NE(plans[0], plans[2]);  // one node, and two with a fast link
+  EXPECT_NE(plans[2], plans[3]);  // a fast link, and a slow one
+  EXPECT_NE(plans[0], plans[3]);
+  EXPECT_GT(saved[3], saved[2]);  // the slower the link, the more a plan saves
+  EXPECT_GT(saved[2], saved[0]);
 }
 
 TEST(Planner, PlansByTheWorkload) {
