@@ -213,7 +213,7 @@ PhaseTimes compute_times(const Options& options, Engine& engine) {
 // The held-out text's NLL, plan by plan.
 class HeldOut {
  public:
-  HeldOut(const Options& options, std::vector<std::int32_t> text) : options_(options) {
+  HeldOut(const Options& options, const std::vector<std::int32_t>& text) : options_(options) {
     const auto skipped = static_cast<std::size_t>(options.skip_windows * options.windows.window);
     if (text.size() < skipped + 2) {
       throw Error(ErrorCode::input, "--text: nothing is left behind --skip-windows",
@@ -274,7 +274,8 @@ void run_plan(RankContext& context, const std::vector<std::string>& arguments) {
   std::optional<HeldOut> held_out;
   std::optional<double> original;
   if (!options.text.empty()) {
-    held_out.emplace(options, read_token_ids(context, options.common.engine.model, options.text));
+    const auto text = read_token_ids(context, options.common.engine.model, options.text);
+    agree(context.comms, "reading the text", [&] { held_out.emplace(options, text); });
     original = original_nll(context, options, *held_out, length);
   }
   Engine engine(context, options.common.engine, length);
@@ -286,8 +287,12 @@ void run_plan(RankContext& context, const std::vector<std::string>& arguments) {
     table = load_sensitivity(options, engine);
   });
   const PhaseTimes compute = compute_times(options, engine);
-  const Planner planner(engine.config(), links, options.workload, table,
-                        parse_sensitivity_form(options.form), compute);
+  std::optional<Planner> made;
+  agree(context.comms, "weighing the choices", [&] {
+    made.emplace(engine.config(), links, options.workload, table,
+                 parse_sensitivity_form(options.form), compute);
+  });
+  const Planner& planner = *made;
 
   PlanSolution solution;
   if (options.max_latency_ms > 0.0) {

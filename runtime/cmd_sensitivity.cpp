@@ -231,7 +231,8 @@ void run_sensitivity(RankContext& context, const std::vector<std::string>& argum
   Options options;
   options.parse(arguments);
   const auto text = read_token_ids(context, options.common.engine.model, options.text);
-  whole_windows(static_cast<std::int64_t>(text.size()), options.work.windows);
+  agree(context.comms, "reading the text",
+        [&] { whole_windows(static_cast<std::int64_t>(text.size()), options.work.windows); });
   Engine engine(context, options.common.engine, options.work.windows.window);
   const std::int64_t blocks = engine.config().blocks;
   const std::string& file = options.common.json;
@@ -252,17 +253,19 @@ void run_sensitivity(RankContext& context, const std::vector<std::string>& argum
   catch_interrupts();
   auto saved = Clock::now();
   std::optional<Progress> bar;
-  const bool finished = measure_sensitivity(
-      engine, text, options.work, table, [&](std::int64_t done, std::int64_t of) {
-        if (!bar) bar.emplace("block passes", of, context.root());
-        bar->update(done, fmt::format("NLL {:.4f} at full", table.base_nll()));
-        // A second between writes is much less than a batch of windows takes.
-        if (context.root() && !file.empty() && Clock::now() - saved > std::chrono::seconds(1)) {
-          write_json_file("--json", file, table.to_json());
-          saved = Clock::now();
-        }
-        return !any_interrupted(context.comms, engine.stream());
-      });
+  bool finished = false;
+  const auto after_item = [&](std::int64_t done, std::int64_t of) {
+    if (!bar) bar.emplace("block passes", of, context.root());
+    bar->update(done, fmt::format("NLL {:.4f} at full", table.base_nll()));
+    // A second between writes is much less than a batch of windows takes.
+    if (context.root() && !file.empty() && Clock::now() - saved > std::chrono::seconds(1)) {
+      write_json_file("--json", file, table.to_json());
+      saved = Clock::now();
+    }
+    return !any_interrupted(context.comms, engine.stream());
+  };
+  agree(context.comms, "measuring sensitivities",
+        [&] { finished = measure_sensitivity(engine, text, options.work, table, after_item); });
   bar.reset();
   write_json(context, file, table.to_json());
   if (!finished) {

@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# usage: sensitivity_run.sh SPD MODEL_DIR MPIRUN...
+# spd sensitivity and spd plan as a user runs them: processes and threads agree, an interrupted run
+# goes on where it was, and what cannot be is said. Exits with 77 where the model is not there.
+set -euo pipefail
+spd=$1 model=$2
+shift 2
+mpirun=("$@")
+[[ -f $model/model.safetensors ]] || { echo "no model in $model: run scripts/fetch-model.py"; exit 77; }
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+fail() { echo "FAILED: $*"; exit 1; }
+for i in $(seq 60); do echo "The ship number $i left the harbour at dawn and nobody saw it again."; done >"$dir/text"
+measure=(sensitivity -m "$model" --text "$dir/text" --limit 2 --batch-tokens 24 --pin 0
+  --forms "single,backward" --levels drop --points attn)
+
+same() { # FILE FILE: the same rises within rounding
+  python3 - "$@" <<'PY'
+import json, sys
+a, b = (json.load(open(file)) for file in sys.argv[1:])
+assert a["complete"] and b["complete"], "not complete"
+assert len(a["entries"]) == len(b["entries"]) == 60, len(a["entries"])
+worst = max(abs(x["nll_rise_nats"] - y["nll_rise_nats"]) for x, y in zip(a["entries"], b["entries"]))
+assert worst < 1e-5, worst
+assert max(abs(x["nll_rise_nats"]) for x in a["entries"]) > 0.01
+PY
+}
+
+"${mpirun[@]}" -n 2 "$spd" "${measure[@]}" --window 24 --json "$dir/real" --plot "$dir/plot.svg" >/dev/null
+"$spd" "${measure[@]}" --window 24 --virtual-ranks 2 --json "$dir/virtual" >/dev/null
+same "$dir/real" "$dir/virtual" || fail "processes and threads differ"
+grep -q '</svg>' "$dir/plot.svg" || fail "no plot"
+
+# Stopped early, it saves and says so; the same command then finishes with the same result.
+"$spd" "${measure[@]}" --window 24 --virtual-ranks 2 --json "$dir/stopped" >"$dir/log" 2>&1 &
+job=$!
+for _ in $(seq 200); do [[ -f $dir/stopped ]] && break; sleep 0.05; done
+sleep 0.5
+kill -TERM $job
+if wait $job; then fail "an interrupted run ended with status 0"; fi
+grep -q 'the same command goes on' "$dir/log" || { cat "$dir/log"; fail "no word of going on"; }
+grep -q '"complete": false' "$dir/stopped" || fail "nothing was left to do"
+"$spd" "${measure[@]}" --window 24 --virtual-ranks 2 --json "$dir/stopped" >/dev/null
+same "$dir/stopped" "$dir/virtual" || fail "resumed run differs"
+
+says() { # REGEX COMMAND...: fails, and says why
+  local regex=$1
+  shift
+  if "$@" >"$dir/log" 2>&1; then fail "succeeded: $*"; fi
+  grep -qE "$regex" "$dir/log" || { cat "$dir/log"; fail "does not say $regex"; }
+}
+echo '{"schema": "spd.topology/1", "ranks_per_node": [2],
+  "all_reduce": [{"group": "world", "alpha_us": 100, "us_per_byte": 0.01}]}' >"$dir/topology"
+plan=(plan -m "$model" --topology "$dir/topology" --sensitivity "$dir/virtual"
+  --prefill-compute-ms 100 --decode-compute-ms 10)
+says 'less than one window' "$spd" "${measure[@]}" --window 5000 --virtual-ranks 2
+says 'holds sensitivities of another run.*window' "$spd" "${measure[@]}" --window 25 \
+  --virtual-ranks 2 --json "$dir/virtual"
+says 'was measured on 2 ranks, these are 3' "$spd" "${plan[@]}" --virtual-ranks 3 --max-loss 1% \
+  --assume-links
+says 'describes nodes of \[2\] ranks' "$spd" "${plan[@]}" --virtual-ranks 3 --max-loss 1%
+says 'the best reaches [0-9.]+ ms' "$spd" "${plan[@]}" --virtual-ranks 2 --max-latency 1
+says 'max-loss x: not a loss' "$spd" "${plan[@]}" --virtual-ranks 2 --max-loss x
+says 'either --max-loss or --max-latency' "$spd" "${plan[@]}" --virtual-ranks 2
+
+# The plan holds its budget on the text it was measured on, and runs.
+"$spd" "${plan[@]}" --virtual-ranks 2 --max-loss 5% --text "$dir/text" --window 24 --limit 2 \
+  --out "$dir/plan.json" --plot "$dir/front.svg" >"$dir/log"
+python3 - "$dir/plan.json" <<'PY'
+import json, math, sys
+plan = json.load(open(sys.argv[1]))
+assert plan["measured"]["loss_nats"] <= math.log(1.05) + 1e-9, plan["measured"]
+assert plan["levels"]["attn"].count("drop") > 0
+assert plan["predicted"]["plan"]["ttft_us"] < plan["predicted"]["full"]["ttft_us"]
+PY
+"$spd" eval -m "$model" --plan "$dir/plan.json" --text "$dir/text" --window 24 --limit 2 \
+  --virtual-ranks 2 >"$dir/log"
+grep -q 'rise of NLL' "$dir/log" || fail "the plan does not run"
+echo passed
