@@ -43,8 +43,8 @@ inline constexpr std::size_t kSmallestProbe = 256;  ///< bytes
 /// Times every kAuto target at sizes that double up to its max_bytes, and half way (in octaves)
 /// between some of these, to check the fit; others at every second such size. All ranks call it
 /// alike and get the same result, but for a curve's backend on ranks that are not in its group.
-/// Sizes are swept twice, so that a drift of the machine shows in the spread rather than in one
-/// size; together they take about `seconds`. `progress(done, of)`.
+/// Sizes are swept three times, in about `seconds`; p50 is that of the calmest sweep, p99 and the
+/// largest are over all. `progress(done, of)`.
 LinkProbe probe_all_reduces(const RankComms& comms, const std::vector<ProbeTarget>& targets,
                             double seconds,
                             const std::function<void(std::int64_t, std::int64_t)>& progress);

@@ -134,6 +134,7 @@ std::vector<ProbeTarget> probe_targets(RankContext& context, std::size_t max_byt
   }
   if (!algorithms || topology.nodes() == 1) return targets;
 
+  max_bytes = std::min<std::size_t>(max_bytes, 1 << 20);  // enough to compare
   const auto worker = uses(context, "ucx") ? std::make_shared<UcxWorker>() : nullptr;
   std::vector<int> leaders;
   for (int node = 0; node < topology.nodes(); ++node) {
