@@ -61,6 +61,8 @@ class Transformer {
 
   const ModelConfig& config() const { return config_; }
   const TransformerOptions& options() const { return options_; }
+  /// Angles of the positions up to max_length; null where positions are learned.
+  const RopeTable* rope() const { return config_.rope ? &rope_ : nullptr; }
   VocabRange vocab_range() const { return vocab_; }
   Operators& operators() { return operators_; }
   const RankComms& comms() const { return comms_; }

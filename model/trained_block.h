@@ -1,0 +1,138 @@
+// One rank's share of a decoder block under training: forward with what the way back needs kept,
+// and back.
+//
+// The two sub-layers are addressed by the sync point behind them. A step is whole sequences from
+// position 0, each a segment in a cache slot of its own.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "kernels/gradients.h"
+#include "model/config.h"
+#include "model/kv_cache.h"
+#include "model/repair.h"
+#include "model/residual_stream.h"
+#include "model/shard.h"
+#include "model/trained_tensor.h"
+
+namespace spd {
+
+/// Which parameters move. Biases that ranks share, norms of heads and biases of norms never do.
+struct TrainedParts {
+  bool attention = true;   ///< qkv and o, with qkv's bias
+  bool mlp = true;         ///< up and down, with up's bias
+  bool norms = true;       ///< weights of both norms; each rank has its own
+  bool prediction = true;  ///< of what a missed sync leaves out
+};
+
+struct TrainedBlockOptions {
+  std::int64_t max_tokens = 512;  ///< of a step
+  std::int64_t max_segments = 1;
+  std::int64_t max_length = 512;  ///< of a segment
+  TrainedParts parts;
+};
+
+class TrainedBlock {
+ public:
+  /// Starts from a block's weights of any type and the predictions of `repair`. `rope` (null: none)
+  /// and the other references must outlive it.
+  TrainedBlock(const ModelConfig& config, std::int64_t block, const BlockWeights& weights,
+               const BlockRepair& repair, const RopeTable* rope, Operators& operators,
+               Gradients& gradients, const TrainedBlockOptions& options, Stream& stream);
+
+  /// Where to put what a sub-layer sees, [tokens, hidden], before it runs. Kept for the way back.
+  Activations input(SyncPoint point, std::int64_t tokens);
+  /// Runs the sub-layer in front of `point` on its input: partial, [tokens, hidden], (+)= its share
+  /// of the sum.
+  void run(SyncPoint point, std::span<const Segment> segments, Activations partial, bool accumulate,
+           Stream& stream);
+  /// What the sub-layer adds on every rank alike, [hidden] on the device; may be null.
+  const float* shared_bias(SyncPoint point) const {
+    return data_of(point == SyncPoint::attn ? "o_bias" : "down_bias");
+  }
+  /// What a sync of `level` at `point` will leave out, if there is a prediction of it; after run().
+  std::optional<ResidualStream::Missing> predict(SyncPoint point, SyncLevel level, Stream& stream);
+
+  /// Back through predict(), from the gradient of the predicted sum. Before run_back() of the same
+  /// point.
+  void predict_back(SyncPoint point, ConstActivations dmissing, Stream& stream);
+  /// Back through run(): the gradient of the partial in, that of the input out.
+  void run_back(SyncPoint point, std::span<const Segment> segments, ConstActivations dpartial,
+                Activations dinput, Stream& stream);
+
+  double squared_gradient(Stream& stream) const;
+  void step(const AdamArgs& adam, Stream& stream);
+
+  /// What is trained, as repairs: predictions, and weights by name.
+  BlockRepair repaired(Stream& stream) const;
+  /// The gradients of the same, under the same names.
+  BlockRepair gradients(Stream& stream) const;
+  /// Takes parameters from such a repair; what it lacks stays.
+  void restore(const BlockRepair& repair, Stream& stream);
+  std::int64_t trained_parameters() const;
+
+ private:
+  struct Predictor {
+    TrainedTensor from_input, from_inner, to_hidden, mean;
+    SyncLevel level = SyncLevel::drop;
+    bool present = false;
+    Buffer z;  // [tokens, k]: what to_hidden is applied to; its gradient on the way back
+  };
+  /// Of one sub-layer: what its way back needs.
+  struct Tape {
+    Buffer input;   // [tokens, hidden]
+    Buffer normed;  // [tokens, hidden]
+    Buffer inner;   // [tokens, inner]
+    Buffer dnormed, dinner;
+    std::int64_t inner_cols = 0;
+    bool dnormed_begun = false, dinner_begun = false;  // by predict_back
+  };
+
+  TrainedTensor& tensor(const std::string& name) { return tensors_[name]; }
+  const TrainedTensor& tensor(const std::string& name) const { return tensors_.at(name); }
+  bool has(const std::string& name) const { return tensors_.contains(name); }
+  const float* data_of(const std::string& name) const;
+  Tape& tape(SyncPoint point) { return tapes_[point == SyncPoint::attn ? 0 : 1]; }
+  Predictor& predictor(SyncPoint point) { return predictors_[point == SyncPoint::attn ? 0 : 1]; }
+  Norm norm(SyncPoint point) const;
+  template <class Visit>
+  void for_trained(Visit&& visit) const;
+
+  void add_predictor(SyncPoint point, const std::optional<Prediction>& prediction, bool trained,
+                     Stream& stream);
+  /// What `download(tensor)` makes of all that is trained.
+  template <class Download>
+  BlockRepair collect(Download&& download) const;
+  void restore(Predictor& predictor, const Prediction& prediction, Stream& stream);
+  void product(ConstActivations x, const TrainedTensor& weight, const float* bias, bool accumulate,
+               Activations y, Stream& stream);
+  /// dweight and dx of a product, as far as they are wanted.
+  void product_back(ConstActivations dy, ConstActivations x, TrainedTensor& weight, bool accumulate,
+                    Activations dx, Stream& stream);
+  void attend(std::span<const Segment> segments, Stream& stream);
+  void attend_back(std::span<const Segment> segments, ConstActivations dmixed, Stream& stream);
+
+  const ModelConfig& config_;
+  std::int64_t block_;
+  Operators& operators_;
+  Gradients& gradients_;
+  const RopeTable* rope_;
+  TrainedBlockOptions options_;
+  std::vector<std::int32_t> kv_head_of_;
+  std::int64_t q_heads_, kv_heads_, neurons_;
+  std::map<std::string, TrainedTensor> tensors_;  // by BlockWeights' names
+  Predictor predictors_[2];
+  Tape tapes_[2];
+  Buffer keys_, values_;  // the cache, f32
+  Buffer qkv_;            // [tokens, (q + 2 kv) * head_dim], rotated
+  Buffer raw_qkv_;        // the same before heads' norms, where there are any
+  Buffer pre_;            // [tokens, rows of up]
+  Buffer dqkv_;
+  std::int64_t tokens_ = 0;
+};
+
+}  // namespace spd

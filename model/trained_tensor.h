@@ -1,0 +1,46 @@
+// A parameter under training: its f32 master, and what Adam keeps beside it.
+#pragma once
+
+#include "kernels/gradients.h"
+#include "model/repair.h"
+
+namespace spd {
+
+/// A matrix, or a vector as one row. Gradient and moments exist only where it is trained.
+class TrainedTensor {
+ public:
+  TrainedTensor() = default;
+  TrainedTensor(const HostMatrix& values, bool trained, Operators& operators, Stream& stream);
+
+  bool exists() const { return weight_.rows > 0; }
+  bool trained() const { return gradient_.bytes() > 0; }
+  const Weight& weight() const { return weight_; }
+  const float* data() const { return weight_.storage.as<const float>(); }
+  /// Views of [rows, cols]; the gradient has no data where the tensor is not trained.
+  Activations gradient() const { return view(gradient_); }
+
+  HostMatrix download(Device& device, Stream& stream) const;
+  /// Zeros where it is not trained.
+  HostMatrix download_gradient(Device& device, Stream& stream) const;
+  /// Puts other values of the same shape in place; gradient and moments stay.
+  void upload(const HostMatrix& values, Operators& operators, Stream& stream);
+
+  double squared_gradient(Gradients& gradients, Stream& stream) const;
+  /// Adam's step; rates and the like as in `adam`, whose pointers and count are ignored.
+  void step(AdamArgs adam, Gradients& gradients, Stream& stream) const;
+
+ private:
+  Activations view(const Buffer& buffer) const {
+    return {buffer.as<float>(), weight_.rows, weight_.cols, weight_.stride};
+  }
+
+  Weight weight_;
+  Buffer gradient_, mean_, square_;  // all of the weight's layout, padding included
+};
+
+/// A weight of any type as f32 on the host.
+HostMatrix to_host(const Weight& weight, Device& device, Stream& stream);
+/// A vector of `count` f32 on the device; null: no rows.
+HostMatrix to_host(const float* vector, std::int64_t count, Device& device, Stream& stream);
+
+}  // namespace spd
