@@ -110,9 +110,10 @@ class Gradients {
   virtual void attention(const AttentionGradientArgs& args, Stream&) = 0;
   virtual void turn_back(const TurnBackArgs& args, Stream&) = 0;
 
-  /// diff = scale * (a - b); diff may be either. Returns the sum of (a - b)^2.
-  virtual double difference(ConstActivations a, ConstActivations b, float scale, Activations diff,
-                            Stream&) = 0;
+  /// diff[t] = scale * weight[t] * (a[t] - b[t]); diff may be either. Returns the sum over tokens
+  /// of weight[t] * |a[t] - b[t]|^2. `weight`: device, [tokens]; null: ones.
+  virtual double difference(ConstActivations a, ConstActivations b, const float* weight,
+                            float scale, Activations diff, Stream&) = 0;
   /// Returns this shard's part of the sum over rows of KL(teacher || student), nats.
   virtual double divergence(const DivergenceGradientArgs& args, Stream&) = 0;
 

@@ -18,6 +18,7 @@ const std::vector<Command>& commands() {
       {"repair", "make up for the syncs that a plan leaves out", run_repair},
       {"sensitivity", "what each sync point is worth, on a text", run_sensitivity},
       {"plan", "the fastest sync plan within a loss, for a machine", run_plan},
+      {"distill", "teach blocks without syncs what they did with them", run_distill},
       {"bench", "time prefill and decoding, plan against plan", run_bench},
       {"topo", "discover the nodes, and measure links and all-reduces", run_topo},
   };

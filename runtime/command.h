@@ -29,6 +29,7 @@ void run_topo(RankContext& context, const std::vector<std::string>& arguments);
 void run_repair(RankContext& context, const std::vector<std::string>& arguments);
 void run_sensitivity(RankContext& context, const std::vector<std::string>& arguments);
 void run_plan(RankContext& context, const std::vector<std::string>& arguments);
+void run_distill(RankContext& context, const std::vector<std::string>& arguments);
 void run_bench(RankContext& context, const std::vector<std::string>& arguments);
 
 /// Options common to generate, eval and bench.

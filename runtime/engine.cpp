@@ -64,9 +64,7 @@ void Engine::load(std::int64_t max_length) {
   }
   source_ = options_.random_weights ? make_random_source(config_, 1)
                                     : make_checkpoint_source(Checkpoint::open(options_.model));
-  Progress progress("loading", config_.blocks, context_.root());
-  Shard shard = load_shard(config_, plan_.partition, context_.rank(), *source_, *operators_,
-                           [&](std::int64_t done, std::int64_t) { progress.update(done); });
+  Shard shard = load_weights();
   install_repair(plan_, context_.rank(), shard, *operators_);
   TransformerOptions transformer;
   transformer.max_tokens = options_.batch_tokens;
@@ -82,6 +80,15 @@ void Engine::repartition(std::int64_t block, const std::vector<BlockShard>& shar
     transformer_->replace_block(
         block, load_block(config_, block, shards.at(context_.rank()), *source_, *operators_));
   });
+Shard Engine::load_weights() {
+  Progress progress("loading", config_.blocks, context_.root());
+  return load_shard(config_, plan_.partition, context_.rank(), *source_, *operators_,
+                    [&](std::int64_t done, std::int64_t) { progress.update(done); });
+}
+
+std::unique_ptr<Transformer> Engine::make_unrepaired() {
+  return std::make_unique<Transformer>(config_, plan_.partition, load_weights(), *operators_,
+                                       context_.comms, transformer_->options());
 }
 
 KvCache Engine::make_cache(std::int64_t slots, std::int64_t capacity) {

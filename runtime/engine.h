@@ -51,6 +51,8 @@ class Engine {
   /// gone; caches made before are no longer for it. All ranks call it alike.
   void repartition(std::int64_t block, const std::vector<BlockShard>& shards);
   WeightSource& source() { return *source_; }
+  /// The same model once more, without the plan's repairs: what a repaired one is compared with.
+  std::unique_ptr<Transformer> make_unrepaired();
 
   /// A cache for this rank's heads. Throws usage Error for a capacity beyond the model's positions.
   KvCache make_cache(std::int64_t slots, std::int64_t capacity);
@@ -61,6 +63,7 @@ class Engine {
 
  private:
   void load(std::int64_t max_length);
+  Shard load_weights();
 
   RankContext& context_;
   EngineOptions options_;

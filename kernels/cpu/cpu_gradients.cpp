@@ -117,12 +117,13 @@ class CpuGradients final : public Gradients {
     if (args.k_norm) head_norms(args, args.q_heads, args.kv_heads, *args.k_norm, args.dk_norm);
   }
 
-  double difference(ConstActivations a, ConstActivations b, float scale, Activations diff,
-                    Stream&) override {
+  double difference(ConstActivations a, ConstActivations b, const float* weight, float scale,
+                    Activations diff, Stream&) override {
     check_same_shape("difference", a, b);
     check_same_shape("difference", a, diff);
     return sum_over_rows(a.rows, [&](std::int64_t t) {
-      return difference_row(a.row(t), b.row(t), a.cols, scale, diff.row(t));
+      const float of_row = weight ? weight[t] : 1.0f;
+      return of_row * difference_row(a.row(t), b.row(t), a.cols, scale * of_row, diff.row(t));
     });
   }
 

@@ -1,0 +1,348 @@
+// spd distill: trains the blocks whose syncs a plan leaves out to do what they did with them.
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cstdio>
+#include <fstream>
+#include <optional>
+#include <set>
+#include <sstream>
+
+#include "kernels/device/error.h"
+#include "model/repair.h"
+#include "model/tokenizer/tokenizer.h"
+#include "runtime/command.h"
+#include "runtime/distillation.h"
+#include "runtime/progress.h"
+#include "runtime/repair_gather.h"
+
+namespace spd {
+namespace {
+
+constexpr const char* kUsage =
+    "spd distill: trains the blocks whose syncs a plan leaves out to do what they did with all of\n"
+    "them, on a calibration text. Each rank trains its own shard.\n\n"
+    "  mpirun -n R spd distill --model DIR --plan PLAN --text FILE --out PLAN2 [options]";
+constexpr const char* kExamples =
+    "Blocks are trained one after the other, each to turn the stream that the blocks before it "
+    "make\n"
+    "into the one that the model with every sync makes (mean squared error), or, with --input\n"
+    "teacher, on the latter model's own streams, which blocks can do without each other: runs may\n"
+    "share the blocks (--blocks) and --merge each other's results. --logits N then trains all "
+    "blocks\n"
+    "together for N epochs on the divergence of the next token's distribution.\n"
+    "The first windows of the text are trained on, the ones behind them decide when to stop. What "
+    "was\n"
+    "done before an interruption is in PLAN2: the same command with --resume goes on from "
+    "there.\n\n"
+    "Examples:\n"
+    "  spd distill -m DIR --virtual-ranks 2 --plan repaired.json --text valid.txt --out "
+    "taught.json\n"
+    "  spd distill -m DIR --virtual-ranks 2 --drop attn:all --text valid.txt --out taught.json\n"
+    "  mpirun -n 2 spd distill -m DIR --plan repaired.json --text valid.txt --out taught.json \\\n"
+    "      --epochs 0 --logits 1 --logits-rate 3e-5\n";
+
+// A result is written when a block is done, but not more often than this.
+constexpr std::chrono::seconds kWriteEvery{60};
+
+struct DistillCommand {
+  CommonOptions common;
+  StartOptions start;
+  DistillOptions distill;
+  std::string text, out, blocks = "all", input = "own", schedule = "cosine";
+  std::vector<std::string> merge, train = {"attention", "mlp", "norms", "prediction"};
+  std::int64_t tokens = 24'576, held_out = 2'048;
+  std::int64_t logits_epochs = 0;
+  float logits_rate = 3e-5f;
+  bool plain = false, resume = false;
+
+  void parse(const std::vector<std::string>& arguments) {
+    po::options_description work("Work");
+    TrainingOptions& training = distill.training;
+    work.add_options()                                                                        //
+        ("text", po::value(&text)->value_name("FILE")->required(), "UTF-8 calibration text")  //
+        ("out", po::value(&out)->value_name("PLAN")->required(),
+         "plan to write, its repairs beside it as PLAN with .safetensors")  //
+        ("blocks", po::value(&blocks)->value_name("LIST"),
+         "blocks to train, e.g. 0-4,29 (default all that leave out a sync)")  //
+        ("merge", po::value(&merge)->value_name("PLAN")->composing(),
+         "take trained blocks from another run's plan; may be repeated")  //
+        ("resume", po::bool_switch(&resume), "keep what --out already holds");
+    po::options_description how("Training");
+    how.add_options()                                                                           //
+        ("tokens", po::value(&tokens)->value_name("N"), "to train on (default 24576)")          //
+        ("held-out", po::value(&held_out)->value_name("N"), "to stop by (default 2048)")        //
+        ("window", po::value(&distill.set.window)->value_name("N"), "of tokens (default 512)")  //
+        ("epochs", po::value(&training.epochs)->value_name("N"), "block by block (default 2)")  //
+        ("rate", po::value(&training.rate)->value_name("R"), "Adam's (default 2e-4)")           //
+        ("schedule", po::value(&schedule)->value_name("S"), "cosine (default) or constant")     //
+        ("batch", po::value(&training.batch)->value_name("W"), "windows a step (default 1)")    //
+        ("clip", po::value(&training.clip)->value_name("L"),
+         "longest gradient (default 0: no limit)")  //
+        ("patience", po::value(&training.patience)->value_name("N"),
+         "epochs without progress before stopping (default 2)")                        //
+        ("seed", po::value(&training.seed)->value_name("N"), "of the windows' order")  //
+        ("input", po::value(&input)->value_name("I"),
+         "what a block learns on: own stream (default) or teacher's")  //
+        ("plain", po::bool_switch(&plain),
+         "plain squared error (default: relative to each token's size)")  //
+        ("train", po::value(&train)->value_name("PART")->composing(),
+         "attention, mlp, norms, prediction: only these; may be repeated (default all)")  //
+        ("logits", po::value(&logits_epochs)->value_name("N"),
+         "epochs of all blocks together on the logits (default 0)")  //
+        ("logits-rate", po::value(&logits_rate)->value_name("R"), "Adam's there (default 3e-5)");
+    po::options_description all;
+    all.add(work).add(how).add(common.describe()).add(start.describe());
+    parse_arguments(all, arguments, kUsage, kExamples);
+    check();
+  }
+
+ private:
+  void check() {
+    const auto refuse = [](const std::string& what, const std::string& remedy) {
+      throw Error(ErrorCode::usage, what, remedy);
+    };
+    WindowSet& set = distill.set;
+    if (set.window < 2) refuse("--window is less than 2", "use e.g. 512");
+    set.windows = tokens / set.window;
+    set.held_out = held_out / set.window;
+    if (set.windows < 1 || set.held_out < 1) {
+      refuse("--tokens and --held-out must each hold a --window", "give more tokens");
+    }
+    const TrainingOptions& training = distill.training;
+    if (training.epochs < 0 || logits_epochs < 0 || training.batch < 1 || training.patience < 1) {
+      refuse("--epochs and --logits must be at least 0, --batch and --patience at least 1", "");
+    }
+    if (!(training.rate > 0.0f) || !(logits_rate > 0.0f)) refuse("a rate is not above 0", "");
+    if (schedule != "cosine" && schedule != "constant") {
+      refuse(fmt::format("--schedule {}: unknown", schedule), "use cosine or constant");
+    }
+    if (input != "own" && input != "teacher") {
+      refuse(fmt::format("--input {}: unknown", input), "use own or teacher");
+    }
+    distill.training.schedule =
+        schedule == "cosine" ? RateSchedule::cosine : RateSchedule::constant;
+    distill.input = input == "own" ? StudentInput::own : StudentInput::teacher;
+    distill.relative = !plain;
+    distill.parts = {false, false, false, false};
+    for (const std::string& part : train) {
+      if (part == "attention") {
+        distill.parts.attention = true;
+      } else if (part == "mlp") {
+        distill.parts.mlp = true;
+      } else if (part == "norms") {
+        distill.parts.norms = true;
+      } else if (part == "prediction") {
+        distill.parts.prediction = true;
+      } else {
+        refuse(fmt::format("--train {}: unknown", part), "use attention, mlp, norms or prediction");
+      }
+    }
+    common.engine.batch_tokens = std::max(common.engine.batch_tokens, set.window);
+  }
+};
+
+std::vector<std::int32_t> read_tokens(RankContext& context, const DistillCommand& command) {
+  std::vector<std::int32_t> tokens;
+  agree(context.comms, "reading the text", [&] {
+    if (!context.root()) return;
+    std::ifstream stream(command.text, std::ios::binary);
+    std::ostringstream text;
+    text << stream.rdbuf();
+    if (!stream) {
+      throw Error(ErrorCode::input, fmt::format("{}: cannot read the text", command.text),
+                  "check --text");
+    }
+    tokens = Tokenizer::load(command.common.engine.model)->encode(text.str(), false);
+  });
+  return broadcast_ids(context.comms, std::move(tokens));
+}
+
+/// Repairs under way: where they begin, what runs contribute, where they go.
+class RepairInProgress {
+ public:
+  RepairInProgress(Engine& engine, const DistillCommand& command)
+      : engine_(engine), command_(command), plan_(engine.plan()) {
+    agree(engine.context().comms, "reading the repairs", [&] {
+      repair = load(plan_);
+      for (const std::string& file : command.merge) take(file, "--merge");
+      if (command.resume && std::filesystem::exists(command.out)) take(command.out, "--resume");
+    });
+    for (std::size_t block = 0; block < repair.size(); ++block) {
+      install(repair[block], engine.transformer().shard().blocks.at(block), engine.operators(),
+              fmt::format("block {} rank {}", block, engine.context().rank()));
+    }
+  }
+
+  /// Blocks that another run has trained, or this one before it was interrupted.
+  bool trained(std::int64_t block) const { return trained_.contains(block); }
+
+  void write_now_and_then() {
+    // All ranks must agree on when: the root's clock decides.
+    char due = std::chrono::steady_clock::now() - written_ > kWriteEvery ? 1 : 0;
+    engine_.context().comms.world->broadcast(&due, 1, 0, engine_.stream(), {"repair"});
+    if (due) write();
+  }
+
+  void write() {
+    const RankContext& context = engine_.context();
+    const auto all = gather_repairs(context.comms, repair, engine_.stream());
+    agree(context.comms, "writing the repairs", [&] {
+      if (!context.root()) return;
+      const std::filesystem::path plan_file(command_.out);
+      auto file = plan_file;
+      file.replace_extension(".safetensors");
+      SyncPlan plan = plan_;
+      plan.repair = RepairReference{
+          file, RepairFile::write(file, plan, all,
+                                  engine_.transformer().shard().blocks.front().qkv.dtype)};
+      const auto folder =
+          plan_file.has_parent_path() ? plan_file.parent_path() : std::filesystem::path(".");
+      const auto partial = plan_file.string() + ".part";
+      std::ofstream stream(partial);
+      stream << plan.to_json(engine_.config(), folder).dump(2) << '\n';
+      stream.close();
+      std::error_code error;
+      if (stream) std::filesystem::rename(partial, plan_file, error);
+      if (!stream || error) {
+        throw Error(ErrorCode::system, fmt::format("{}: cannot write the plan", command_.out),
+                    "check that --out's folder exists and has space");
+      }
+    });
+    written_ = std::chrono::steady_clock::now();
+  }
+
+  RankRepair repair;
+
+ private:
+  RankRepair load(const SyncPlan& plan) const {
+    if (!plan.repair) return RankRepair(engine_.config().blocks);
+    return RepairFile(plan.repair->file, plan).load(engine_.context().rank());
+  }
+
+  void take(const std::string& file, const char* flag) {
+    const SyncPlan other = engine_.load_plan(file);
+    if (!(other.levels == plan_.levels)) {
+      throw Error(ErrorCode::input,
+                  fmt::format("{} {}: its levels differ from the plan's", flag, file),
+                  "give a plan that was distilled from the same --plan");
+    }
+    RankRepair from = load(other);
+    for (std::size_t block = 0; block < from.size(); ++block) {
+      if (from[block].weights.empty()) continue;
+      repair[block] = std::move(from[block]);
+      trained_.insert(static_cast<std::int64_t>(block));
+    }
+  }
+
+  Engine& engine_;
+  const DistillCommand& command_;
+  SyncPlan plan_;
+  std::set<std::int64_t> trained_;
+  std::chrono::steady_clock::time_point written_ = std::chrono::steady_clock::now();
+};
+
+std::set<std::int64_t> blocks_to_train(const DistillCommand& command, const Engine& engine,
+                                       const RepairInProgress& progress) {
+  SyncLevels chosen = SyncLevels::all_full(engine.config().blocks);
+  apply_selection("--blocks", "attn:" + command.blocks, SyncLevel::drop, chosen);
+  std::set<std::int64_t> blocks;
+  for (std::int64_t block = 0; block < engine.config().blocks; ++block) {
+    if (chosen.attn[block] == SyncLevel::drop && !progress.trained(block)) blocks.insert(block);
+  }
+  return blocks;
+}
+
+std::string describe(const DistilledBlocks& blocks) {
+  return blocks.last - blocks.first == 1 ? fmt::format("{}", blocks.first)
+                                         : fmt::format("{}-{}", blocks.first, blocks.last - 1);
+}
+
+void print_row(const DistilledBlocks& blocks) {
+  const TrainingResult& training = blocks.training;
+  fmt::print("{:<10} {:>12.6f} {:>12.6f} {:>12.6f} {:>6} of {:<3} {:>8.1f}\n", describe(blocks),
+             training.before, training.after, blocks.rounded, training.best_epoch, training.epochs,
+             blocks.seconds);
+  std::fflush(stdout);
+}
+
+nlohmann::json to_json(const DistilledBlocks& blocks) {
+  const TrainingResult& training = blocks.training;
+  return {{"first_block", blocks.first},
+          {"last_block", blocks.last - 1},
+          {"held_out_loss_before", training.before},
+          {"held_out_loss_after", training.after},
+          {"held_out_loss_rounded", blocks.rounded},
+          {"training_loss_by_epoch", training.training_loss},
+          {"held_out_loss_by_epoch", training.held_out_loss},
+          {"best_epoch", training.best_epoch},
+          {"steps", training.steps},
+          {"seconds", blocks.seconds}};
+}
+
+}  // namespace
+
+void run_distill(RankContext& context, const std::vector<std::string>& arguments) {
+  DistillCommand command;
+  command.parse(arguments);
+  const auto tokens = read_tokens(context, command);
+  Engine engine(context, command.common.engine, command.distill.set.window);
+  if (engine.plan().levels == SyncLevels::all_full(engine.config().blocks)) {
+    throw Error(ErrorCode::usage, "the plan leaves out no sync: there is nothing to make up for",
+                "give --plan, or --drop");
+  }
+  RepairInProgress under_way(engine, command);
+  std::vector<DistilledBlocks> results;
+  std::optional<Progress> bar;
+  const DistillProgress progress{
+      .step =
+          [&](std::int64_t done, std::int64_t of, const std::string& note) {
+            if (!bar) bar.emplace("windows", of, context.root());
+            bar->update(done, note);
+          },
+      .blocks =
+          [&](const DistilledBlocks& blocks, const RankRepair& repair) {
+            for (std::int64_t block = blocks.first; block < blocks.last; ++block) {
+              under_way.repair.at(block) = repair.at(block);
+            }
+            if (context.root()) print_row(blocks);
+            results.push_back(blocks);
+            under_way.write_now_and_then();
+          }};
+  if (context.root()) {
+    fmt::print("{:<10} {:>12} {:>12} {:>12} {:>13} {:>8}\n", "block", "before", "after", "rounded",
+               "best epoch", "seconds");
+  }
+  RankRepair repair = under_way.repair;
+  if (command.distill.training.epochs > 0) {
+    distill_blocks(engine, tokens, command.distill, blocks_to_train(command, engine, under_way),
+                   repair, progress);
+  }
+  bar.reset();
+  under_way.repair = repair;
+  if (command.logits_epochs > 0) {
+    under_way.write();
+    DistillOptions together = command.distill;
+    together.training.epochs = command.logits_epochs;
+    together.training.rate = command.logits_rate;
+    distill_logits(engine, tokens, together, repair, progress);
+    bar.reset();
+    under_way.repair = repair;
+  }
+  under_way.write();
+  if (context.root()) {
+    fmt::print("\nheld-out losses: {}; of the logits in nats a token\nwritten: {}\n",
+               command.plain ? "mean squared error of a token's stream"
+                             : "squared error of a token's stream, relative to its size",
+               command.out);
+  }
+  nlohmann::json json = result_header("distill", engine);
+  json["blocks"] = nlohmann::json::array();
+  for (const auto& result : results) json["blocks"].push_back(to_json(result));
+  json["text"] = command.text;
+  json["trained_tokens"] = command.distill.set.windows * command.distill.set.window;
+  json["held_out_tokens"] = command.distill.set.held_out * command.distill.set.window;
+  write_json(context, command.common.json, json);
+}
+
+}  // namespace spd

@@ -1,0 +1,177 @@
+// Distillation of small random models on virtual ranks: it learns, the same every time, and what it
+// leaves behind in the engine is what it reports.
+#include "runtime/distillation.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <mutex>
+#include <random>
+
+#include "kernels/device/error.h"
+#include "runtime/repair_gather.h"
+#include "tests/runtime/virtual_engine.h"
+
+namespace spd {
+namespace {
+
+std::vector<std::int32_t> some_text(std::int64_t count) {
+  std::mt19937 engine(7);
+  std::vector<std::int32_t> tokens(count);
+  for (auto& token : tokens) token = static_cast<std::int32_t>(engine() % 131);
+  return tokens;
+}
+
+DistillOptions small_options() {
+  DistillOptions options;
+  options.set = {.window = 24, .windows = 40, .held_out = 3};
+  options.training.epochs = 4;
+  options.training.rate = 2e-3f;
+  return options;
+}
+
+struct Outcome {
+  std::vector<DistilledBlocks> blocks;
+  std::vector<RankRepair> repairs;  // [ranks]
+};
+
+/// Distils fixture model `name`, `which` blocks or, for none, the logits.
+Outcome distilled(const std::string& name, int ranks, const std::vector<std::string>& drop,
+                  const DistillOptions& options, const std::set<std::int64_t>& which,
+                  int threads = 1) {
+  EngineOptions engine_options = exact_options(fixture_model(name));
+  engine_options.drop = drop;
+  engine_options.threads = threads;
+  Outcome outcome;
+  std::mutex mutex;
+  on_ranks({.virtual_ranks = ranks}, engine_options, options.set.window, [&](Engine& engine) {
+    RankRepair repair(engine.config().blocks);
+    const auto text = some_text(1100);
+    std::vector<DistilledBlocks> blocks;
+    if (which.empty()) {
+      blocks.push_back(distill_logits(engine, text, options, repair, {}));
+    } else {
+      blocks = distill_blocks(engine, text, options, which, repair, {});
+    }
+    auto all = gather_repairs(engine.context().comms, repair, engine.stream());
+    const std::scoped_lock lock(mutex);
+    if (!engine.context().root()) return;
+    outcome.blocks = blocks;
+    outcome.repairs = std::move(all);
+  });
+  return outcome;
+}
+
+TEST(Distillation, BlocksLearn) {
+  for (const char* model : {"llama", "opt", "qwen3"}) {
+    const Outcome outcome = distilled(model, 2, {"attn:all"}, small_options(), {0, 1});
+    ASSERT_EQ(outcome.blocks.size(), 2) << model;
+    for (const DistilledBlocks& blocks : outcome.blocks) {
+      EXPECT_LT(blocks.training.after, 0.9 * blocks.training.before) << model;
+      EXPECT_GT(blocks.training.best_epoch, 0) << model;
+      // These models are stored in f32: nothing is lost by rounding.
+      EXPECT_NEAR(blocks.rounded, blocks.training.after, 1e-4 * blocks.training.after) << model;
+    }
+    for (const RankRepair& repair : outcome.repairs) {
+      EXPECT_THAT(repair[0].weights, testing::Contains(testing::Key("down"))) << model;
+      for (std::size_t block = 2; block < repair.size(); ++block) {
+        EXPECT_TRUE(repair[block].empty()) << model;
+      }
+    }
+  }
+}
+
+TEST(Distillation, LearnsTheSameEveryTime) {
+  const Outcome once = distilled("llama", 3, {"attn:all"}, small_options(), {1});
+  for (const int threads : {1, 2}) {
+    const Outcome again = distilled("llama", 3, {"attn:all"}, small_options(), {1}, threads);
+    ASSERT_EQ(again.repairs.size(), 3);
+    for (int rank = 0; rank < 3; ++rank) {
+      const auto& expected = once.repairs[rank][1].weights;
+      const auto& got = again.repairs[rank][1].weights;
+      ASSERT_EQ(got.size(), expected.size());
+      for (const auto& [name, values] : expected) {
+        EXPECT_EQ(got.at(name).values, values.values) << name << ", " << threads << " threads";
+      }
+    }
+  }
+}
+
+TEST(Distillation, OnlyChosenPartsMove) {
+  DistillOptions options = small_options();
+  options.parts = {.attention = false, .mlp = true, .norms = false, .prediction = false};
+  const Outcome outcome = distilled("llama", 2, {"attn:all"}, options, {0});
+  std::vector<std::string> names;
+  for (const auto& [name, values] : outcome.repairs[1][0].weights) names.push_back(name);
+  EXPECT_THAT(names, testing::ElementsAre("down", "up"));
+  EXPECT_LT(outcome.blocks[0].training.after, outcome.blocks[0].training.before);
+}
+
+TEST(Distillation, BlocksBetweenFullSyncsLearnTogether) {
+  const Outcome outcome = distilled("llama", 2, {"attn:0-1", "mlp:0"}, small_options(), {0, 1, 2});
+  ASSERT_EQ(outcome.blocks.size(), 1);  // block 2 leaves out no sync
+  EXPECT_EQ(outcome.blocks[0].first, 0);
+  EXPECT_EQ(outcome.blocks[0].last, 2);
+  EXPECT_LT(outcome.blocks[0].training.after, 0.9 * outcome.blocks[0].training.before);
+}
+
+TEST(Distillation, TheTeachersInputServesBlocksWithoutEachOther) {
+  DistillOptions options = small_options();
+  options.input = StudentInput::teacher;
+  const Outcome both = distilled("llama", 2, {"attn:all"}, options, {0, 2});
+  const Outcome alone = distilled("llama", 2, {"attn:all"}, options, {2});
+  ASSERT_EQ(both.blocks.size(), 2);
+  EXPECT_EQ(both.blocks[1].training.after, alone.blocks[0].training.after);
+  EXPECT_EQ(both.repairs[0][2].weights.at("up").values,
+            alone.repairs[0][2].weights.at("up").values);
+}
+
+TEST(Distillation, LogitsOfAllBlocksLearn) {
+  DistillOptions options = small_options();
+  options.training.rate = 5e-4f;
+  const Outcome outcome = distilled("llama", 2, {"attn:all"}, options, {});
+  const TrainingResult& training = outcome.blocks[0].training;
+  EXPECT_GT(training.before, 0.0);
+  EXPECT_LT(training.after, 0.9 * training.before);
+  EXPECT_NEAR(outcome.blocks[0].rounded, training.after, 1e-4 * training.after);
+  // One rank alone misses nothing.
+  const Outcome one = distilled("llama", 1, {"attn:all"}, options, {});
+  EXPECT_NEAR(one.blocks[0].training.before, 0.0, 1e-6);
+}
+
+TEST(Distillation, ATooShortTextIsRefused) {
+  DistillOptions options = small_options();
+  options.set.windows = 400;
+  EXPECT_THROW(distilled("llama", 2, {"attn:all"}, options, {0}), Error);
+}
+
+TEST(Distillation, ARateThatDivergesIsReported) {
+  DistillOptions options = small_options();
+  options.training.rate = 1e30f;
+  EXPECT_THROW(distilled("llama", 2, {"attn:all"}, options, {0}), Error);
+}
+
+TEST(Training, RatesRiseThenFall) {
+  TrainingOptions options;
+  options.rate = 1.0f;
+  options.warm_up = 0.1;
+  EXPECT_FLOAT_EQ(rate_at(options, 5, 100), 0.5f);
+  EXPECT_FLOAT_EQ(rate_at(options, 10, 100), 1.0f);
+  EXPECT_FLOAT_EQ(rate_at(options, 55, 100), 0.5f);
+  EXPECT_NEAR(rate_at(options, 100, 100), 0.0f, 1e-6f);
+  options.schedule = RateSchedule::constant;
+  EXPECT_FLOAT_EQ(rate_at(options, 100, 100), 1.0f);
+  EXPECT_FLOAT_EQ(rate_at(options, 1, 1), 1.0f);
+}
+
+TEST(Training, OrdersAreShuffledAndRepeatable) {
+  const auto order = shuffled(10, 1, 1);
+  EXPECT_EQ(order, shuffled(10, 1, 1));
+  EXPECT_NE(order, shuffled(10, 1, 2));
+  EXPECT_NE(order, shuffled(10, 2, 1));
+  std::vector<std::int64_t> all = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
+  EXPECT_THAT(order, testing::UnorderedElementsAreArray(all));
+}
+
+}  // namespace
+}  // namespace spd
