@@ -1,6 +1,7 @@
 // spd distill: trains the blocks whose syncs a plan leaves out to do what they did with them.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <fstream>
@@ -186,7 +187,14 @@ class RepairInProgress {
 
   void write() {
     const RankContext& context = engine_.context();
-    const auto all = gather_repairs(context.comms, repair, engine_.stream());
+    std::vector<RankRepair> all(context.ranks(), RankRepair(repair.size()));
+    for (std::size_t block = 0; block < repair.size(); ++block) {
+      auto ranks = gather_block_repairs(repair[block], context.comms, engine_.stream());
+      if (!context.root()) continue;  // who alone has to keep them
+      for (int rank = 0; rank < context.ranks(); ++rank) {
+        all[rank][block] = std::move(ranks[rank]);
+      }
+    }
     agree(context.comms, "writing the repairs", [&] {
       if (!context.root()) return;
       const std::filesystem::path plan_file(command_.out);
@@ -220,6 +228,13 @@ class RepairInProgress {
     return RepairFile(plan.repair->file, plan).load(engine_.context().rank());
   }
 
+  static bool same_weights(const BlockRepair& a, const BlockRepair& b) {
+    return std::equal(a.weights.begin(), a.weights.end(), b.weights.begin(), b.weights.end(),
+                      [](const auto& one, const auto& other) {
+                        return one.first == other.first && one.second.values == other.second.values;
+                      });
+  }
+
   void take(const std::string& file, const char* flag) {
     const SyncPlan other = engine_.load_plan(file);
     if (!(other.levels == plan_.levels)) {
@@ -228,8 +243,9 @@ class RepairInProgress {
                   "give a plan that was distilled from the same --plan");
     }
     RankRepair from = load(other);
+    const RankRepair begin = load(plan_);
     for (std::size_t block = 0; block < from.size(); ++block) {
-      if (from[block].weights.empty()) continue;
+      if (same_weights(from[block], begin[block])) continue;
       repair[block] = std::move(from[block]);
       trained_.insert(static_cast<std::int64_t>(block));
     }

@@ -9,7 +9,7 @@
 #include <random>
 
 #include "kernels/device/error.h"
-#include "runtime/repair_gather.h"
+#include "tests/runtime/all_ranks.h"
 #include "tests/runtime/virtual_engine.h"
 
 namespace spd {
@@ -53,7 +53,7 @@ Outcome distilled(const std::string& name, int ranks, const std::vector<std::str
     } else {
       blocks = distill_blocks(engine, text, options, which, repair, {});
     }
-    auto all = gather_repairs(engine.context().comms, repair, engine.stream());
+    auto all = all_ranks(engine, repair);
     const std::scoped_lock lock(mutex);
     if (!engine.context().root()) return;
     outcome.blocks = blocks;
