@@ -73,6 +73,17 @@ struct AdamArgs {
   std::int64_t step = 1;        ///< counted from 1, for the bias correction
 };
 
+/// With r[t] = weight[t] * |a[t] - b[t]|^2 the loss is the sum over tokens of r or, where `damped`,
+/// of log(1 + r): a token that cannot be met then pulls no more than others.
+struct DifferenceArgs {
+  ConstActivations a;
+  ConstActivations b;
+  const float* weight = nullptr;  ///< device, [tokens]; null: ones
+  bool damped = false;
+  float scale = 1.0f;
+  Activations diff;  ///< scale / 2 * the loss's gradient by a; may be a's or b's memory
+};
+
 /// What a student's logits lose against a teacher's, on one rank's shard of the vocabulary.
 struct DivergenceGradientArgs {
   ConstActivations teacher;  ///< logits, [rows, local vocabulary]
@@ -110,10 +121,8 @@ class Gradients {
   virtual void attention(const AttentionGradientArgs& args, Stream&) = 0;
   virtual void turn_back(const TurnBackArgs& args, Stream&) = 0;
 
-  /// diff[t] = scale * weight[t] * (a[t] - b[t]); diff may be either. Returns the sum over tokens
-  /// of weight[t] * |a[t] - b[t]|^2. `weight`: device, [tokens]; null: ones.
-  virtual double difference(ConstActivations a, ConstActivations b, const float* weight,
-                            float scale, Activations diff, Stream&) = 0;
+  /// A squared error and half its gradient by a: see DifferenceArgs.
+  virtual double difference(const DifferenceArgs& args, Stream&) = 0;
   /// Returns this shard's part of the sum over rows of KL(teacher || student), nats.
   virtual double divergence(const DivergenceGradientArgs& args, Stream&) = 0;
 

@@ -86,7 +86,7 @@ struct DistillCommand {
         ("input", po::value(&input)->value_name("I"),
          "what a block learns on: own stream (default) or teacher's")  //
         ("plain", po::bool_switch(&plain),
-         "plain squared error (default: relative to each token's size)")  //
+         "plain squared error (default: log(1 + error relative to the token's size))")  //
         ("train", po::value(&train)->value_name("PART")->composing(),
          "attention, mlp, norms, prediction: only these; may be repeated (default all)")  //
         ("logits", po::value(&logits_epochs)->value_name("N"),
@@ -349,7 +349,7 @@ void run_distill(RankContext& context, const std::vector<std::string>& arguments
   if (context.root()) {
     fmt::print("\nheld-out losses: {}; of the logits in nats a token\nwritten: {}\n",
                command.plain ? "mean squared error of a token's stream"
-                             : "squared error of a token's stream, relative to its size",
+                             : "log(1 + squared error of a token's stream relative to its size)",
                command.out);
   }
   nlohmann::json json = result_header("distill", engine);

@@ -84,12 +84,15 @@ class Walker {
   KvCache cache_;
 };
 
-/// Mean over tokens of |out - target|^2, each relative to the target's own size where asked for.
+/// Mean over tokens of |out - target|^2 or, where asked for, of log(1 + |out - target|^2 /
+/// |target|^2): relative to the token's own size, as the next norm sees it, and with no token able
+/// to drown the others. A missed massive activation (those of a sequence's first token) would:
+/// where the teacher takes it back and the student cannot, the relative error is in the thousands.
 class StreamObjective final : public Objective {
  public:
   StreamObjective(Engine& engine, Gradients& gradients, const Streams& targets,
                   const WindowSet& set, bool relative)
-      : gradients_(gradients), targets_(targets), set_(set) {
+      : gradients_(gradients), targets_(targets), set_(set), relative_(relative) {
     Operators& operators = engine.operators();
     const std::int64_t hidden = engine.config().hidden;
     scratch_ = Buffer(operators.device(), set.window * hidden * sizeof(float));
@@ -112,16 +115,21 @@ class StreamObjective final : public Objective {
               Stream& stream) override {
     const Activations scratch{scratch_.as<float>(), out.rows, out.cols};
     const auto tokens = static_cast<float>(out.rows);
-    return gradients_.difference(out, targets_.window(index),
-                                 weights_.as<float>() + index * set_.window, 2.0f / tokens,
-                                 dout ? *dout : scratch, stream) /
-           out.rows;
+    return gradients_.difference({.a = out,
+                                  .b = targets_.window(index),
+                                  .weight = weights_.as<float>() + index * set_.window,
+                                  .damped = relative_,
+                                  .scale = 2.0f / tokens,
+                                  .diff = dout ? *dout : scratch},
+                                 stream) /
+           static_cast<double>(out.rows);
   }
 
  private:
   Gradients& gradients_;
   const Streams& targets_;
   WindowSet set_;
+  bool relative_;
   Buffer scratch_, weights_;
 };
 

@@ -19,7 +19,7 @@ enum class StudentInput { own, teacher };
 struct DistillOptions {
   WindowSet set{.window = 512, .windows = 48, .held_out = 4};
   StudentInput input = StudentInput::own;
-  bool relative = true;  ///< errors relative to the token's own size, as the next norm sees them
+  bool relative = true;  ///< errors relative to the token's own size, large ones damped
   TrainedParts parts;
   TrainingOptions training;
 };

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <vector>
 
@@ -117,13 +118,18 @@ class CpuGradients final : public Gradients {
     if (args.k_norm) head_norms(args, args.q_heads, args.kv_heads, *args.k_norm, args.dk_norm);
   }
 
-  double difference(ConstActivations a, ConstActivations b, const float* weight, float scale,
-                    Activations diff, Stream&) override {
-    check_same_shape("difference", a, b);
-    check_same_shape("difference", a, diff);
-    return sum_over_rows(a.rows, [&](std::int64_t t) {
-      const float of_row = weight ? weight[t] : 1.0f;
-      return of_row * difference_row(a.row(t), b.row(t), a.cols, scale * of_row, diff.row(t));
+  double difference(const DifferenceArgs& args, Stream&) override {
+    check_same_shape("difference", args.a, args.b);
+    check_same_shape("difference", args.a, args.diff);
+    return sum_over_rows(args.a.rows, [&](std::int64_t t) {
+      const std::int64_t cols = args.a.cols;
+      const float weight = args.weight ? args.weight[t] : 1.0f;
+      float* diff = args.diff.row(t);
+      const double squares =
+          weight * difference_row(args.a.row(t), args.b.row(t), cols, args.scale * weight, diff);
+      if (!args.damped) return squares;
+      scale_row(static_cast<float>(1.0 / (1.0 + squares)), cols, diff);
+      return std::log1p(squares);
     });
   }
 

@@ -123,10 +123,10 @@ float DotRow(const float* a, const float* b, std::size_t count) {
   return sum_of(sum);
 }
 
-void AddScaledRow(const float* x, float factor, std::size_t count, float* y) {
+void ScaleRow(float factor, std::size_t count, float* y) {
   const Vec factors = hn::Set(F32(), factor);
   for_row(count, [&](std::size_t i, auto&& load, auto&& store)
-                     HWY_ATTR { store(hn::MulAdd(load(x + i), factors, load(y + i)), y + i); });
+                     HWY_ATTR { store(hn::Mul(load(y + i), factors), y + i); });
 }
 
 double DifferenceRow(const float* a, const float* b, std::size_t count, float scale, float* diff) {
@@ -226,7 +226,7 @@ HWY_EXPORT(ActivationGradientRow);
 HWY_EXPORT(RotateHeadBack);
 HWY_EXPORT(SoftmaxGradientRow);
 HWY_EXPORT(DotRow);
-HWY_EXPORT(AddScaledRow);
+HWY_EXPORT(ScaleRow);
 HWY_EXPORT(DifferenceRow);
 HWY_EXPORT(SumOfSquaresRow);
 HWY_EXPORT(DivergenceRow);
@@ -252,8 +252,8 @@ void softmax_gradient_row(const float* p, float* dp, std::size_t count, float do
 float dot_row(const float* a, const float* b, std::size_t count) {
   return HWY_DYNAMIC_DISPATCH(DotRow)(a, b, count);
 }
-void add_scaled_row(const float* x, float factor, std::size_t count, float* y) {
-  HWY_DYNAMIC_DISPATCH(AddScaledRow)(x, factor, count, y);
+void scale_row(float factor, std::size_t count, float* y) {
+  HWY_DYNAMIC_DISPATCH(ScaleRow)(factor, count, y);
 }
 double difference_row(const float* a, const float* b, std::size_t count, float scale, float* diff) {
   return HWY_DYNAMIC_DISPATCH(DifferenceRow)(a, b, count, scale, diff);

@@ -30,8 +30,8 @@ void rotate_head_back(float* head, const float* cosines, const float* sines, std
 void softmax_gradient_row(const float* p, float* dp, std::size_t count, float dot, float scale);
 
 float dot_row(const float* a, const float* b, std::size_t count);
-/// y += factor * x
-void add_scaled_row(const float* x, float factor, std::size_t count, float* y);
+/// y *= factor
+void scale_row(float factor, std::size_t count, float* y);
 /// diff = scale * (a - b); returns the sum of (a - b)^2.
 double difference_row(const float* a, const float* b, std::size_t count, float scale, float* diff);
 double sum_of_squares_row(const float* x, std::size_t count);

@@ -339,19 +339,31 @@ TEST(Gradients, Losses) {
   Random random;
   Matrix a = random.matrix(5, 37), b = random.matrix(5, 37), diff(5, 37), wanted(5, 37);
   const std::vector<float> of_row = random.vector(5, 0.5f, 2.0f);
-  for (const float* weight : {static_cast<const float*>(nullptr), of_row.data()}) {
-    double squares = 0.0;
-    for (std::int64_t r = 0; r < 5; ++r) {
-      for (std::int64_t c = 0; c < 37; ++c) {
-        const double difference = static_cast<double>(a.at(r, c)) - b.at(r, c);
+  for (const bool damped : {false, true}) {
+    for (const float* weight : {static_cast<const float*>(nullptr), of_row.data()}) {
+      double loss = 0.0;
+      for (std::int64_t r = 0; r < 5; ++r) {
         const double w = weight ? weight[r] : 1.0;
-        squares += w * difference * difference;
-        wanted.at(r, c) = static_cast<float>(0.5 * w * difference);
+        double error = 0.0;
+        for (std::int64_t c = 0; c < 37; ++c) {
+          const double difference = static_cast<double>(a.at(r, c)) - b.at(r, c);
+          error += w * difference * difference;
+          wanted.at(r, c) = static_cast<float>(0.5 * w * difference);
+        }
+        loss += damped ? std::log1p(error) : error;
+        for (std::int64_t c = 0; c < 37 && damped; ++c) {
+          wanted.at(r, c) = static_cast<float>(wanted.at(r, c) / (1.0 + error));
+        }
       }
+      const DifferenceArgs args{.a = a.view(),
+                                .b = b.view(),
+                                .weight = weight,
+                                .damped = damped,
+                                .scale = 0.5f,
+                                .diff = diff.view()};
+      EXPECT_NEAR(gradients->difference(args, *ops.stream), loss, 1e-5 * loss);
+      expect_near(diff, wanted, 1e-6, "difference");
     }
-    EXPECT_NEAR(gradients->difference(a.view(), b.view(), weight, 0.5f, diff.view(), *ops.stream),
-                squares, 1e-5 * squares);
-    expect_near(diff, wanted, 1e-6, "difference");
   }
 
   // Of whole distributions over 37 tokens: the gradient by finite differences of the divergence.
@@ -435,8 +447,13 @@ TEST(Gradients, RefusesShapesThatDoNotFit) {
   EXPECT_THROW(gradients->activate(Epilogue::gated_silu, a.view(), b.view(), *ops.stream), Error);
   EXPECT_THROW(gradients->linear_input(b.view(), weight, false, a.view(), *ops.stream), Error);
   EXPECT_THROW(gradients->linear_weight(a.view(), b.view(), a.view(), *ops.stream), Error);
-  EXPECT_THROW(gradients->difference(a.view(), b.view(), nullptr, 1.0f, a.view(), *ops.stream),
-               Error);
+  const DifferenceArgs args{.a = a.view(),
+                            .b = b.view(),
+                            .weight = nullptr,
+                            .damped = false,
+                            .scale = 1.0f,
+                            .diff = a.view()};
+  EXPECT_THROW(gradients->difference(args, *ops.stream), Error);
 }
 
 }  // namespace
