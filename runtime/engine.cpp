@@ -80,6 +80,8 @@ void Engine::repartition(std::int64_t block, const std::vector<BlockShard>& shar
     transformer_->replace_block(
         block, load_block(config_, block, shards.at(context_.rank()), *source_, *operators_));
   });
+}
+
 Shard Engine::load_weights() {
   Progress progress("loading", config_.blocks, context_.root());
   return load_shard(config_, plan_.partition, context_.rank(), *source_, *operators_,
