@@ -50,8 +50,9 @@ inline Logits run_logits(const VirtualRun& run, const std::vector<std::int32_t>&
     const RankComms comms{rank, topology, world.get(), node.get()};
     CpuDevice device;
     const auto stream = device.make_stream();
-    const auto operators = run.reference_operators ? make_reference_operators(device)
-                                                   : make_cpu_operators(device, {run.threads, {}, false});
+    const auto operators = run.reference_operators
+                               ? make_reference_operators(device)
+                               : make_cpu_operators(device, {run.threads, {}, false});
     const auto source = make_checkpoint_source(Checkpoint::open(run.model));
     TransformerOptions options;
     options.max_tokens = run.step_tokens;
