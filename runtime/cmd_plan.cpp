@@ -171,7 +171,7 @@ SensitivityTable load_sensitivity(const Options& options, Engine& engine) {
   } catch (const nlohmann::json::exception& error) {
     refuse(error.what());
   }
-  if (!table.complete()) {
+  if (!table.complete() && engine.context().root()) {
     std::fputs("spd: the sensitivities are not complete: planning with what there is\n", stderr);
   }
   return table;
