@@ -11,8 +11,7 @@ namespace spd {
 namespace {
 
 // Weights are the same bits and products are in f32 (--exact); the cache is f16.
-// Errors of single tokens add up over a
-// continuation's.
+// Errors of single tokens add up over a continuation's.
 constexpr double kTokenError = 0.06;  // nats a scored token, root mean square over an item at most
 constexpr double kMeanError = 0.012;  // nats a token, over all items of a task
 
