@@ -9,6 +9,7 @@
 #include <fstream>
 
 #include "kernels/device/error.h"
+#include "kernels/device/huge_slabs.h"
 
 namespace spd {
 
@@ -16,6 +17,17 @@ namespace {
 
 constexpr std::size_t kAlignment = 64;
 constexpr std::size_t kMapFrom = 4u << 20;  // two huge pages
+#ifdef __SANITIZE_ADDRESS__
+constexpr std::size_t kSlabFrom = kMapFrom;  // the sanitizer watches the ends of heap buffers
+#else
+constexpr std::size_t kSlabFrom = 128u << 10;
+#endif
+
+// Never destroyed: buffers may outlive every static object.
+HugeSlabs& slabs() {
+  static auto* const all = new HugeSlabs;
+  return *all;
+}
 
 std::size_t padded(std::size_t bytes) {
   return bytes == 0 ? kAlignment : (bytes + kAlignment - 1) / kAlignment * kAlignment;
@@ -40,10 +52,12 @@ std::unique_ptr<Stream> CpuDevice::make_stream() { return std::make_unique<CpuSt
 
 void* CpuDevice::allocate(std::size_t bytes) {
   void* data = nullptr;
-  if (bytes < kMapFrom) {
+  if (bytes < kSlabFrom) {
     // The heap for small buffers, so that a sanitizer can watch their ends.
     data = std::aligned_alloc(kAlignment, padded(bytes));
     if (data) std::memset(data, 0, padded(bytes));
+  } else if (bytes < kMapFrom) {
+    data = slabs().allocate(bytes);
   } else {
     // Fresh pages for large ones: zero, counted only when touched, given back on release.
     data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -60,8 +74,10 @@ void* CpuDevice::allocate(std::size_t bytes) {
 }
 
 void CpuDevice::release(void* data, std::size_t bytes) noexcept {
-  if (bytes < kMapFrom) {
+  if (bytes < kSlabFrom) {
     std::free(data);
+  } else if (bytes < kMapFrom) {
+    slabs().release(data);
   } else {
     munmap(data, bytes);
   }
