@@ -69,6 +69,10 @@ for _ in $(seq 100); do
   sleep 0.1
 done
 expect "nothing outlives its owner" fails left 0
+for _ in $(seq 100); do # the folder goes last
+  test -e "$folder/other" || break
+  sleep 0.1
+done
 expect "nor is its folder left" fails test -e "$folder/other"
 
 "$emulate" on n2 sleep 43211 &
