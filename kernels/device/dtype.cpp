@@ -83,7 +83,7 @@ void store(void* data, DType type, std::size_t i, float value) {
 
 void convert(const void* from, DType from_type, void* to, DType to_type, std::size_t count) {
   if (from_type == to_type) {
-    std::memcpy(to, from, count * size_of(from_type));
+    if (count > 0) std::memcpy(to, from, count * size_of(from_type));
     return;
   }
   for (std::size_t i = 0; i < count; ++i) store(to, to_type, i, load(from, from_type, i));
