@@ -29,13 +29,15 @@ bool has_rdma() {
 /// defaults, and less than it with these. What the user's environment says wins.
 void tune_for_tcp(ucp_config_t* config) {
   struct Setting {
-    const char* name;
+    const char* name;  ///< transports' settings go without the transport's prefix
     const char* value;
+    const char* variable;
   };
-  constexpr std::array kSettings{Setting{"RNDV_THRESH", "512k"}, Setting{"TCP_TX_SEG_SIZE", "64k"},
-                                 Setting{"TCP_RX_SEG_SIZE", "64k"}};
+  constexpr std::array kSettings{Setting{"RNDV_THRESH", "512k", "UCX_RNDV_THRESH"},
+                                 Setting{"TX_SEG_SIZE", "64k", "UCX_TCP_TX_SEG_SIZE"},
+                                 Setting{"RX_SEG_SIZE", "64k", "UCX_TCP_RX_SEG_SIZE"}};
   for (const Setting& setting : kSettings) {
-    if (std::getenv((std::string("UCX_") + setting.name).c_str()) != nullptr) continue;
+    if (std::getenv(setting.variable) != nullptr) continue;
     if (ucp_config_modify(config, setting.name, setting.value) != UCS_OK) {
       spdlog::debug("this UCX does not know {}", setting.name);
     }
