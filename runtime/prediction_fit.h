@@ -11,7 +11,7 @@
 
 namespace spd {
 
-/// Accumulates the normal equations in fp64, token by token, and solves them.
+/// Accumulates the normal equations in fp64, window by window, and solves them.
 ///
 /// With features f = [norm(x), inner] and the missing sum m, both centred by their weighted means,
 ///   P = argmin sum_t w_t |m_t - P f_t|^2 + ridge

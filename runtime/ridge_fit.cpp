@@ -17,10 +17,10 @@ RidgeFit::RidgeFit(std::vector<std::int64_t> groups, std::int64_t outputs)
 void RidgeFit::add(const std::vector<ConstActivations>& x, ConstActivations y,
                    std::span<const double> weight) {
   const std::int64_t width = gram_.rows, outputs = cross_.cols;
-  std::vector<double> features(y.rows * width), targets(y.rows * outputs);
+  std::vector<float> features(y.rows * width), targets(y.rows * outputs);
   for (std::int64_t t = 0; t < y.rows; ++t) {
-    const double scale = weight.empty() ? 1.0 : std::sqrt(weight[t]);
-    double* next = features.data() + t * width;
+    const float scale = weight.empty() ? 1.0f : static_cast<float>(std::sqrt(weight[t]));
+    float* next = features.data() + t * width;
     for (const ConstActivations& group : x) {
       const float* row = group.row(t);
       for (std::int64_t i = 0; i < group.cols; ++i) *next++ = scale * row[i];

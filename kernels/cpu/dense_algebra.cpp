@@ -22,16 +22,22 @@ blasint as_int(std::int64_t value) { return static_cast<blasint>(value); }
 
 }  // namespace
 
-void add_gram(const double* x, std::int64_t rows, DenseMatrix& gram) {
+void add_gram(const float* x, std::int64_t rows, DenseMatrix& gram) {
   const blasint n = as_int(gram.rows);
-  cblas_dsyrk(CblasRowMajor, CblasUpper, CblasTrans, n, as_int(rows), 1.0, x, n, 1.0,
-              gram.values.data(), n);
+  std::vector<float> sum(gram.values.size());
+  cblas_ssyrk(CblasRowMajor, CblasUpper, CblasTrans, n, as_int(rows), 1.0f, x, n, 0.0f, sum.data(),
+              n);
+  for (std::int64_t i = 0; i < gram.rows; ++i) {
+    for (std::int64_t j = i; j < gram.cols; ++j) gram.at(i, j) += sum[i * gram.cols + j];
+  }
 }
 
-void add_cross(const double* x, const double* y, std::int64_t rows, DenseMatrix& cross) {
+void add_cross(const float* x, const float* y, std::int64_t rows, DenseMatrix& cross) {
   const blasint n = as_int(cross.rows), m = as_int(cross.cols);
-  cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, n, m, as_int(rows), 1.0, x, n, y, m, 1.0,
-              cross.values.data(), m);
+  std::vector<float> sum(cross.values.size());
+  cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, n, m, as_int(rows), 1.0f, x, n, y, m, 0.0f,
+              sum.data(), m);
+  for (std::size_t i = 0; i < sum.size(); ++i) cross.values[i] += sum[i];
 }
 
 void mirror_upper(DenseMatrix& symmetric) {

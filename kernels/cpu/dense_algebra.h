@@ -22,10 +22,12 @@ struct DenseMatrix {
   double at(std::int64_t i, std::int64_t j) const { return values[i * cols + j]; }
 };
 
-/// gram[n, n] += x^T x over the `rows` rows of x[rows, n]; only the upper triangle is kept.
-void add_gram(const double* x, std::int64_t rows, DenseMatrix& gram);
-/// cross[n, m] += x^T y over the `rows` rows of x[rows, n] and y[rows, m].
-void add_cross(const double* x, const double* y, std::int64_t rows, DenseMatrix& cross);
+/// gram[n, n] += x^T x over the `rows` rows of x[rows, n]; only the upper triangle is kept. The
+/// rows of a call are multiplied in f32, twice as fast, and their sum is added up in double: a call
+/// should bring no more of them than f32 can add up, hundreds and not millions.
+void add_gram(const float* x, std::int64_t rows, DenseMatrix& gram);
+/// cross[n, m] += x^T y over the `rows` rows of x[rows, n] and y[rows, m]; likewise.
+void add_cross(const float* x, const float* y, std::int64_t rows, DenseMatrix& cross);
 /// Copies the upper triangle to the lower one.
 void mirror_upper(DenseMatrix& symmetric);
 
