@@ -63,6 +63,9 @@ TrainedBlock::TrainedBlock(const ModelConfig& config, std::int64_t block,
     *cache = Buffer(device, options.max_segments * kv_heads_ * options.max_length *
                                 config.head_dim * sizeof(float));
   }
+  for (const auto& [name, values] : repair.weights) {
+    if (!has(name) || !tensor(name).trained()) untrained_[name] = values;
+  }
   add_predictor(SyncPoint::attn, repair.attn, parts.prediction, stream);
   add_predictor(SyncPoint::mlp, repair.mlp, parts.prediction, stream);
 }
@@ -337,8 +340,10 @@ BlockRepair TrainedBlock::collect(Download&& download) const {
 }
 
 BlockRepair TrainedBlock::repaired(Stream& stream) const {
-  return collect(
+  BlockRepair repair = collect(
       [&](const TrainedTensor& tensor) { return tensor.download(operators_.device(), stream); });
+  repair.weights.insert(untrained_.begin(), untrained_.end());
+  return repair;
 }
 
 BlockRepair TrainedBlock::gradients(Stream& stream) const {

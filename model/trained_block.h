@@ -67,7 +67,8 @@ class TrainedBlock {
   double squared_gradient(Stream& stream) const;
   void step(const AdamArgs& adam, Stream& stream);
 
-  /// What is trained, as repairs: predictions, and weights by name.
+  /// What is trained, as repairs: predictions, and weights by name; and what the repair that it
+  /// started from replaced beside those.
   BlockRepair repaired(Stream& stream) const;
   /// The gradients of the same, under the same names.
   BlockRepair gradients(Stream& stream) const;
@@ -125,6 +126,7 @@ class TrainedBlock {
   std::vector<std::int32_t> kv_head_of_;
   std::int64_t q_heads_, kv_heads_, neurons_;
   std::map<std::string, TrainedTensor> tensors_;  // by BlockWeights' names
+  std::map<std::string, HostMatrix> untrained_;   // replaced by the repair, and left at that
   Predictor predictors_[2];
   Tape tapes_[2];
   Buffer keys_, values_;  // the cache, f32

@@ -7,15 +7,15 @@
 #include <fstream>
 #include <optional>
 #include <set>
-#include <sstream>
 
 #include "kernels/device/error.h"
 #include "model/repair.h"
-#include "model/tokenizer/tokenizer.h"
+#include "runtime/agreed_error.h"
 #include "runtime/command.h"
 #include "runtime/distillation.h"
 #include "runtime/progress.h"
 #include "runtime/repair_gather.h"
+#include "runtime/text_input.h"
 
 namespace spd {
 namespace {
@@ -52,7 +52,7 @@ struct DistillCommand {
   DistillOptions distill;
   std::string text, out, blocks = "all", input = "own", schedule = "cosine";
   std::vector<std::string> merge, train = {"attention", "mlp", "norms", "prediction"};
-  std::int64_t tokens = 24'576, held_out = 2'048;
+  std::int64_t tokens = 24'576, held_out = 2'048, skip_windows = 0;
   std::int64_t logits_epochs = 0;
   float logits_rate = 3e-5f;
   bool plain = false, resume = false;
@@ -70,9 +70,12 @@ struct DistillCommand {
          "take trained blocks from another run's plan; may be repeated")  //
         ("resume", po::bool_switch(&resume), "keep what --out already holds");
     po::options_description how("Training");
-    how.add_options()                                                                           //
-        ("tokens", po::value(&tokens)->value_name("N"), "to train on (default 24576)")          //
-        ("held-out", po::value(&held_out)->value_name("N"), "to stop by (default 2048)")        //
+    how.add_options()                                                                     //
+        ("tokens", po::value(&tokens)->value_name("N"), "to train on (default 24576)")    //
+        ("held-out", po::value(&held_out)->value_name("N"), "to stop by (default 2048)")  //
+        ("skip-windows", po::value(&skip_windows)->value_name("W"),
+         "windows to leave out at the text's beginning: those that spd repair fitted to say\n"
+         "little about its errors elsewhere (default 0)")                                       //
         ("window", po::value(&distill.set.window)->value_name("N"), "of tokens (default 512)")  //
         ("epochs", po::value(&training.epochs)->value_name("N"), "block by block (default 2)")  //
         ("rate", po::value(&training.rate)->value_name("R"), "Adam's (default 2e-4)")           //
@@ -107,6 +110,7 @@ struct DistillCommand {
     if (set.window < 2) refuse("--window is less than 2", "use e.g. 512");
     set.windows = tokens / set.window;
     set.held_out = held_out / set.window;
+    if (skip_windows < 0) refuse("--skip-windows is negative", "use 0 or more");
     if (set.windows < 1 || set.held_out < 1) {
       refuse("--tokens and --held-out must each hold a --window", "give more tokens");
     }
@@ -142,22 +146,6 @@ struct DistillCommand {
     common.engine.batch_tokens = std::max(common.engine.batch_tokens, set.window);
   }
 };
-
-std::vector<std::int32_t> read_tokens(RankContext& context, const DistillCommand& command) {
-  std::vector<std::int32_t> tokens;
-  agree(context.comms, "reading the text", [&] {
-    if (!context.root()) return;
-    std::ifstream stream(command.text, std::ios::binary);
-    std::ostringstream text;
-    text << stream.rdbuf();
-    if (!stream) {
-      throw Error(ErrorCode::input, fmt::format("{}: cannot read the text", command.text),
-                  "check --text");
-    }
-    tokens = Tokenizer::load(command.common.engine.model)->encode(text.str(), false);
-  });
-  return broadcast_ids(context.comms, std::move(tokens));
-}
 
 /// Repairs under way: where they begin, what runs contribute, where they go.
 class RepairInProgress {
@@ -301,11 +289,15 @@ nlohmann::json to_json(const DistilledBlocks& blocks) {
 void run_distill(RankContext& context, const std::vector<std::string>& arguments) {
   DistillCommand command;
   command.parse(arguments);
-  const auto tokens = read_tokens(context, command);
+  auto tokens = read_token_ids(context, command.common.engine.model, command.text);
+  const std::int64_t skipped = command.skip_windows * command.distill.set.window;
+  tokens.erase(tokens.begin(),
+               tokens.begin() + std::min(skipped, static_cast<std::int64_t>(tokens.size())));
   Engine engine(context, command.common.engine, command.distill.set.window);
   if (engine.plan().levels == SyncLevels::all_full(engine.config().blocks)) {
-    throw Error(ErrorCode::usage, "the plan leaves out no sync: there is nothing to make up for",
-                "give --plan, or --drop");
+    throw AgreedError(ErrorCode::usage,
+                      "the plan leaves out no sync: there is nothing to make up for",
+                      "give --plan, or --drop");
   }
   RepairInProgress under_way(engine, command);
   std::vector<DistilledBlocks> results;

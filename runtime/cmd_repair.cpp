@@ -9,11 +9,11 @@
 #include <sstream>
 
 #include "kernels/device/error.h"
-#include "model/tokenizer/tokenizer.h"
 #include "runtime/agreed_error.h"
 #include "runtime/command.h"
 #include "runtime/progress.h"
 #include "runtime/repair_run.h"
+#include "runtime/text_input.h"
 
 namespace spd {
 namespace {
@@ -80,7 +80,8 @@ struct RepairOptions {
     parse_arguments(all, arguments, kUsage, kExamples);
     if (calibration.window < 2 || calibration.windows < 1 || calibration.held_out < 1) {
       throw Error(ErrorCode::usage,
-                  "--window must be at least 2, --windows and --held-out at least 1");
+                  "--window must be at least 2, --windows and --held-out at least 1",
+                  "leave them at their defaults");
     }
     if (calibration.window > common.engine.batch_tokens) {
       throw Error(ErrorCode::usage,
@@ -89,7 +90,7 @@ struct RepairOptions {
                   "raise --batch-tokens");
     }
     if (!(block.ridge > 0.0) || !(block.refit_ridge > 0.0)) {
-      throw Error(ErrorCode::usage, "--ridge and --refit-ridge must be positive");
+      throw Error(ErrorCode::usage, "--ridge and --refit-ridge must be positive", "use e.g. 0.1");
     }
     parse_methods();
     parse_ks();
@@ -138,26 +139,10 @@ struct RepairOptions {
   }
 };
 
-std::vector<std::int32_t> read_tokens(const RankContext& context, const RepairOptions& options) {
-  std::vector<std::int32_t> tokens;
-  agree(context.comms, "reading the text", [&] {
-    if (!context.root()) return;
-    std::ifstream stream(options.text, std::ios::binary);
-    std::ostringstream text;
-    text << stream.rdbuf();
-    if (!stream) {
-      throw Error(ErrorCode::input, fmt::format("{}: cannot read the text", options.text),
-                  "check --text");
-    }
-    tokens = Tokenizer::load(options.common.engine.model)->encode(text.str(), false);
-  });
-  return broadcast_ids(context.comms, std::move(tokens));
-}
-
 void check_plan(const SyncPlan& plan) {
   if (plan.repair) {
     throw AgreedError(ErrorCode::usage, "the plan has been repaired already",
-                      "repair the plan that it was made from");
+                      "repair the plan that it was made from, or train on top with spd distill");
   }
   const SyncLevels& levels = plan.levels;
   if (levels.count(SyncLevel::drop) + levels.count(SyncLevel::node) == 0) {
@@ -205,7 +190,7 @@ std::string write_plan(const RankContext& context, const Engine& engine, const R
 void run_repair(RankContext& context, const std::vector<std::string>& arguments) {
   RepairOptions options;
   options.parse(arguments);
-  const auto tokens = read_tokens(context, options);
+  const auto tokens = read_token_ids(context, options.common.engine.model, options.text);
   Engine engine(context, options.common.engine, options.calibration.window);
   check_plan(engine.plan());
 

@@ -4,7 +4,7 @@
 
 #include <chrono>
 
-#include "kernels/device/error.h"
+#include "runtime/agreed_error.h"
 #include "runtime/logits_objective.h"
 
 namespace spd {
@@ -168,7 +168,7 @@ class Distiller {
         student_stream_(engine, options.set) {
     const std::int64_t needed = options.set.all() * options.set.window;
     if (static_cast<std::int64_t>(tokens.size()) < needed) {
-      throw Error(
+      throw AgreedError(
           ErrorCode::input,
           fmt::format("the calibration text has {} tokens, {} are needed", tokens.size(), needed),
           "give a longer text, or ask for fewer tokens");

@@ -8,7 +8,7 @@
 #include <numeric>
 #include <random>
 
-#include "kernels/device/error.h"
+#include "runtime/agreed_error.h"
 
 namespace spd {
 namespace {
@@ -102,8 +102,8 @@ class Training {
 
   static double checked(double loss) {
     if (std::isfinite(loss)) return loss;
-    throw Error(ErrorCode::input, "training: the loss is not finite",
-                "check the model's weights for values that are not, or lower the rate");
+    throw AgreedError(ErrorCode::input, "training: the loss is not finite",
+                      "check the model's weights for values that are not, or lower the rate");
   }
 
   std::vector<BlockRepair> parameters() {

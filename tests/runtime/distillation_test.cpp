@@ -110,6 +110,29 @@ TEST(Distillation, OnlyChosenPartsMove) {
   EXPECT_LT(outcome.blocks[0].training.after, outcome.blocks[0].training.before);
 }
 
+// A refitted bias, say: ranks share it, so that it is not trained, but it is in effect.
+TEST(Distillation, WhatTheRepairReplacedAndIsNotTrainedStays) {
+  DistillOptions options = small_options();
+  options.parts = {.attention = false, .mlp = true, .norms = false, .prediction = false};
+  EngineOptions engine_options = exact_options(fixture_model("llama"));
+  engine_options.drop = {"attn:all"};
+  on_ranks({.virtual_ranks = 2}, engine_options, options.set.window, [&](Engine& engine) {
+    const std::int64_t hidden = engine.config().hidden;
+    RankRepair repair(engine.config().blocks);
+    HostMatrix& bias = repair[0].weights["down_bias"] = HostMatrix(1, hidden);
+    std::fill(bias.values.begin(), bias.values.end(), 0.25f);
+    BlockWeights& weights = engine.transformer().shard().blocks[0];
+    HostMatrix& o = repair[0].weights["o"] = HostMatrix(weights.o.rows, weights.o.cols);
+    std::fill(o.values.begin(), o.values.end(), 0.01f);
+    install(repair[0], weights, engine.operators(), "here");
+    const auto blocks = distill_blocks(engine, some_text(1100), options, {0}, repair, {});
+    ASSERT_TRUE(repair[0].weights.contains("down_bias"));
+    EXPECT_EQ(repair[0].weights["down_bias"].values, std::vector<float>(hidden, 0.25f));
+    EXPECT_EQ(repair[0].weights["o"].values, std::vector<float>(o.values.size(), 0.01f));
+    EXPECT_NEAR(blocks[0].rounded, blocks[0].training.after, 1e-4 * blocks[0].training.after);
+  });
+}
+
 TEST(Distillation, BlocksBetweenFullSyncsLearnTogether) {
   const Outcome outcome = distilled("llama", 2, {"attn:0-1", "mlp:0"}, small_options(), {0, 1, 2});
   ASSERT_EQ(outcome.blocks.size(), 1);  // block 2 leaves out no sync

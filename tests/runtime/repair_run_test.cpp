@@ -106,6 +106,54 @@ TEST(RepairPlan, EveryLevelAndPoint) {
   EXPECT_TRUE(repair({1, 1}, options({"attn:1"}, {}), every_method()).outcomes[0].points.empty());
 }
 
+// What mlp syncs leave out is predicted where the next attention looks.
+TEST(RepairPlan, MlpPointsAlone) {
+  const LaunchOptions launch{3, 1};
+  const auto dropped = options({"mlp:0"}, {});
+  const auto truth = repair(launch, options({}, {}), no_method()).stream;
+  const std::int64_t hidden = ModelConfig::load(fixture_model(kModel)).hidden;
+  const double bare = relative_error(repair(launch, dropped, no_method()).stream, truth, hidden);
+  const Result repaired = repair(launch, dropped, every_method());
+  EXPECT_LT(relative_error(repaired.stream, truth, hidden), 0.9 * bare);
+  ASSERT_EQ(repaired.outcomes.size(), 1u);
+  ASSERT_EQ(repaired.outcomes[0].points.size(), 1u);
+  const PointOutcome& point = repaired.outcomes[0].points[0];
+  EXPECT_EQ(point.point, SyncPoint::mlp);
+  EXPECT_LT(point.after(), point.before()) << point.methods();
+  for (const RankRepair& rank : repaired.ranks) {
+    EXPECT_TRUE(rank[0].mlp);
+    EXPECT_FALSE(rank[0].attn);
+    EXPECT_TRUE(rank[0].weights.empty());
+  }
+}
+
+// The paper's classes decide which methods a block gets.
+TEST(RepairPlan, ClassesDecideWhichRepairs) {
+  struct Case {
+    ClassThresholds thresholds;
+    BlockClass expected;
+    bool repaired, grouped;
+  };
+  for (const Case& one : {Case{{10.0, 20.0}, BlockClass::insensitive, false, false},
+                          Case{{0.0, 20.0}, BlockClass::sensitive, true, false},
+                          Case{{0.0, 0.0}, BlockClass::extreme, true, true}}) {
+    RepairRunOptions run = every_method();
+    run.block.thresholds = one.thresholds;
+    const Result result = repair({3, 1}, options({"attn:0"}, {}), run);
+    const PointOutcome& point = result.outcomes.at(0).points.at(0);
+    EXPECT_EQ(point.block_class, one.expected);
+    EXPECT_EQ(point.steps.size() > 1, one.repaired);
+    EXPECT_EQ(result.ranks.at(0)[0].empty(), !one.repaired);
+    const auto& heads = result.partition.blocks.at(0).at(0).q_heads;
+    EXPECT_EQ(heads != std::vector<std::int32_t>({0, 1, 2}), one.grouped);
+  }
+  // By default, dropping what hardly matters is left as it is, and heads move in the worst blocks.
+  const ClassThresholds standard = BlockRepairOptions().thresholds;
+  EXPECT_EQ(standard.classify(0.0001), BlockClass::insensitive);
+  EXPECT_EQ(standard.classify(0.01), BlockClass::sensitive);
+  EXPECT_EQ(standard.classify(0.2), BlockClass::extreme);
+}
+
 // Groups and places: with every sync paid for, the model is what it was.
 TEST(RepairPlan, PartitionsAloneLeaveTheModelUnchanged) {
   const LaunchOptions launch{3, 1};

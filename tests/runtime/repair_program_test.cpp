@@ -1,0 +1,137 @@
+// Repairs as the program makes them: from a text to a plan that runs, and what it refuses.
+#include <cmath>
+#include <cstring>
+
+#include "tests/runtime/program_run.h"
+#include "tests/runtime/tiny_model.h"
+
+namespace spd {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+
+class RepairProgram : public testing::Test {
+ protected:
+  RepairProgram() {
+    std::string text;
+    for (int i = 0; i < 1200; ++i) text += static_cast<char>('a' + i * i % 23 % 7);
+    model_.write("text.txt", text);
+  }
+
+  std::string file(const std::string& name) const { return model_.path() + "/" + name; }
+  std::vector<std::string> command(const std::string& what,
+                                   const std::vector<std::string>& more) const {
+    std::vector<std::string> arguments = {what, "-m", model_.path(), "--text", file("text.txt")};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  }
+  std::vector<std::string> repair(const std::vector<std::string>& more,
+                                  const std::string& out = "r.json",
+                                  const std::string& windows = "12") const {
+    auto arguments = command("repair", {"--window", "48", "--windows", windows, "--held-out", "4",
+                                        "--tau1", "0", "--out", file(out)});
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  }
+  double loss(int ranks, const std::vector<std::string>& plan) const {
+    json result;
+    auto arguments = command("eval", {"--window", "48"});
+    arguments.insert(arguments.end(), plan.begin(), plan.end());
+    run_program(ranks, arguments, &result);
+    return result.at("against_baseline").at("kl_nats");
+  }
+  /// The first value of a tensor of the checkpoint becomes NaN.
+  void poison(const std::string& tensor) const {
+    std::string whole = model_.read("model.safetensors");
+    std::uint64_t header = 0;
+    std::memcpy(&header, whole.data(), sizeof header);
+    const json entry = json::parse(whole.substr(sizeof header, header)).at(tensor);
+    ASSERT_EQ(entry.at("dtype"), "F32");
+    const float value = std::nanf("");
+    const std::size_t begin = entry.at("data_offsets").at(0);
+    std::memcpy(whole.data() + sizeof header + header + begin, &value, sizeof value);
+    model_.write("model.safetensors", whole);
+  }
+
+  TinyModel model_;
+};
+
+TEST_F(RepairProgram, RepairedAndTaughtPlansLoseLess) {
+  const double bare = loss(2, {"--drop", "attn:all", "--drop", "mlp:0"});
+  json result;
+  run_program(2, repair({"--drop", "attn:all", "--drop", "mlp:0"}), &result);
+  EXPECT_EQ(result.at("schema"), "spd.repair/1");
+  ASSERT_EQ(result.at("blocks").size(), 3u);
+  EXPECT_EQ(result.at("blocks")[0].at("points").size(), 2u);
+  const double repaired = loss(2, {"--plan", file("r.json")});
+  EXPECT_LT(repaired, 0.9 * bare);
+
+  run_program(2,
+              command("distill", {"--plan", file("r.json"), "--window", "48", "--tokens", "768",
+                                  "--held-out", "192", "--epochs", "0", "--logits", "3",
+                                  "--logits-rate", "3e-4", "--out", file("d.json")}),
+              &result);
+  EXPECT_EQ(result.at("schema"), "spd.distill/1");
+  EXPECT_LT(loss(2, {"--plan", file("d.json")}), repaired);
+}
+
+TEST_F(RepairProgram, RefusesWhatItCannotRepair) {
+  run_program(2, repair({"--drop", "attn:all"}));
+  struct Case {
+    std::vector<std::string> arguments;
+    std::vector<std::string> message;
+    int ranks = 2;
+  };
+  const Case cases[] = {
+      {repair({"--plan", file("r.json")}), {"repaired already", "spd distill"}},
+      {repair({}), {"no sync out"}},
+      {repair({"--drop", "attn:all", "--methods", "magic"}), {"--methods", "magic", "grouping"}},
+      {repair({"--drop", "attn:all", "--ks", "16,x"}), {"--ks", "x"}},
+      {repair({"--drop", "attn:all"}, "r.json", "40"), {"1200 tokens", "44 windows of 48"}},
+      {repair({"--drop", "attn:all", "--ridge", "0"}), {"--ridge"}},
+      {command("distill", {"--plan", file("r.json"), "--window", "48", "--tokens", "1200",
+                           "--held-out", "96", "--out", file("d.json")}),
+       {"1200 tokens"}},
+      {command("distill", {"--out", file("d.json"), "--window", "48"}), {"no sync"}},
+      {command("eval", {"--window", "48", "--plan", file("r.json")}), {"r.json", "2", "4"}, 4},
+  };
+  for (const Case& bad : cases) {
+    SCOPED_TRACE(bad.message.front());
+    expect_refusal(bad.ranks, bad.arguments, bad.message);
+  }
+}
+
+TEST_F(RepairProgram, RefusesRepairsOfAnotherPlan) {
+  run_program(2, repair({"--drop", "attn:all"}));
+  const json plan = json::parse(model_.read("r.json"));
+  // The file of a run with other levels under this plan's name.
+  run_program(2, repair({"--drop", "attn:1"}, "other.json"));
+  const std::string own = model_.read("r.safetensors");
+  model_.write("r.safetensors", model_.read("other.safetensors"));
+  expect_refusal(2, command("eval", {"--window", "48", "--plan", file("r.json")}),
+                 {"r.safetensors"});
+  model_.write("r.safetensors", own.substr(0, own.size() / 2));
+  expect_refusal(2, command("eval", {"--window", "48", "--plan", file("r.json")}),
+                 {"r.safetensors"});
+  model_.write("r.safetensors", own);
+  const TinyModel another("llama-biases");
+  another.write("r.json", plan.dump());
+  another.write("r.safetensors", own);
+  expect_refusal(2,
+                 {"eval", "-m", another.path(), "--text", file("text.txt"), "--window", "48",
+                  "--plan", another.path() + "/r.json"},
+                 {"r.json", "model"});
+}
+
+TEST_F(RepairProgram, NamesTheBlockWhoseWeightsAreNotFinite) {
+  poison("model.layers.1.mlp.down_proj.weight");
+  expect_refusal(2, repair({"--drop", "attn:all"}), {"block 1", "not finite", "NaN"});
+  expect_refusal(2,
+                 command("distill", {"--drop", "attn:all", "--window", "48", "--tokens", "480",
+                                     "--held-out", "96", "--out", file("d.json")}),
+                 {"not finite", "weights"});
+}
+
+}  // namespace
+}  // namespace spd
