@@ -11,7 +11,9 @@
 #include "kernels/device/error.h"
 #include "runtime/agreed_error.h"
 #include "runtime/command.h"
+#include "runtime/distillation.h"
 #include "runtime/progress.h"
+#include "runtime/repair_gather.h"
 #include "runtime/repair_run.h"
 #include "runtime/text_input.h"
 
@@ -19,7 +21,8 @@ namespace spd {
 namespace {
 
 constexpr const char* kUsage =
-    "spd repair: makes up for the syncs that a plan leaves out, by closed-form fits on text.\n\n"
+    "spd repair: makes up for the syncs that a plan leaves out, by closed-form fits on text and,\n"
+    "where asked for, by training.\n\n"
     "  mpirun -n R spd repair --model DIR --text FILE --drop SEL|--plan FILE --out PLAN [options]";
 constexpr const char* kExamples =
     "Methods, each kept only where text that was not fitted to says that it helps:\n"
@@ -27,6 +30,11 @@ constexpr const char* kExamples =
     "  prediction  what a rank's view lacks is predicted from what it has, at rank k\n"
     "  placement   MLP neurons go to the rank whose view drives them best\n"
     "  refit       the MLP's output weights are regressed on what the block's output still lacks\n"
+    "  distillation  (not by default: minutes) then trains all blocks together, on windows behind\n"
+    "              those of the fits, to give the next token the model's own probabilities. The\n"
+    "              repaired plan is written before, so that nothing is lost by an interruption: "
+    "go\n"
+    "              on from it with spd distill, which has more ways to train\n"
     "Classes, by the relative error of the block's output with nothing repaired: up to --tau1 ISB\n"
     "(dropped as it is), up to --tau2 SB (repaired), above ESB (heads grouped, too).\n"
     "An interrupted run goes on where it was when repeated.\n\n"
@@ -41,6 +49,8 @@ struct RepairOptions {
   StartOptions start;
   CalibrationOptions calibration;
   RepairRunOptions run;
+  DistillOptions distill;
+  bool distillation = false;
   std::string text;
   std::string out;
   std::string methods = "grouping,placement,prediction,refit";
@@ -54,7 +64,7 @@ struct RepairOptions {
         ("out", po::value(&out)->value_name("FILE")->required(),
          "plan to write; its repairs go beside it, as .safetensors")  //
         ("methods", po::value(&methods)->value_name("LIST"),
-         "of grouping, placement, prediction, refit (default: all)")  //
+         "of grouping, placement, prediction, refit, distillation (default: the first four)")  //
         ("ks", po::value(&ks)->value_name("LIST"),
          "ranks of predictions to choose among, beside none and the mean (default 16,32,64)")  //
         ("window", po::value(&calibration.window)->value_name("N"),
@@ -73,11 +83,22 @@ struct RepairOptions {
          "relative error above which its heads are grouped, too (default 0.05)")  //
         ("worth", po::value(&block.worth)->value_name("X"),
          "share of the error that a next larger k must take away (default 0.02)")  //
+        ("distill-windows", po::value(&distill.set.windows)->value_name("W"),
+         "windows to train on in distillation (default 48)")  //
+        ("distill-rate", po::value(&distill.training.rate)->value_name("R"),
+         "Adam's rate in distillation (default 1e-4)")  //
         ("kv-copies", po::value(&block.heads.kv_copies)->value_name("N"),
          "KV heads that grouping may add to a rank (default 0)");
     po::options_description all;
     all.add(input).add(common.describe()).add(start.describe());
+    distill.training.epochs = 1;
+    distill.training.rate = 1e-4f;
     parse_arguments(all, arguments, kUsage, kExamples);
+    distill.set.window = calibration.window;
+    if (distill.set.windows < 1 || !(distill.training.rate > 0.0f)) {
+      throw Error(ErrorCode::usage, "--distill-windows and --distill-rate must be positive",
+                  "leave them at their defaults");
+    }
     if (calibration.window < 2 || calibration.windows < 1 || calibration.held_out < 1) {
       throw Error(ErrorCode::usage,
                   "--window must be at least 2, --windows and --held-out at least 1",
@@ -117,9 +138,11 @@ struct RepairOptions {
         block.prediction = true;
       } else if (method == "refit") {
         block.refit = true;
+      } else if (method == "distillation") {
+        distillation = true;
       } else {
         throw Error(ErrorCode::usage, fmt::format("--methods: unknown method \"{}\"", method),
-                    "use grouping, placement, prediction, refit; spd distill trains");
+                    "use grouping, placement, prediction, refit, distillation");
       }
     }
   }
@@ -149,6 +172,21 @@ void check_plan(const SyncPlan& plan) {
     throw AgreedError(ErrorCode::usage, "the plan leaves no sync out: there is nothing to repair",
                       "give --plan, --drop or --node");
   }
+}
+
+// That there is enough for the distillation, too, before minutes are spent on the rest.
+void check_text(const std::vector<std::int32_t>& tokens, const RepairOptions& options) {
+  if (!options.distillation) return;
+  const std::int64_t windows =
+      options.calibration.windows + options.calibration.held_out + options.distill.set.all();
+  const std::int64_t needed = windows * options.calibration.window;
+  if (static_cast<std::int64_t>(tokens.size()) >= needed) return;
+  throw AgreedError(
+      ErrorCode::input,
+      fmt::format("the calibration text has {} tokens; {} windows of {}, those of the distillation "
+                  "included, need {}",
+                  tokens.size(), windows, options.calibration.window, needed),
+      "give a longer text, or lower --windows or --distill-windows");
 }
 
 void print_table(const RepairRun& run) {
@@ -185,6 +223,30 @@ std::string write_plan(const RankContext& context, const Engine& engine, const R
   return file.string();
 }
 
+// Trains on the windows behind those that were calibrated on; `run` receives what is learnt.
+DistilledBlocks distill(Engine& engine, const std::vector<std::int32_t>& tokens,
+                        const RepairOptions& options, RepairRun& run) {
+  const RankContext& context = engine.context();
+  const std::int64_t used =
+      (options.calibration.windows + options.calibration.held_out) * options.calibration.window;
+  RankRepair mine = run.ranks.at(context.rank());
+  std::optional<Progress> bar;
+  const DistillProgress progress{
+      .step = [&](std::int64_t done, std::int64_t of, const std::string& note) {
+        if (!bar) bar.emplace("windows", of, context.root());
+        bar->update(done, note);
+      }};
+  const DistilledBlocks result = distill_logits(engine, {tokens.begin() + used, tokens.end()},
+                                                options.distill, mine, progress);
+  for (std::size_t block = 0; block < mine.size(); ++block) {
+    auto ranks = gather_block_repairs(mine[block], context.comms, engine.stream());
+    for (int rank = 0; rank < context.ranks(); ++rank) {
+      run.ranks[rank][block] = std::move(ranks[rank]);
+    }
+  }
+  return result;
+}
+
 }  // namespace
 
 void run_repair(RankContext& context, const std::vector<std::string>& arguments) {
@@ -193,31 +255,49 @@ void run_repair(RankContext& context, const std::vector<std::string>& arguments)
   const auto tokens = read_token_ids(context, options.common.engine.model, options.text);
   Engine engine(context, options.common.engine, options.calibration.window);
   check_plan(engine.plan());
+  check_text(tokens, options);
 
   const auto begin = std::chrono::steady_clock::now();
+  const auto seconds = [&] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  };
   std::optional<Progress> bar;
-  const RepairRun run = repair_plan(engine, tokens, options.calibration, options.run,
-                                    [&](std::int64_t done, std::int64_t of) {
-                                      if (!bar) bar.emplace("blocks", of, context.root());
-                                      bar->update(done);
-                                    });
+  RepairRun run = repair_plan(engine, tokens, options.calibration, options.run,
+                              [&](std::int64_t done, std::int64_t of) {
+                                if (!bar) bar.emplace("blocks", of, context.root());
+                                bar->update(done);
+                              });
   bar.reset();
-  const double seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  const std::string file = write_plan(context, engine, run, options.out);
-  if (context.root()) {
-    print_table(run);
-    fmt::print("wrote {} and {} in {:.1f} s\n", options.out, file, seconds);
-  }
   nlohmann::json json = result_header("repair", engine);
   json["text"] = options.text;
   json["window_tokens"] = options.calibration.window;
   json["windows"] = options.calibration.windows;
   json["held_out_windows"] = options.calibration.held_out;
   json["methods"] = options.methods;
-  json["seconds"] = seconds;
+  json["seconds"] = seconds();
   json["blocks"] = nlohmann::json::array();
   for (const BlockOutcome& outcome : run.blocks) json["blocks"].push_back(to_json(outcome));
+  std::string file = write_plan(context, engine, run, options.out);
+  if (context.root()) {
+    print_table(run);
+    fmt::print("wrote {} and {} in {:.1f} s\n", options.out, file, seconds());
+    std::fflush(stdout);
+  }
+  if (options.distillation) {
+    const DistilledBlocks trained = distill(engine, tokens, options, run);
+    file = write_plan(context, engine, run, options.out);
+    json["distillation"] = {{"windows", options.distill.set.windows},
+                            {"held_out_kl_before_nats", trained.training.before},
+                            {"held_out_kl_after_nats", trained.rounded},
+                            {"seconds", trained.seconds}};
+    if (context.root()) {
+      fmt::print(
+          "distilled in {:.1f} s: KL to the model {:.4f} -> {:.4f} nats on {} held-out "
+          "windows; wrote {} and {} again\n",
+          trained.seconds, trained.training.before, trained.rounded, options.distill.set.held_out,
+          options.out, file);
+    }
+  }
   write_json(context, options.common.json, json);
 }
 

@@ -76,6 +76,21 @@ TEST_F(RepairProgram, RepairedAndTaughtPlansLoseLess) {
   EXPECT_LT(loss(2, {"--plan", file("d.json")}), repaired);
 }
 
+TEST_F(RepairProgram, DistillationIsOneOfTheMethods) {
+  json result;
+  run_program(2, repair({"--drop", "attn:all", "--methods", "placement"}));
+  const double repaired = loss(2, {"--plan", file("r.json")});
+  const auto taught = [&](const std::string& windows) {
+    return repair({"--drop", "attn:all", "--methods", "placement,distillation", "--distill-rate",
+                   "1e-3", "--distill-windows", windows});
+  };
+  run_program(2, taught("5"), &result);
+  EXPECT_LT(result.at("distillation").at("held_out_kl_after_nats"),
+            result.at("distillation").at("held_out_kl_before_nats"));
+  EXPECT_LT(loss(2, {"--plan", file("r.json")}), repaired);
+  expect_refusal(2, taught("6"), {"1200 tokens", "26 windows of 48", "distillation"});
+}
+
 TEST_F(RepairProgram, RefusesWhatItCannotRepair) {
   run_program(2, repair({"--drop", "attn:all"}));
   struct Case {
