@@ -14,8 +14,7 @@ constexpr CallSite kSite{"benchmark"};
 class Benchmark {
  public:
   Benchmark(Engine& engine, const BenchmarkOptions& options)
-      : engine_(engine),
-        transformer_(engine.transformer()),
+      : transformer_(engine.transformer()),
         stream_(engine.stream()),
         options_(options),
         cache_(engine.make_cache(
@@ -76,7 +75,6 @@ class Benchmark {
     transformer_.logits(hidden, y, stream_);
   }
 
-  Engine& engine_;
   Transformer& transformer_;
   Stream& stream_;
   BenchmarkOptions options_;

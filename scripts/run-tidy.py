@@ -1,5 +1,9 @@
 #!/usr/bin/env python3
-"""Runs clang-tidy over the sources of a build directory, a few at a time.
+"""Runs clang-tidy over the sources of a build directory.
+
+Most of its time goes into the headers of libraries, so sources that are compiled alike are read
+together, as one translation unit of several. Those whose unnamed namespaces may define the same name
+are kept apart; a unit that does not compile all the same is checked source by source.
 
 A source that was clean is not looked at again until it, a header of ours it includes, its compiler
 command, a system header, .clang-tidy or clang-tidy itself changes. What a source includes is what
@@ -13,12 +17,15 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "spd-tidy"
+SOURCES_PER_UNIT = 10
 
 
 def parse_arguments():
@@ -78,13 +85,71 @@ def cache_key(entry, included, digests, common):
     return hashlib.sha256("\n".join([common, command, *parts]).encode()).hexdigest()
 
 
-def tidy(build, source):
-    """Its complaints, or an empty string."""
-    ran = subprocess.run(["clang-tidy", "-p", str(build), "--quiet", source], capture_output=True,
-                         text=True, check=False)
+UNNAMED = re.compile(r"^namespace \{$(.*?)^\}  // namespace$", re.M | re.S)
+NAMED = re.compile(r"^(?:(?:class|struct|enum class|using|enum) (\w+)|\w[^=;{(\n]*?(\w+) ?[=;{(\[])", re.M)
+CONSTANT = re.compile(r"k[A-Z]\w*$")  # told apart by renaming
+PRECOMPILED = re.compile(r"(-Winvalid-pch|-fpch-\S+|(-Xclang )?-include(-pch)? (-Xclang )?\S*cmake_pch\S*)")
+
+
+def flags_of(entry):
+    """The command without compiler, input, output and precompiled header."""
+    command = PRECOMPILED.sub("", entry["command"]).replace("-Xclang  ", "")
+    words = shlex.split(command)
+    kept, skip = [], False
+    for word in words[next(i for i, w in enumerate(words) if w.startswith("-")
+                           and "=" not in words[i - 1] and w != "-E"):]:
+        if skip or word in ("-c", "-o", entry["file"]):
+            skip = word == "-o"
+            continue
+        kept.append(word)
+    return tuple(kept)
+
+
+def may_clash(source):
+    """What the source may define for itself alone, and whether it can be read with others at all."""
+    text = pathlib.Path(source).read_text()
+    names = {a or b for part in UNNAMED.findall(text) for a, b in NAMED.findall(part)}
+    return {name for name in names if not CONSTANT.match(name)}, "HWY_TARGET_INCLUDE" not in text and " main(" not in text
+
+
+def read_as_part(k, source):
+    """The line that reads the source into a unit, its constants renamed."""
+    text = pathlib.Path(source).read_text()
+    names = {b for part in UNNAMED.findall(text) for _, b in NAMED.findall(part) if CONSTANT.match(b)}
+    return "".join([f"#define {name} {name}Of{k}\n" for name in sorted(names)] +
+                   [f'#include "{source}"\n'] + [f"#undef {name}\n" for name in sorted(names)])
+
+
+def units_of(entries):
+    """[(flags, sources)]: sources of one folder and the same flags, apart where they may clash."""
+    units = {}
+    for entry in sorted(entries, key=lambda entry: entry["file"]):
+        names, joins = may_clash(entry["file"])
+        groups = units.setdefault((flags_of(entry), os.path.dirname(entry["file"])), [])
+        for group in groups:
+            if joins and group["joins"] and len(group["sources"]) < SOURCES_PER_UNIT and \
+                    not names & group["names"]:
+                group["sources"].append(entry["file"])
+                group["names"] |= names
+                break
+        else:
+            groups.append({"sources": [entry["file"]], "names": names, "joins": joins})
+    return [(flags, group["sources"]) for (flags, _), groups in units.items() for group in groups]
+
+
+def tidy(flags, sources):
+    """[(source, complaints)]: the complaints of a unit that is not clean are given to its first."""
+    with tempfile.TemporaryDirectory() as folder:
+        unit = pathlib.Path(folder) / "unit.cpp"
+        unit.write_text("".join(read_as_part(k, source) for k, source in enumerate(sources)))
+        ran = subprocess.run(["clang-tidy", f"--config-file={ROOT / '.clang-tidy'}", "--quiet",
+                              str(unit) if len(sources) > 1 else sources[0], "--", *flags],
+                             capture_output=True, text=True, check=False)
     if ran.returncode == 0 and not ran.stdout.strip():
-        return ""
-    return ran.stdout if ran.stdout.strip() else ran.stderr
+        return [(source, "") for source in sources]
+    if len(sources) > 1 and "[clang-diagnostic-" in ran.stdout:
+        return [answer for source in sources for answer in tidy(flags, [source])]
+    return [(source, "" if k else ran.stdout.strip() or ran.stderr) for k, source in enumerate(sources)]
 
 
 def main():
@@ -104,23 +169,30 @@ def main():
     CACHE.mkdir(parents=True, exist_ok=True)
     todo, clean = {}, 0
     for entry in entries:
+        if os.path.basename(entry["file"]).startswith("cmake_pch"):
+            continue
         key = cache_key(entry, included, digests, common)
         if key and (CACHE / key).exists():
             clean += 1
             (CACHE / key).touch()
         else:
-            todo.setdefault(entry["file"], key)
-    print(f"clang-tidy: {len(todo)} sources to check, {clean} known to be clean", flush=True)
-    start, bad = time.monotonic(), 0
+            todo.setdefault(entry["file"], (key, entry))
+    units = units_of([entry for _, entry in todo.values()])
+    print(f"clang-tidy: {len(todo)} sources to check in {len(units)} units, {clean} known to be clean",
+          flush=True)
+    start, bad, done = time.monotonic(), 0, 0
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
-        runs = {pool.submit(tidy, build, source): source for source in todo}
-        for done, run in enumerate(concurrent.futures.as_completed(runs), 1):
-            source, complaints = runs[run], run.result()
-            if complaints:
-                bad += 1
-                print(f"\n{complaints}", flush=True)
-            elif todo[source]:
-                (CACHE / todo[source]).touch()
+        runs = [pool.submit(tidy, flags, sources) for flags, sources in
+                sorted(units, key=lambda unit: -len(unit[1]))]
+        for run in concurrent.futures.as_completed(runs):
+            unit_is_clean = not any(complaints for _, complaints in run.result())
+            for source, complaints in run.result():
+                done += 1
+                if complaints:
+                    bad += 1
+                    print(f"\n{complaints}", flush=True)
+                elif unit_is_clean and todo[source][0]:
+                    (CACHE / todo[source][0]).touch()
             print(f"{chr(13) if sys.stdout.isatty() else ''}  {done} of {len(todo)}, "
                   f"{time.monotonic() - start:.0f} s: {pathlib.Path(source).relative_to(ROOT)}",
                   flush=True)

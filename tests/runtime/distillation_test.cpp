@@ -128,7 +128,8 @@ TEST(Distillation, WhatTheRepairReplacedAndIsNotTrainedStays) {
     const auto blocks = distill_blocks(engine, some_text(1100), options, {0}, repair, {});
     ASSERT_TRUE(repair[0].weights.contains("down_bias"));
     EXPECT_EQ(repair[0].weights["down_bias"].values, std::vector<float>(hidden, 0.25f));
-    EXPECT_EQ(repair[0].weights["o"].values, std::vector<float>(o.values.size(), 0.01f));
+    EXPECT_EQ(repair[0].weights["o"].values,
+              std::vector<float>(weights.o.rows * weights.o.cols, 0.01f));
     EXPECT_NEAR(blocks[0].rounded, blocks[0].training.after, 1e-4 * blocks[0].training.after);
   });
 }

@@ -31,7 +31,8 @@ TEST_P(Tasks, MakesTheHarnesssRequestsOfBothForms) {
 
 TEST_P(Tasks, GradesAsTheHarnessDoes) {
   const Task& task = GetParam();
-  for (const Json& item : read_task_reference().at(task.name)) {
+  const Json reference = read_task_reference();
+  for (const Json& item : reference.at(task.name)) {
     std::vector<Likelihood> likelihoods;
     for (const Json& value : item.at("log_likelihood_nats")) {
       likelihoods.push_back({value, item.at("greedy").at(likelihoods.size())});

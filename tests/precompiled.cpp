@@ -1,0 +1,1 @@
+// Nothing: CMake wants a source for what the tests' precompiled header belongs to.
