@@ -7,13 +7,14 @@
 
 #include "kernels/device/error.h"
 #include "model/fingerprint.h"
+#include "model/hash.h"
 #include "runtime/benchmark.h"
 #include "runtime/command.h"
-#include "runtime/evaluation.h"
+#include "runtime/held_out.h"
+#include "runtime/interrupt.h"
 #include "runtime/output_file.h"
 #include "runtime/plan_report.h"
 #include "runtime/planner.h"
-#include "runtime/progress.h"
 #include "runtime/svg_plot.h"
 #include "runtime/text_input.h"
 #include "runtime/topology_file.h"
@@ -29,10 +30,15 @@ constexpr const char* kUsage =
 constexpr const char* kExamples =
     "--topology is what spd topo --json wrote, or a description by hand (runtime/topologies). "
     "Losses\n"
-    "do not quite add up, so with --text the plan's joint loss is measured and the choice "
-    "tightened\n"
-    "until the budget holds there: give text that neither the sensitivities nor the repairs have\n"
-    "seen. With --plan, its partition and repairs are kept and its levels chosen anew; the\n"
+    "do not quite add up, so with --text the plan's joint loss is measured, window by window "
+    "against\n"
+    "every sync full, and the choice tightened until the budget holds for its upper confidence "
+    "bound:\n"
+    "more windows let a plan come nearer to the budget. Give text that neither the sensitivities "
+    "nor\n"
+    "the repairs have seen. What was measured is kept beside --out until the plan is there: an\n"
+    "interrupted search goes on when repeated. With --plan, its partition and repairs are kept and "
+    "its levels chosen anew; the\n"
     "sensitivities must have been measured with the same; those of level node count only where "
     "nodes\n"
     "have as many ranks as here. The time without syncs is measured here\n"
@@ -49,15 +55,13 @@ struct Options {
   CommonOptions common;
   StartOptions start;
   Workload workload;
-  WindowOptions windows{512, 512, 8};
-  std::int64_t skip_windows = 0;
+  HeldOutOptions held_out;
   std::string topology, sensitivity, text, out, plot, max_loss, form = "single";
   double max_latency_ms = 0.0;
   double prefill_compute_ms = -1.0;
   double decode_compute_ms = -1.0;
   double tau1 = -1.0;
   double tau2 = -1.0;
-  int trials = 6;
   bool assume_links = false;
   bool check_latency = false;
 
@@ -90,12 +94,15 @@ struct Options {
     po::options_description held("Held-out text");
     held.add_options()                                                                    //
         ("text", po::value(&text)->value_name("FILE"), "measure the joint loss on this")  //
-        ("skip-windows", po::value(&skip_windows)->value_name("W"),
-         "leave out the text's first W windows (default 0)")                                  //
-        ("window", po::value(&windows.window)->value_name("N"), "tokens (default 512)")       //
-        ("limit", po::value(&windows.limit)->value_name("W"), "windows at most (default 8)")  //
-        ("trials", po::value(&trials)->value_name("N"),
-         "joint losses measured at most (default 6)");
+        ("skip-windows", po::value(&held_out.skip)->value_name("W"),
+         "leave out the text's first W windows (default 0)")                              //
+        ("window", po::value(&held_out.window)->value_name("N"), "tokens (default 512)")  //
+        ("limit", po::value(&held_out.windows)->value_name("W"),
+         "windows at most, spread over the text (default 64; 0: all)")  //
+        ("trials", po::value(&held_out.trials)->value_name("N"),
+         "plans measured at most (default 6)")  //
+        ("confidence", po::value(&held_out.confidence)->value_name("P"),
+         "that the loss is within the budget, over all trials (default 0.95)");
     po::options_description output("Output");
     output.add_options()                                                            //
         ("out,o", po::value(&out)->value_name("FILE"), "the plan")                  //
@@ -109,12 +116,17 @@ struct Options {
     po::options_description all;
     all.add(input).add(work).add(held).add(output).add(common.describe()).add(start.describe());
     parse_arguments(all, arguments, kUsage, kExamples);
-    windows.stride = windows.window;
     workload.step_tokens = common.engine.batch_tokens;
-    if (workload.prompt < 1 || workload.generate < 1 || workload.batch < 1 || windows.window < 2 ||
-        windows.limit < 0 || skip_windows < 0 || trials < 1 || workload.step_tokens < 1) {
+    if (workload.prompt < 1 || workload.generate < 1 || workload.batch < 1 || held_out.window < 2 ||
+        held_out.windows < 0 || held_out.skip < 0 || held_out.trials < 1 ||
+        workload.step_tokens < 1) {
       throw Error(ErrorCode::usage, "a count is too small", "see spd plan --help");
     }
+    if (!(held_out.confidence >= 0.5 && held_out.confidence < 1.0)) {
+      throw Error(ErrorCode::usage, fmt::format("--confidence {}", held_out.confidence),
+                  "give a probability from 0.5 to below 1, such as 0.95");
+    }
+    if (!out.empty()) held_out.file = out + ".trials";
     if (max_loss.empty() == (max_latency_ms <= 0.0)) {
       throw Error(ErrorCode::usage, "give either --max-loss or --max-latency",
                   "for example --max-loss 1%");
@@ -210,39 +222,14 @@ PhaseTimes compute_times(const Options& options, Engine& engine) {
   return times;
 }
 
-// The held-out text's NLL, plan by plan.
-class HeldOut {
- public:
-  HeldOut(const Options& options, const std::vector<std::int32_t>& text) : options_(options) {
-    const auto skipped = static_cast<std::size_t>(options.skip_windows * options.windows.window);
-    if (text.size() < skipped + 2) {
-      throw Error(ErrorCode::input, "--text: nothing is left behind --skip-windows",
-                  "skip less, or give a longer text");
-    }
-    text_.assign(text.begin() + static_cast<std::ptrdiff_t>(skipped), text.end());
-  }
-  double nll(Engine& engine, const SyncLevels& levels, const std::string& what) const {
-    std::optional<Progress> bar;
-    return evaluate_text(engine, text_, options_.windows, levels, std::nullopt,
-                         [&](std::int64_t done, std::int64_t of, const TextScore& score) {
-                           if (!bar) bar.emplace(what, of, engine.context().root());
-                           bar->update(done, fmt::format("NLL {:.4f}", score.nll()));
-                         })
-        .plan.nll();
-  }
-
- private:
-  const Options& options_;
-  std::vector<std::int32_t> text_;
-};
-
-// NLL of the model as it came, every sync full: what a repaired plan is held against, too.
-double original_nll(RankContext& context, const Options& options, const HeldOut& held_out,
-                    std::int64_t length) {
-  EngineOptions plain = options.common.engine;
-  plain.plan.clear();
-  Engine engine(context, plain, length);
-  return held_out.nll(engine, SyncLevels::all_full(engine.config().blocks), "every sync full");
+// What held-out losses depend on besides the text.
+std::string setting_of(const Engine& engine) {
+  const SyncPlan& plan = engine.plan();
+  const EngineOptions& options = engine.options();
+  return fmt::format(
+      "model {} nodes {} partition {} repair {} kv {} exact {}", plan.fingerprint,
+      nlohmann::json(plan.ranks_per_node).dump(), hash_text(plan.partition.to_json().dump()),
+      plan.repair ? plan.repair->hash : "none", name(options.kv_dtype), options.exact);
 }
 
 // Predicted beside measured, both phases; full and plan in turn in one run.
@@ -270,15 +257,14 @@ void run_plan(RankContext& context, const std::vector<std::string>& arguments) {
   options.parse(arguments);
   const double budget = options.budget();
   const std::int64_t length =
-      std::max(options.windows.window, options.workload.prompt + options.workload.generate);
-  std::optional<HeldOut> held_out;
-  std::optional<double> original;
+      std::max(options.held_out.window, options.workload.prompt + options.workload.generate);
+  std::vector<std::int32_t> text;
   if (!options.text.empty()) {
-    const auto text = read_token_ids(context, options.common.engine.model, options.text);
-    agree(context.comms, "reading the text", [&] { held_out.emplace(options, text); });
-    original = original_nll(context, options, *held_out, length);
+    text = read_token_ids(context, options.common.engine.model, options.text);
   }
   Engine engine(context, options.common.engine, length);
+  std::optional<HeldOut> held_out;
+  if (!text.empty()) held_out.emplace(context.comms, text, options.held_out, setting_of(engine));
   PlanReport report;
   SensitivityTable table;
   LinkModel links;
@@ -294,6 +280,8 @@ void run_plan(RankContext& context, const std::vector<std::string>& arguments) {
   });
   const Planner& planner = *made;
 
+  catch_interrupts();
+  if (held_out) held_out->measure_full(engine);
   PlanSolution solution;
   if (options.max_latency_ms > 0.0) {
     const auto found = planner.within_latency(options.max_latency_ms * 1e3);
@@ -306,26 +294,24 @@ void run_plan(RankContext& context, const std::vector<std::string>& arguments) {
                   "allow more, or measure sensitivities at more levels and formats");
     }
     solution = *found;
-    if (original) {
-      const double nll = held_out->nll(engine, planner.levels(solution), "joint loss");
-      report.trials.push_back({solution.loss, solution, nll - *original});
+    if (held_out) {
+      report.trials.push_back(
+          {solution.loss, solution, held_out->measure(engine, planner.levels(solution))});
     }
-  } else if (original) {
-    agree(context.comms, "choosing the plan", [&] {
-      report.trials = planner.hold_budget(budget, options.trials, [&](const SyncLevels& levels) {
-        return held_out->nll(engine, levels, "joint loss") - *original;
-      });
-    });
+  } else if (held_out) {
+    report.trials = planner.hold_budget(
+        budget, options.held_out.trials,
+        [&](const SyncLevels& levels) { return held_out->measure(engine, levels, budget); });
     solution = report.trials.back().solution;
   } else {
     solution = planner.within_loss(budget);
   }
+  report.judged_by = held_out ? &*held_out : nullptr;
 
   report.budget = options.max_loss.empty() ? solution.loss : budget;
   report.tau1 = options.tau1 >= 0.0 ? options.tau1
                                     : report.budget / static_cast<double>(engine.config().blocks);
   report.tau2 = options.tau2 >= 0.0 ? options.tau2 : report.budget;
-  report.original_nll = original;
   report.virtual_compute = context.is_virtual && options.prefill_compute_ms < 0.0;
   if (options.check_latency) check_latency(options, engine, planner.levels(solution), report);
 
@@ -338,6 +324,8 @@ void run_plan(RankContext& context, const std::vector<std::string>& arguments) {
   write_json(context, options.out, json);
   write_json(context, options.common.json, json);
   if (!context.root()) return;
+  std::error_code ignored;
+  if (held_out) std::filesystem::remove(options.held_out.file, ignored);
   print_report(planner, solution, report);
   if (!options.plot.empty()) {
     write_text_file("--plot", options.plot, to_svg(plot_of(planner, solution, report)));

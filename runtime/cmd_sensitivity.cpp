@@ -42,14 +42,6 @@ constexpr const char* kExamples =
     "  mpirun -n 2 spd sensitivity -m DIR --plan repaired.json --text valid.txt --formats "
     "bf16,int8 \\\n      --json s.json\n";
 
-// Whether any rank was asked to stop: the same answer on all of them.
-bool any_interrupted(const RankComms& comms, Stream& stream) {
-  const auto mine = static_cast<std::uint8_t>(interrupted());
-  std::vector<std::uint8_t> all(comms.ranks());
-  comms.world->all_gather(&mine, all.data(), sizeof(mine), stream, {"interruption"});
-  return std::any_of(all.begin(), all.end(), [](std::uint8_t asked) { return asked != 0; });
-}
-
 using Clock = std::chrono::steady_clock;
 
 // Parses "a,b,c" with `parse`, naming the flag where an item is unknown.

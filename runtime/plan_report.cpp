@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "model/config.h"
@@ -76,6 +78,67 @@ void print_times(const Planner& planner, const PlanSolution& solution, const Pla
   }
 }
 
+double percent_of_perplexity(double nats) { return 100.0 * std::expm1(nats); }
+
+// Of the choices that are not every sync full.
+double least_loss(const Planner& planner) {
+  double least = std::numeric_limits<double>::infinity();
+  for (const PlanPoint& point : planner.points()) {
+    for (std::size_t i = 1; i < point.choices.size(); ++i) {
+      least = std::min(least, point.choices[i].loss);
+    }
+  }
+  return least;
+}
+
+void print_losses(const Planner& planner, const PlanSolution& solution, const PlanReport& report) {
+  fmt::print("\nloss: budget {:.5f} nats ({:.2f} % of perplexity), sum of sensitivities {:.5f}\n",
+             report.budget, percent_of_perplexity(report.budget), solution.loss);
+  if (!report.judged_by) {
+    fmt::print("  joint loss not measured: give held-out text with --text\n");
+    return;
+  }
+  for (const PlanTrial& trial : report.trials) {
+    const JointLoss& loss = trial.measured;
+    if (loss.windows == 0) {
+      fmt::print("  every sync full: loses nothing, request {:.3f} ms\n",
+                 planner.request_us(trial.solution) / 1e3);
+      continue;
+    }
+    fmt::print(
+        "  held to {:.5f}: sum {:.5f}, joint loss {:+.5f} ±{:.5f} nats on {} windows, at most "
+        "{:+.5f} ({:+.2f} %), request {:.3f} ms\n",
+        trial.budget, trial.solution.loss, loss.nats, loss.standard_error, loss.windows, loss.upper,
+        percent_of_perplexity(loss.upper), planner.request_us(trial.solution) / 1e3);
+  }
+  const HeldOutOptions& held_out = report.judged_by->options();
+  fmt::print(
+      "against every sync full, NLL {:.5f} nats on {} windows of {} tokens; \"at most\" holds for\n"
+      "text of this kind with {} % confidence, for all of {} trials together\n",
+      report.judged_by->full_nll(), report.judged_by->windows(), held_out.window,
+      100.0 * held_out.confidence, held_out.trials);
+  if (report.trials.back().measured.windows > 0) return;
+  fmt::print("nothing faster than every sync full was found within the budget: ");
+  if (report.trials.size() > 1) {
+    const auto nearest = std::min_element(
+        report.trials.begin(), report.trials.end() - 1,
+        [](const auto& a, const auto& b) { return a.measured.upper < b.measured.upper; });
+    fmt::print("the best reached at most {:+.5f}\n(measured {:+.5f} on {} windows). ",
+               nearest->measured.upper, nearest->measured.nats, nearest->measured.windows);
+  } else {
+    fmt::print("the least loss of any change is {:.5f}.\n", least_loss(planner));
+  }
+  fmt::print("Allow more, give more windows, or repair.\n");
+}
+
+nlohmann::json to_json(const JointLoss& loss) {
+  nlohmann::json json{{"loss_nats", loss.nats}, {"windows", loss.windows}};
+  if (loss.windows < 2) return json;
+  json["loss_stderr_nats"] = loss.standard_error;
+  json["loss_upper_nats"] = loss.upper;
+  return json;
+}
+
 }  // namespace
 
 void print_report(const Planner& planner, const PlanSolution& solution, const PlanReport& report) {
@@ -91,17 +154,7 @@ void print_report(const Planner& planner, const PlanSolution& solution, const Pl
   fmt::print("\n");
   print_times(planner, solution, report);
 
-  fmt::print("\nloss: budget {:.5f} nats ({:.2f} % of perplexity), sum of sensitivities {:.5f}\n",
-             report.budget, 100.0 * std::expm1(report.budget), solution.loss);
-  for (const PlanTrial& trial : report.trials) {
-    fmt::print(
-        "  held to {:.5f}: sum {:.5f}, joint loss measured {:+.5f} nats ({:+.2f} %), request "
-        "{:.3f} ms\n",
-        trial.budget, trial.solution.loss, trial.measured, 100.0 * std::expm1(trial.measured),
-        planner.request_us(trial.solution) / 1e3);
-  }
-  if (report.trials.empty())
-    fmt::print("  joint loss not measured: give held-out text with --text\n");
+  print_losses(planner, solution, report);
 
   fmt::print("\n{:<6} {:<5} {:<5} {:<5} {:<5} {:>10}  why\n", "block", "class", "point", "level",
              "wire", "nats");
@@ -152,8 +205,12 @@ nlohmann::json to_json(const Planner& planner, const PlanSolution& solution,
                        {"loss_nats", solution.loss}};
   json["budget_nats"] = report.budget;
   json["measured"] = nlohmann::json::object();
-  if (report.original_nll) json["measured"]["original_nll_nats"] = *report.original_nll;
-  if (!report.trials.empty()) json["measured"]["loss_nats"] = report.trials.back().measured;
+  if (!report.trials.empty()) json["measured"] = to_json(report.trials.back().measured);
+  if (report.judged_by) {
+    json["measured"]["full_nll_nats"] = report.judged_by->full_nll();
+    json["measured"]["confidence"] = report.judged_by->options().confidence;
+    json["measured"]["window_tokens"] = report.judged_by->options().window;
+  }
   if (report.checked.size() == 2) {
     json["measured"]["full"] = phases(report.checked[0]);
     json["measured"]["plan"] = phases(report.checked[1]);
@@ -162,7 +219,7 @@ nlohmann::json to_json(const Planner& planner, const PlanSolution& solution,
   for (const PlanTrial& trial : report.trials) {
     json["trials"].push_back({{"budget_nats", trial.budget},
                               {"predicted_loss_nats", trial.solution.loss},
-                              {"measured_loss_nats", trial.measured},
+                              {"measured", to_json(trial.measured)},
                               {"request_us", planner.request_us(trial.solution)}});
   }
   json["tau1_nats"] = report.tau1;
@@ -210,7 +267,7 @@ Plot plot_of(const Planner& planner, const PlanSolution& solution, const PlanRep
   if (!report.trials.empty()) {
     PlotSeries measured{"joint loss measured", {}, false, {}};
     for (const PlanTrial& trial : report.trials) {
-      measured.points.emplace_back(trial.measured, planner.request_us(trial.solution) / 1e3);
+      measured.points.emplace_back(trial.measured.nats, planner.request_us(trial.solution) / 1e3);
     }
     plot.series.push_back(measured);
   }

@@ -2,10 +2,10 @@
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
-#include <optional>
 #include <string>
 #include <vector>
 
+#include "runtime/held_out.h"
 #include "runtime/planner.h"
 #include "runtime/svg_plot.h"
 
@@ -16,7 +16,7 @@ struct PlanReport {
   double budget = 0.0;  ///< nats
   double tau1 = 0.0;    ///< see classify
   double tau2 = 0.0;
-  std::optional<double> original_nll;  ///< of the held-out text, every sync full
+  const HeldOut* judged_by = nullptr;  ///< what joint losses were measured on, if they were
   std::vector<PlanTrial> trials;       ///< joint losses measured; the last is the plan's
   std::vector<PhaseTimes> checked;     ///< measured: every sync full, then the plan; or empty
   bool virtual_compute = false;        ///< compute times are of virtual ranks on this machine

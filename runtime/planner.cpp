@@ -161,48 +161,36 @@ SyncLevels Planner::levels(const PlanSolution& solution) const {
 }
 
 std::vector<PlanTrial> Planner::hold_budget(
-    double nats, int trials, const std::function<double(const SyncLevels&)>& measure) const {
+    double nats, int trials, const std::function<JointLoss(const SyncLevels&)>& measure) const {
   constexpr double kNearEnough = 0.9;
   std::vector<PlanTrial> tried;
-  std::optional<PlanTrial> best;
+  PlanTrial best{0.0, all_full(), {}};
   std::optional<double> too_much;  // the least budget that was found too large
   double enough = 0.0;             // the largest that was found to hold
   double budget = nats;
   for (int i = 0; i < trials; ++i) {
-    PlanTrial trial{budget, within_loss(budget), 0.0};
+    PlanTrial trial{budget, within_loss(budget), {}};
+    if (trial.solution.chosen == all_full().chosen) break;  // it needs no measuring
     const auto known = std::find_if(tried.begin(), tried.end(), [&](const PlanTrial& other) {
       return other.solution.chosen == trial.solution.chosen;
     });
     trial.measured = known != tried.end() ? known->measured : measure(levels(trial.solution));
     tried.push_back(trial);
-    if (trial.measured <= nats) {
+    if (trial.measured.upper <= nats) {
       enough = budget;
-      if (!best || request_us(trial.solution) <= request_us(best->solution)) best = trial;
+      if (request_us(trial.solution) <= request_us(best.solution)) best = trial;
       const bool nothing_left = request_us(trial.solution) <= least_latency_us() + 1e-6;
-      if (trial.measured >= kNearEnough * nats || nothing_left) break;
+      if (trial.measured.upper >= kNearEnough * nats || nothing_left) break;
     } else {
       too_much = budget;
     }
     // As if losses grew in proportion; halfway between what holds and what does not, otherwise.
-    double next = budget * std::clamp(nats / std::max(trial.measured, 1e-12), 0.2, 3.0);
+    double next = budget * std::clamp(nats / std::max(trial.measured.upper, 1e-12), 0.2, 3.0);
     if (too_much && (next >= *too_much || next <= enough)) next = 0.5 * (enough + *too_much);
     if (too_much && *too_much - enough < 0.02 * *too_much) break;
     budget = next;
   }
-  if (!best) {
-    PlanTrial full{0.0, all_full(), 0.0};
-    full.measured = measure(levels(full.solution));
-    tried.push_back(full);
-    if (full.measured > nats) {
-      throw Error(ErrorCode::input,
-                  fmt::format("a loss of {:.5f} nats cannot be held: with every sync full the "
-                              "repaired model already loses {:.5f}",
-                              nats, full.measured),
-                  "allow more, or plan without the repair");
-    }
-    best = full;
-  }
-  if (tried.back().solution.chosen != best->solution.chosen) tried.push_back(*best);
+  if (tried.empty() || tried.back().solution.chosen != best.solution.chosen) tried.push_back(best);
   return tried;
 }
 

@@ -10,6 +10,7 @@
 
 #include "comm/link_model.h"
 #include "model/config.h"
+#include "runtime/joint_loss.h"
 #include "runtime/knapsack.h"
 #include "runtime/sensitivity_table.h"
 
@@ -71,7 +72,7 @@ struct PlanSolution {
 struct PlanTrial {
   double budget = 0.0;  ///< that the sum was held to
   PlanSolution solution;
-  double measured = 0.0;  ///< joint loss, nats
+  JointLoss measured;
 };
 
 class Planner {
@@ -102,12 +103,12 @@ class Planner {
   }
   SyncLevels levels(const PlanSolution& solution) const;
 
-  /// Losses do not quite add up. Looks for the sum's budget at which the measured joint loss is
-  /// within `nats` and near it: at most `trials` calls of measure(levels), which is the same on
-  /// every rank. The trials in order; the last is the one to take, and holds the budget. Throws
-  /// input Error saying the best reachable where none does.
-  std::vector<PlanTrial> hold_budget(double nats, int trials,
-                                     const std::function<double(const SyncLevels&)>& measure) const;
+  /// Losses do not quite add up. Looks for the sum's budget at which the upper bound of the
+  /// measured joint loss is within `nats` and near it: at most `trials` calls of measure(levels),
+  /// which is the same on every rank. The trials in order; the last is the one to take, and holds
+  /// the budget. Where none does, that is every sync full, which by definition loses nothing.
+  std::vector<PlanTrial> hold_budget(
+      double nats, int trials, const std::function<JointLoss(const SyncLevels&)>& measure) const;
 
  private:
   PhaseTimes sync_times(const LinkModel& links, LinkGroup group, WireFormat wire) const;

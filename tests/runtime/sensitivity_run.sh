@@ -63,16 +63,31 @@ says 'the best reaches [0-9.]+ ms' "$spd" "${plan[@]}" --virtual-ranks 2 --max-l
 says 'max-loss x: not a loss' "$spd" "${plan[@]}" --virtual-ranks 2 --max-loss x
 says 'either --max-loss or --max-latency' "$spd" "${plan[@]}" --virtual-ranks 2
 
-# The plan holds its budget on the text it was measured on, and runs.
-"$spd" "${plan[@]}" --virtual-ranks 2 --max-loss 5% --text "$dir/text" --window 24 --limit 2 \
-  --out "$dir/plan.json" --plot "$dir/front.svg" >"$dir/log"
-python3 - "$dir/plan.json" <<'PY'
+# The plan holds its budget on the text it was measured on, and runs. Stopped early, the search
+# keeps what was measured; the same command then comes to the same plan.
+search=("$spd" "${plan[@]}" --virtual-ranks 2 --text "$dir/text" --window 24 --limit 24 --max-loss)
+"${search[@]}" 5% --out "$dir/plan.json" --plot "$dir/front.svg" >"$dir/log"
+"${search[@]}" 5% --out "$dir/again.json" >"$dir/log2" 2>&1 &
+job=$!
+for _ in $(seq 200); do [[ -f $dir/again.json.trials ]] && break; sleep 0.02; done
+kill -TERM $job
+if wait $job; then fail "an interrupted search ended with status 0"; fi
+grep -q 'the same command goes on' "$dir/log2" || { cat "$dir/log2"; fail "no word of going on"; }
+"${search[@]}" 5% --out "$dir/again.json" >"$dir/log2"
+[[ ! -e $dir/again.json.trials ]] || fail "the trials are still there"
+python3 - "$dir/plan.json" "$dir/again.json" <<'PY'
 import json, math, sys
-plan = json.load(open(sys.argv[1]))
-assert plan["measured"]["loss_nats"] <= math.log(1.05) + 1e-9, plan["measured"]
+plan, again = (json.load(open(file)) for file in sys.argv[1:])
+measured = plan["measured"]
+assert measured["loss_nats"] < measured["loss_upper_nats"] <= math.log(1.05), measured
+assert measured["windows"] == 24 and measured["confidence"] == 0.95, measured
 assert plan["levels"]["attn"].count("drop") > 0
 assert plan["predicted"]["plan"]["ttft_us"] < plan["predicted"]["full"]["ttft_us"]
+assert again["levels"] == plan["levels"] and again["trials"] == plan["trials"], "resumed differs"
 PY
+grep -q '95 % confidence' "$dir/log" || fail "the report does not say how sure it is"
+"${search[@]}" 0.0001% >"$dir/log"
+grep -q 'nothing faster than every sync full was found' "$dir/log" || fail "no word of the budget"
 "$spd" eval -m "$model" --plan "$dir/plan.json" --text "$dir/text" --window 24 --limit 2 \
   --virtual-ranks 2 >"$dir/log"
 grep -q 'rise of NLL' "$dir/log" || fail "the plan does not run"

@@ -1,0 +1,147 @@
+#include "runtime/held_out.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <optional>
+
+#include "kernels/device/error.h"
+#include "model/hash.h"
+#include "runtime/agreed_error.h"
+#include "runtime/evaluation.h"
+#include "runtime/interrupt.h"
+#include "runtime/output_file.h"
+#include "runtime/progress.h"
+
+namespace spd {
+namespace {
+
+constexpr const char* kSchema = "spd.plan-trials/1";
+constexpr std::int64_t kChunk = 8;  // windows between looks at the clock, the budget and signals
+
+// Levels and wire formats in a few characters a sync point.
+std::string key_of(const SyncLevels& levels) {
+  std::string key;
+  for (const SyncPoint point : {SyncPoint::attn, SyncPoint::mlp}) {
+    for (std::size_t block = 0; block < levels.attn.size(); ++block) {
+      const auto at = static_cast<std::int64_t>(block);
+      key += fmt::format("{}{} ", name(levels.at(at, point))[0],
+                         levels.at(at, point) == SyncLevel::drop
+                             ? ""
+                             : std::string_view(name(levels.wire_at(at, point))));
+    }
+  }
+  return key;
+}
+
+}  // namespace
+
+HeldOut::HeldOut(const RankComms& comms, const std::vector<std::int32_t>& text,
+                 const HeldOutOptions& options, const std::string& setting)
+    : options_(options), text_(text) {
+  const std::int64_t window = options.window;
+  const std::int64_t first = options.skip * window;
+  const std::int64_t there = (static_cast<std::int64_t>(text.size()) - first) / window;
+  if (there < 2) {
+    throw AgreedError(ErrorCode::input,
+                      fmt::format("the held-out text has {} tokens: behind the {} windows skipped "
+                                  "there are not two of {}",
+                                  text.size(), options.skip, window),
+                      "give a longer text, or skip less");
+  }
+  const std::int64_t taken = options.windows > 0 ? std::min(options.windows, there) : there;
+  for (std::int64_t i = 0; i < taken; ++i) begins_.push_back(first + (i * there / taken) * window);
+
+  Fnv1a hash;
+  hash.add({reinterpret_cast<const char*>(text.data()), text.size() * sizeof(text[0])});
+  setting_ = fmt::format("{} text {} window {} windows {} skip {}", setting, hash.hex(), window,
+                         taken, options.skip);
+  agree(comms, "reading what was measured", [&] { load(setting_); });
+}
+
+void HeldOut::load(const std::string& setting) {
+  std::ifstream stream(options_.file);
+  if (options_.file.empty() || !stream) return;
+  try {
+    const auto json = nlohmann::json::parse(stream);
+    if (json.at("schema") != kSchema || json.at("setting") != setting) {
+      throw Error(ErrorCode::input,
+                  fmt::format("{}: holds the trials of another search", options_.file.string()),
+                  "remove it to begin anew, or repeat that search's options");
+    }
+    json.at("full_nll_nats").get_to(full_);
+    json.at("plan_nll_nats").get_to(plans_);
+  } catch (const nlohmann::json::exception& error) {
+    throw Error(ErrorCode::input,
+                fmt::format("{}: cannot be read: {}", options_.file.string(), error.what()),
+                "remove it to begin anew");
+  }
+}
+
+void HeldOut::save(const RankComms& comms) const {
+  if (options_.file.empty()) return;
+  agree(comms, "keeping what was measured", [&] {
+    if (comms.rank != 0) return;
+    write_json_file("--out", options_.file,
+                    {{"schema", kSchema},
+                     {"setting", setting_},
+                     {"full_nll_nats", full_},
+                     {"plan_nll_nats", plans_}});
+  });
+}
+
+std::string HeldOut::kept() const {
+  if (options_.file.empty()) return "nothing was kept: with --out a search can be gone on with";
+  return fmt::format("what was measured is in {}: the same command goes on from there",
+                     options_.file.string());
+}
+
+void HeldOut::extend(Engine& engine, const SyncLevels& levels, std::int64_t windows,
+                     const char* what, Losses& losses) {
+  const RankComms& comms = engine.context().comms;
+  std::optional<Progress> bar;
+  while (static_cast<std::int64_t>(losses.size()) < windows) {
+    const auto done = static_cast<std::int64_t>(losses.size());
+    std::vector<std::int32_t> tokens;
+    for (std::int64_t i = done; i < std::min(done + kChunk, windows); ++i) {
+      const auto begin = text_.begin() + begins_[i];
+      tokens.insert(tokens.end(), begin, begin + options_.window);
+    }
+    const auto chunk =
+        evaluate_text(engine, tokens, {options_.window, options_.window, 0}, levels, std::nullopt,
+                      [&](std::int64_t window, std::int64_t, const TextScore& score) {
+                        if (!bar) bar.emplace(what, this->windows(), engine.context().root());
+                        bar->update(done + window, fmt::format("NLL {:.4f}", score.nll()));
+                      });
+    losses.insert(losses.end(), chunk.window_nll.begin(), chunk.window_nll.end());
+    save(comms);
+    if (any_interrupted(comms, engine.stream())) {
+      bar.reset();
+      throw AgreedError(ErrorCode::system, "interrupted", kept());
+    }
+  }
+}
+
+void HeldOut::measure_full(Engine& engine) {
+  extend(engine, SyncLevels::all_full(engine.config().blocks), windows(), "every sync full", full_);
+}
+
+double HeldOut::full_nll() const {
+  return std::accumulate(full_.begin(), full_.end(), 0.0) / static_cast<double>(full_.size());
+}
+
+JointLoss HeldOut::measure(Engine& engine, const SyncLevels& levels, double budget) {
+  Losses& losses = plans_[key_of(levels)];
+  const double error_rate = (1.0 - options_.confidence) / options_.trials;
+  while (true) {
+    const auto done = static_cast<std::int64_t>(losses.size());
+    const JointLoss loss = joint_loss(losses, std::span(full_).first(losses.size()), error_rate);
+    if (done == windows() || (done > 1 && loss.lower > budget)) return loss;
+    extend(engine, levels, std::min(done + kChunk, windows()), "joint loss", losses);
+  }
+}
+
+}  // namespace spd

@@ -1,0 +1,63 @@
+// Held-out text on which plans are judged: window by window against every sync full, kept on file
+// as it goes, so that an interrupted search for a plan loses nothing.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <limits>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "runtime/engine.h"
+#include "runtime/joint_loss.h"
+
+namespace spd {
+
+struct HeldOutOptions {
+  std::int64_t window = 512;   ///< tokens of a window
+  std::int64_t windows = 64;   ///< at most; 0: as many as there are
+  std::int64_t skip = 0;       ///< windows at the text's beginning that something else has seen
+  double confidence = 0.95;    ///< that all the upper bounds given out hold
+  int trials = 6;              ///< so many plans share what is left of it
+  std::filesystem::path file;  ///< of what has been measured; empty: none
+};
+
+class HeldOut {
+ public:
+  /// The windows are whole and spread evenly over what is left of the text. `setting`: what else
+  /// the losses depend on (model, ranks, repairs): a file of another setting or text is refused.
+  /// All ranks call it alike. Throws AgreedError where the text is too short or the file another's.
+  HeldOut(const RankComms& comms, const std::vector<std::int32_t>& text,
+          const HeldOutOptions& options, const std::string& setting);
+
+  /// Runs every sync full on all windows: what losses are measured against. Before any measure().
+  void measure_full(Engine& engine);
+  /// The joint loss of levels. A plan that clearly loses more than `budget` is not run to the end:
+  /// that can make the search shorter, never the budget looser. Throws AgreedError where the run
+  /// was interrupted. All ranks call both alike.
+  JointLoss measure(Engine& engine, const SyncLevels& levels,
+                    double budget = std::numeric_limits<double>::infinity());
+
+  std::int64_t windows() const { return static_cast<std::int64_t>(begins_.size()); }
+  const HeldOutOptions& options() const { return options_; }
+  double full_nll() const;
+  /// What to say when a run is interrupted.
+  std::string kept() const;
+
+ private:
+  using Losses = std::vector<double>;  // [windows done]: mean NLL
+  void extend(Engine& engine, const SyncLevels& levels, std::int64_t windows, const char* what,
+              Losses& losses);
+  void load(const std::string& setting);
+  void save(const RankComms& comms) const;
+
+  HeldOutOptions options_;
+  std::vector<std::int32_t> text_;
+  std::vector<std::int64_t> begins_;  // [windows]
+  std::string setting_;
+  Losses full_;
+  std::map<std::string, Losses> plans_;  // by their levels
+};
+
+}  // namespace spd
