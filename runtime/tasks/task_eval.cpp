@@ -81,7 +81,8 @@ class TaskRun {
   }
 
   void run(const std::string& baseline) {
-    choose(baseline);
+    agree(context_.comms, "reading the baseline",
+          [&] { baseline_ = choose_baseline(*engine_, baseline); });
     agree(context_.comms, "opening the results", [&] {
       if (context_.root()) resume();
     });
@@ -123,26 +124,6 @@ class TaskRun {
     return longest;
   }
 
-  // A plan may replace weights; its baseline then is the model as it was, loaded beside it.
-  void choose(const std::string& baseline) {
-    const SyncLevels full = SyncLevels::all_full(engine_->config().blocks);
-    const bool wants_full =
-        baseline == "full" || (baseline == "auto" && !(engine_->plan().levels == full));
-    if (wants_full && engine_->plan().repair) {
-      EngineOptions unrepaired = common_.engine;
-      unrepaired.plan.clear();
-      unrepaired.drop.clear();
-      unrepaired.node.clear();
-      unrepaired.wire.clear();
-      unrepaired_.emplace(context_, unrepaired, engine_->transformer().options().max_length);
-      baseline_ = full;
-      return;
-    }
-    agree(context_.comms, "reading the baseline",
-          [&] { baseline_ = choose_baseline(*engine_, baseline); });
-  }
-  Engine& base() { return unrepaired_ ? *unrepaired_ : *engine_; }
-
   // What the results depend on besides an item's tokens.
   nlohmann::json header() {
     const EngineOptions& options = engine_->options();
@@ -160,7 +141,7 @@ class TaskRun {
             {"ranks_per_node", context_.comms.topology.ranks_per_node()},
             {"kv_dtype", name(options.kv_dtype)},
             {"plan", key(engine_->plan(), engine_->plan().levels, config)},
-            {"baseline", baseline_ ? key(base().plan(), *baseline_, config) : "none"}};
+            {"baseline", baseline_ ? key(engine_->plan(), *baseline_, config) : "none"}};
   }
 
   void resume() {
@@ -204,23 +185,19 @@ class TaskRun {
         std::min(kCachePositions / capacity, static_cast<std::int64_t>(items.size())), 1,
         kMostSlots);
     LikelihoodScorer scorer(*engine_, slots, capacity);
-    std::optional<LikelihoodScorer> base_scorer;
-    if (unrepaired_) base_scorer.emplace(*unrepaired_, slots, capacity);
-    LikelihoodScorer& baseline_scorer = base_scorer ? *base_scorer : scorer;
     for (std::size_t at = 0; at < items.size();) {
       stop_if_interrupted();
       const auto rest = std::span(items).subspan(at);
       const auto group = rest.first(scorer.group_size(rest));
       const auto plan = scorer.score(group, engine_->plan().levels);
       std::vector<std::vector<Likelihood>> baseline(group.size());
-      if (baseline_) baseline = baseline_scorer.score(group, *baseline_);
+      if (baseline_) baseline = scorer.score(group, *baseline_);
       agree(context_.comms, "writing results", [&] {
         if (context_.root()) keep(work_[index], at, plan, baseline);
       });
       at += group.size();
     }
     work_done_.add(scorer.work());
-    if (base_scorer) work_done_.add(base_scorer->work());
   }
 
   // The results of the group that begins at todo[at].
@@ -261,8 +238,7 @@ class TaskRun {
   }
 
   void stop_if_interrupted() {
-    const bool stop = broadcast_ids(context_.comms, {interrupted() ? 1 : 0}).front() != 0;
-    if (!stop) return;
+    if (!any_interrupted(context_.comms, engine_->stream())) return;
     bar_.reset();
     throw AgreedError(
         ErrorCode::system, "interrupted",
@@ -316,7 +292,7 @@ class TaskRun {
   const TaskOptions& options_;
   TaskSlice slice_;
   std::vector<Task> tasks_;
-  std::optional<Engine> engine_, unrepaired_;
+  std::optional<Engine> engine_;
   std::optional<SyncLevels> baseline_;
   LikelihoodWork work_done_;
   // Of the root.

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "model/repair.h"
 #include "runtime/agreed_error.h"
 #include "runtime/interrupt.h"
 #include "tests/model/temp_dir.h"
@@ -115,6 +116,53 @@ TEST_F(TaskEval, ComparesThePlanWithTheBaselineItemByItem) {
   EXPECT_NEAR(acc["difference"].get<double>(), plan - baseline, 1e-12);
   EXPECT_EQ(acc["gained"], gained);
   EXPECT_EQ(json["syncs"]["drop"], json["model"]["blocks"]);
+}
+
+// A repair that replaces weights, on another split of the heads, is the plan's alone: the baseline
+// is the model as it came.
+TEST_F(TaskEval, TheBaselineOfARepairedPlanIsTheModelAsItWas) {
+  const auto folder = dir_.path();
+  tasks_.items = (folder / "as-it-came.jsonl").string();
+  run(2, "as-it-came");
+  const auto original = lines(tasks_.items);
+
+  launch_virtual({2, 1}, [&](RankContext& context) {
+    Engine engine(context, common_.engine, 32);
+    SyncPlan plan = engine.plan();
+    std::swap(plan.partition.blocks[0][0].neurons, plan.partition.blocks[0][1].neurons);
+    plan.levels.attn[0] = plan.levels.attn[1] = SyncLevel::drop;
+    std::vector<RankRepair> ranks(2, RankRepair(engine.config().blocks));
+    for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
+      HostMatrix& down = ranks[rank][1].weights["down"];
+      down = HostMatrix(engine.config().hidden,
+                        static_cast<std::int64_t>(plan.partition.blocks[1][rank].neurons.size()));
+      for (std::size_t i = 0; i < down.values.size(); ++i) {
+        down.values[i] = 0.01f * static_cast<float>(i % 7);
+      }
+    }
+    if (!context.root()) return;
+    const auto file = folder / "repaired.safetensors";
+    plan.repair = RepairReference{file, RepairFile::write(file, plan, ranks, DType::f32)};
+    dir_.write("repaired.json", plan.to_json(engine.config(), folder).dump());
+  });
+  common_.engine.plan = folder / "repaired.json";
+  tasks_.items = (folder / "repaired.jsonl").string();
+  const Json json = run(2, "repaired");
+  EXPECT_EQ(json["baseline"]["drop"], 0);
+  const auto repaired = lines(tasks_.items);
+  ASSERT_EQ(repaired.size(), original.size());
+  double largest = 0.0;
+  for (std::size_t i = 1; i < original.size(); ++i) {
+    const auto as_it_was = Json::parse(original[i])["plan"]["log_likelihood_nats"];
+    const Json item = Json::parse(repaired[i]);
+    for (std::size_t request = 0; request < as_it_was.size(); ++request) {
+      const double wanted = as_it_was[request];
+      EXPECT_NEAR(item["baseline"]["log_likelihood_nats"][request].get<double>(), wanted, 1e-3);
+      largest = std::max(
+          largest, std::abs(item["plan"]["log_likelihood_nats"][request].get<double>() - wanted));
+    }
+  }
+  EXPECT_GT(largest, 0.01);  // it does make a difference to the plan
 }
 
 TEST_F(TaskEval, ShardsMergeIntoTheWhole) {
