@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstdio>
+#include <limits>
 
 #include "kernels/device/error.h"
 #include "model/fingerprint.h"
@@ -18,6 +19,7 @@
 #include "runtime/svg_plot.h"
 #include "runtime/text_input.h"
 #include "runtime/topology_file.h"
+#include "runtime/trial_repair.h"
 
 namespace spd {
 namespace {
@@ -37,7 +39,11 @@ constexpr const char* kExamples =
     "more windows let a plan come nearer to the budget. Give text that neither the sensitivities "
     "nor\n"
     "the repairs have seen. What was measured is kept beside --out until the plan is there: an\n"
-    "interrupted search goes on when repeated. With --plan, its partition and repairs are kept and "
+    "interrupted search goes on when repeated.\n"
+    "With --repair each plan tried is repaired first, and judged so; give sensitivities of "
+    "repaired\n"
+    "plans, too: spd repair --drop attn:all, spd sensitivity --plan with the result, and the same "
+    "for\nmlp. With --plan, its partition and repairs are kept and "
     "its levels chosen anew; the\n"
     "sensitivities must have been measured with the same; those of level node count only where "
     "nodes\n"
@@ -56,7 +62,9 @@ struct Options {
   StartOptions start;
   Workload workload;
   HeldOutOptions held_out;
-  std::string topology, sensitivity, text, out, plot, max_loss, form = "single";
+  CalibrationOptions calibration;
+  std::vector<std::string> sensitivity;
+  std::string topology, text, repair, out, plot, max_loss, form = "single";
   double max_latency_ms = 0.0;
   double prefill_compute_ms = -1.0;
   double decode_compute_ms = -1.0;
@@ -70,8 +78,9 @@ struct Options {
     input.add_options()                                                                     //
         ("topology", po::value(&topology)->value_name("FILE")->required(),                  //
          "all-reduce times of the machine: spd topo --json, or runtime/topologies/*.json")  //
-        ("sensitivity", po::value(&sensitivity)->value_name("FILE")->required(),
-         "from spd sensitivity --json, for this model and number of ranks")  //
+        ("sensitivity", po::value(&sensitivity)->value_name("FILE")->required()->composing(),
+         "from spd sensitivity --json, for this model and number of ranks; of several, the last "
+         "that knows a sync point's level counts")  //
         ("form", po::value(&form)->value_name("F"),
          "sensitivities to add up: single (default) or backward")  //
         ("assume-links", po::bool_switch(&assume_links),
@@ -103,6 +112,13 @@ struct Options {
          "plans measured at most (default 6)")  //
         ("confidence", po::value(&held_out.confidence)->value_name("P"),
          "that the loss is within the budget, over all trials (default 0.95)");
+    po::options_description repairs("Repairs");
+    repairs.add_options()  //
+        ("repair", po::value(&repair)->value_name("FILE"),
+         "repair what a plan leaves out before it is judged, as spd repair does, on this "
+         "calibration text")  //
+        ("repair-windows", po::value(&calibration.windows)->value_name("W"),
+         "windows to fit on (default 24)");
     po::options_description output("Output");
     output.add_options()                                                            //
         ("out,o", po::value(&out)->value_name("FILE"), "the plan")                  //
@@ -114,7 +130,13 @@ struct Options {
         ("tau2", po::value(&tau2)->value_name("NATS"),
          "beyond this, extremely sensitive (default: budget)");
     po::options_description all;
-    all.add(input).add(work).add(held).add(output).add(common.describe()).add(start.describe());
+    all.add(input)
+        .add(work)
+        .add(held)
+        .add(repairs)
+        .add(output)
+        .add(common.describe())
+        .add(start.describe());
     parse_arguments(all, arguments, kUsage, kExamples);
     workload.step_tokens = common.engine.batch_tokens;
     if (workload.prompt < 1 || workload.generate < 1 || workload.batch < 1 || held_out.window < 2 ||
@@ -127,6 +149,15 @@ struct Options {
                   "give a probability from 0.5 to below 1, such as 0.95");
     }
     if (!out.empty()) held_out.file = out + ".trials";
+    calibration.window = held_out.window;
+    const EngineOptions& engine = common.engine;
+    const bool chosen = !engine.plan.empty() || !engine.drop.empty() || !engine.node.empty();
+    if (!repair.empty() && (out.empty() || calibration.windows < 1 || chosen)) {
+      throw Error(
+          ErrorCode::usage,
+          "--repair needs --out, a --repair-windows of at least 1, and no plan to begin with",
+          "it repairs each plan that is tried from scratch");
+    }
     if (max_loss.empty() == (max_latency_ms <= 0.0)) {
       throw Error(ErrorCode::usage, "give either --max-loss or --max-latency",
                   "for example --max-loss 1%");
@@ -152,11 +183,15 @@ struct Options {
   }
 };
 
-// The sensitivities, if they are this model's, this allocation's and this partition's.
-SensitivityTable load_sensitivity(const Options& options, Engine& engine) {
-  SensitivityTable table = SensitivityTable::load(options.sensitivity);
+// Sensitivities, if they are this model's, this allocation's and, unless repairs are to be fitted
+// anew, this partition's.
+SensitivityTable load_sensitivity(const std::string& file, const Options& options, Engine& engine) {
+  SensitivityTable table = SensitivityTable::load(file);
+  if (!table.complete() && engine.context().root()) {
+    fmt::print(stderr, "spd: {} is not complete: planning with what there is\n", file);
+  }
   const auto refuse = [&](const std::string& why) {
-    throw Error(ErrorCode::input, fmt::format("{}: {}", options.sensitivity, why),
+    throw Error(ErrorCode::input, fmt::format("{}: {}", file, why),
                 "measure them with spd sensitivity for this model, ranks and --plan");
   };
   try {
@@ -171,6 +206,7 @@ SensitivityTable load_sensitivity(const Options& options, Engine& engine) {
         engine.context().comms.topology.ranks_per_node()) {
       std::erase_if(table.entries, [](const auto& item) { return item.level == SyncLevel::node; });
     }
+    if (!options.repair.empty()) return table;
     const auto plan = engine.plan().to_json(engine.config());
     const auto& theirs = table.header.at("plan");
     if (theirs.at("partition") != plan.at("partition")) refuse("was measured on another partition");
@@ -182,9 +218,6 @@ SensitivityTable load_sensitivity(const Options& options, Engine& engine) {
     }
   } catch (const nlohmann::json::exception& error) {
     refuse(error.what());
-  }
-  if (!table.complete() && engine.context().root()) {
-    std::fputs("spd: the sensitivities are not complete: planning with what there is\n", stderr);
   }
   return table;
 }
@@ -263,19 +296,43 @@ void run_plan(RankContext& context, const std::vector<std::string>& arguments) {
     text = read_token_ids(context, options.common.engine.model, options.text);
   }
   Engine engine(context, options.common.engine, length);
+  std::vector<std::int32_t> repair_text;
+  std::optional<TrialRepairs> repairs;
+  if (!options.repair.empty()) {
+    repair_text = read_token_ids(context, options.common.engine.model, options.repair);
+    repairs.emplace(context, options.common.engine, repair_text, options.calibration,
+                    options.out + ".repairs");
+  }
   std::optional<HeldOut> held_out;
-  if (!text.empty()) held_out.emplace(context.comms, text, options.held_out, setting_of(engine));
+  if (!text.empty()) {
+    held_out.emplace(context.comms, text, options.held_out,
+                     setting_of(engine) + (repairs ? repairs->setting() : ""));
+  }
+  // Calls use(engine) with one that has the levels' repairs.
+  const auto with_repairs = [&](const SyncLevels& levels, const auto& use) {
+    if (!repairs) return use(engine);
+    EngineOptions repaired = options.common.engine;
+    repaired.plan = repairs->plan_for(levels);
+    Engine other(context, repaired, length);
+    return use(other);
+  };
+  const auto joint_loss_of = [&](const SyncLevels& levels, double most) {
+    return with_repairs(levels,
+                        [&](Engine& with) { return held_out->measure(with, levels, most); });
+  };
   PlanReport report;
-  SensitivityTable table;
+  std::vector<SensitivityTable> tables;
   LinkModel links;
   agree(context.comms, "reading the topology and the sensitivities", [&] {
     links = load_links(options, context.comms.topology, report.machine);
-    table = load_sensitivity(options, engine);
+    for (const std::string& file : options.sensitivity) {
+      tables.push_back(load_sensitivity(file, options, engine));
+    }
   });
   const PhaseTimes compute = compute_times(options, engine);
   std::optional<Planner> made;
   agree(context.comms, "weighing the choices", [&] {
-    made.emplace(engine.config(), links, options.workload, table,
+    made.emplace(engine.config(), links, options.workload, tables,
                  parse_sensitivity_form(options.form), compute);
   });
   const Planner& planner = *made;
@@ -295,13 +352,14 @@ void run_plan(RankContext& context, const std::vector<std::string>& arguments) {
     }
     solution = *found;
     if (held_out) {
+      const double no_limit = std::numeric_limits<double>::infinity();
       report.trials.push_back(
-          {solution.loss, solution, held_out->measure(engine, planner.levels(solution))});
+          {solution.loss, solution, joint_loss_of(planner.levels(solution), no_limit)});
     }
   } else if (held_out) {
     report.trials = planner.hold_budget(
         budget, options.held_out.trials,
-        [&](const SyncLevels& levels) { return held_out->measure(engine, levels, budget); });
+        [&](const SyncLevels& levels) { return joint_loss_of(levels, budget); });
     solution = report.trials.back().solution;
   } else {
     solution = planner.within_loss(budget);
@@ -309,14 +367,18 @@ void run_plan(RankContext& context, const std::vector<std::string>& arguments) {
   report.judged_by = held_out ? &*held_out : nullptr;
 
   report.budget = options.max_loss.empty() ? solution.loss : budget;
-  report.tau1 = options.tau1 >= 0.0 ? options.tau1
-                                    : report.budget / static_cast<double>(engine.config().blocks);
-  report.tau2 = options.tau2 >= 0.0 ? options.tau2 : report.budget;
+  report.thresholds.tau1 = options.tau1 >= 0.0
+                               ? options.tau1
+                               : report.budget / static_cast<double>(engine.config().blocks);
+  report.thresholds.tau2 = options.tau2 >= 0.0 ? options.tau2 : report.budget;
   report.virtual_compute = context.is_virtual && options.prefill_compute_ms < 0.0;
-  if (options.check_latency) check_latency(options, engine, planner.levels(solution), report);
+  const SyncLevels levels = planner.levels(solution);
+  if (options.check_latency) {
+    with_repairs(levels, [&](Engine& with) { check_latency(options, with, levels, report); });
+  }
 
-  SyncPlan plan = engine.plan();
-  plan.levels = planner.levels(solution);
+  SyncPlan plan = repairs ? repairs->keep(levels, options.out) : engine.plan();
+  plan.levels = levels;
   const auto folder =
       std::filesystem::absolute(options.out.empty() ? "." : options.out).parent_path();
   nlohmann::json json = plan.to_json(engine.config(), folder);
@@ -324,12 +386,13 @@ void run_plan(RankContext& context, const std::vector<std::string>& arguments) {
   write_json(context, options.out, json);
   write_json(context, options.common.json, json);
   if (!context.root()) return;
-  std::error_code ignored;
-  if (held_out) std::filesystem::remove(options.held_out.file, ignored);
   print_report(planner, solution, report);
   if (!options.plot.empty()) {
     write_text_file("--plot", options.plot, to_svg(plot_of(planner, solution, report)));
   }
+  std::error_code ignored;
+  if (held_out) std::filesystem::remove(options.held_out.file, ignored);
+  if (repairs) repairs->remove();
 }
 
 }  // namespace spd

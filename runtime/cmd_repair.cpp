@@ -202,27 +202,6 @@ void print_table(const RepairRun& run) {
   fmt::print("before, after: mean over held-out tokens of |out - full|^2 / |full|^2\n");
 }
 
-std::string write_plan(const RankContext& context, const Engine& engine, const RepairRun& run,
-                       const std::string& out) {
-  std::filesystem::path file = out;
-  file.replace_extension(".safetensors");
-  agree(context.comms, "writing the repair", [&] {
-    if (!context.root()) return;
-    SyncPlan plan = engine.plan();
-    const DType dtype = engine.transformer().shard().blocks[0].qkv.dtype;
-    plan.repair = RepairReference{file, RepairFile::write(file, plan, run.ranks, dtype)};
-    const std::filesystem::path path = out;
-    std::ofstream stream(path);
-    stream << plan.to_json(engine.config(), path.parent_path()).dump(2) << '\n';
-    stream.close();
-    if (!stream) {
-      throw Error(ErrorCode::system, fmt::format("--out {}: cannot be written", out),
-                  "check that the folder exists and has space");
-    }
-  });
-  return file.string();
-}
-
 // Trains on the windows behind those that were calibrated on; `run` receives what is learnt.
 DistilledBlocks distill(Engine& engine, const std::vector<std::int32_t>& tokens,
                         const RepairOptions& options, RepairRun& run) {
@@ -277,7 +256,7 @@ void run_repair(RankContext& context, const std::vector<std::string>& arguments)
   json["seconds"] = seconds();
   json["blocks"] = nlohmann::json::array();
   for (const BlockOutcome& outcome : run.blocks) json["blocks"].push_back(to_json(outcome));
-  std::string file = write_plan(context, engine, run, options.out);
+  std::string file = write_repaired_plan(context, engine, run, options.out);
   if (context.root()) {
     print_table(run);
     fmt::print("wrote {} and {} in {:.1f} s\n", options.out, file, seconds());
@@ -285,7 +264,7 @@ void run_repair(RankContext& context, const std::vector<std::string>& arguments)
   }
   if (options.distillation) {
     const DistilledBlocks trained = distill(engine, tokens, options, run);
-    file = write_plan(context, engine, run, options.out);
+    file = write_repaired_plan(context, engine, run, options.out);
     json["distillation"] = {{"windows", options.distill.set.windows},
                             {"held_out_kl_before_nats", trained.training.before},
                             {"held_out_kl_after_nats", trained.rounded},

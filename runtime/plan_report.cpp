@@ -29,7 +29,7 @@ bool is_output(const Planner& planner, std::size_t i) { return i + 1 == planner.
 std::optional<BlockClass> class_of(const PlanPoint& point, const PlanReport& report) {
   for (const PlanChoice& choice : point.choices) {
     if (choice.level == SyncLevel::drop) {
-      return classify(choice.measured.nats, report.tau1, report.tau2);
+      return report.thresholds.classify(choice.measured.nats);
     }
   }
   return std::nullopt;
@@ -222,8 +222,8 @@ nlohmann::json to_json(const Planner& planner, const PlanSolution& solution,
                               {"measured", to_json(trial.measured)},
                               {"request_us", planner.request_us(trial.solution)}});
   }
-  json["tau1_nats"] = report.tau1;
-  json["tau2_nats"] = report.tau2;
+  json["tau1_nats"] = report.thresholds.tau1;
+  json["tau2_nats"] = report.thresholds.tau2;
   json["points"] = nlohmann::json::array();
   for (std::size_t i = 0; i < planner.points().size(); ++i) {
     const PlanPoint& point = planner.points()[i];

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/block_class.h"
 #include "runtime/held_out.h"
 #include "runtime/planner.h"
 #include "runtime/svg_plot.h"
@@ -13,9 +14,8 @@ namespace spd {
 
 struct PlanReport {
   std::string machine;
-  double budget = 0.0;  ///< nats
-  double tau1 = 0.0;    ///< see classify
-  double tau2 = 0.0;
+  double budget = 0.0;                 ///< nats
+  ClassThresholds thresholds{};        ///< nats that a block's attn sync is worth
   const HeldOut* judged_by = nullptr;  ///< what joint losses were measured on, if they were
   std::vector<PlanTrial> trials;       ///< joint losses measured; the last is the plan's
   std::vector<PhaseTimes> checked;     ///< measured: every sync full, then the plan; or empty

@@ -9,16 +9,43 @@
 
 namespace spd {
 
-double planning_loss(const Rise& rise) { return std::max(rise.nats, rise.standard_error); }
+namespace {
+
+struct Found {
+  const SensitivityEntry* entry = nullptr;
+  Rise rise;
+};
+
+Found find_last(const std::vector<SensitivityTable>& tables, SensitivityForm form,
+                const PlanPoint& point, SyncLevel level, WireFormat wire) {
+  for (auto table = tables.rbegin(); table != tables.rend(); ++table) {
+    const auto* entry = table->find(form, point.point, point.block, level, wire);
+    if (entry && !entry->windows.empty()) return {entry, table->own_rise(*entry)};
+  }
+  return {};
+}
+
+}  // namespace
+
+double planning_loss(const Rise& rise) {
+  constexpr double kLost = 0.5;     // of the divergence; as much either way is not unlikely
+  constexpr double kLeast = 0.125;  // of it, at whatever rise
+  const double expected = kLost * rise.half_square;
+  const double spread = expected * expected;
+  const double noise = rise.standard_error * rise.standard_error;
+  const double nats =
+      spread + noise > 0.0 ? (noise * expected + spread * rise.nats) / (noise + spread) : rise.nats;
+  return std::max({nats, kLeast * rise.half_square, 0.0});
+}
 
 Planner::Planner(const ModelConfig& config, const LinkModel& links, const Workload& workload,
-                 const SensitivityTable& sensitivity, SensitivityForm form,
+                 const std::vector<SensitivityTable>& sensitivities, SensitivityForm form,
                  const PhaseTimes& compute)
     : blocks_(config.blocks), hidden_(config.hidden), workload_(workload), compute_(compute) {
   for (std::int64_t block = 0; block < blocks_; ++block) {
     for (const SyncPoint which : {SyncPoint::attn, SyncPoint::mlp}) {
       PlanPoint point{which, block, {}};
-      add_choices(point, links, sensitivity, form);
+      add_choices(point, links, sensitivities, form);
       std::vector<KnapsackChoice> choices;
       for (const PlanChoice& choice : point.choices) {
         choices.push_back({cost_of(choice), choice.loss});
@@ -41,33 +68,32 @@ PhaseTimes Planner::sync_times(const LinkModel& links, LinkGroup group, WireForm
 }
 
 void Planner::add_choices(PlanPoint& point, const LinkModel& links,
-                          const SensitivityTable& sensitivity, SensitivityForm form) {
+                          const std::vector<SensitivityTable>& sensitivities,
+                          SensitivityForm form) {
   const bool output = point.point == SyncPoint::mlp && point.block + 1 == blocks_;
   const bool several_nodes = links.ranks(LinkGroup::cross) > 1;
   const bool several_ranks = links.ranks(LinkGroup::node) > 1;
   for (const SyncLevel level : {SyncLevel::full, SyncLevel::node, SyncLevel::drop}) {
     if (output && level != SyncLevel::full) continue;
     if (level == SyncLevel::node && !(several_nodes && several_ranks)) continue;
-    const SensitivityEntry* lost =
-        sensitivity.find(form, point.point, point.block, level, WireFormat::f32);
-    if (level != SyncLevel::full && !lost) continue;
+    const Found lost = find_last(sensitivities, form, point, level, WireFormat::f32);
+    if (level != SyncLevel::full && !lost.entry) continue;
     for (const WireFormat wire : kWireFormats) {
       PlanChoice choice;
       choice.level = level;
       choice.wire = wire;
-      if (lost) {
-        choice.measured = sensitivity.own_rise(*lost);
-        choice.repaired = lost->repaired;
-        const double per_block = lost->repair_share / static_cast<double>(blocks_);
+      if (lost.entry) {
+        choice.measured = lost.rise;
+        choice.loss = planning_loss(lost.rise);
+        choice.repaired = lost.entry->repaired;
+        const double per_block = lost.entry->repair_share / static_cast<double>(blocks_);
         choice.repair = {per_block * compute_.prefill_us, per_block * compute_.decode_us};
       }
-      if (lost) choice.loss = planning_loss(choice.measured);
       if (wire != WireFormat::f32) {
         // Rounding what is summed in the node costs no more than rounding the whole.
-        const SensitivityEntry* rounded =
-            sensitivity.find(form, point.point, point.block, SyncLevel::full, wire);
-        if (level == SyncLevel::drop || !rounded) continue;
-        const Rise rise = sensitivity.own_rise(*rounded);
+        const Found rounded = find_last(sensitivities, form, point, SyncLevel::full, wire);
+        if (level == SyncLevel::drop || !rounded.entry) continue;
+        const Rise& rise = rounded.rise;
         choice.loss += planning_loss(rise);
         choice.measured.nats += rise.nats;
         choice.measured.standard_error =
@@ -192,23 +218,6 @@ std::vector<PlanTrial> Planner::hold_budget(
   }
   if (tried.empty() || tried.back().solution.chosen != best.solution.chosen) tried.push_back(best);
   return tried;
-}
-
-const char* name(BlockClass block_class) {
-  switch (block_class) {
-    case BlockClass::in_sensitive:
-      return "ISB";
-    case BlockClass::sensitive:
-      return "SB";
-    case BlockClass::extremely_sensitive:
-      return "ESB";
-  }
-  return "?";
-}
-
-BlockClass classify(double nats, double tau1, double tau2) {
-  if (nats <= tau1) return BlockClass::in_sensitive;
-  return nats <= tau2 ? BlockClass::sensitive : BlockClass::extremely_sensitive;
 }
 
 std::string reason(const PlanPoint& point, const PlanChoice& chosen, const Workload& workload,

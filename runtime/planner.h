@@ -58,8 +58,10 @@ struct PlanPoint {
   std::vector<PlanChoice> choices;
 };
 
-/// What is planned with for a measured rise: at least its standard error, so that a gain within the
-/// noise is not taken for one and many small losses are not taken for none.
+/// What is planned with for a measured rise. Small rises drown in noise, while the square of what
+/// a token's likelihood changes by does not, and says how much is to be expected: to second order
+/// half of its mean is the divergence from the model, of which some half was seen to be lost. The
+/// two estimates are weighed by their variances; a gain is never counted on.
 double planning_loss(const Rise& rise);
 
 struct PlanSolution {
@@ -78,10 +80,12 @@ struct PlanTrial {
 class Planner {
  public:
   /// `compute`: times without any sync. Points whose sensitivity at a level was not measured are
-  /// not offered that level; `node` is not offered where it is another level's equal. Throws input
-  /// Error where the links have no times for a group that is needed.
+  /// not offered that level; where several tables have it the last one counts; `node` is not
+  /// offered where it is another level's equal. Throws input Error where the links have no times
+  /// for a group that is needed.
   Planner(const ModelConfig& config, const LinkModel& links, const Workload& workload,
-          const SensitivityTable& sensitivity, SensitivityForm form, const PhaseTimes& compute);
+          const std::vector<SensitivityTable>& sensitivities, SensitivityForm form,
+          const PhaseTimes& compute);
 
   const std::vector<PlanPoint>& points() const { return points_; }
   const PhaseTimes& compute() const { return compute_; }
@@ -112,8 +116,8 @@ class Planner {
 
  private:
   PhaseTimes sync_times(const LinkModel& links, LinkGroup group, WireFormat wire) const;
-  void add_choices(PlanPoint& point, const LinkModel& links, const SensitivityTable& sensitivity,
-                   SensitivityForm form);
+  void add_choices(PlanPoint& point, const LinkModel& links,
+                   const std::vector<SensitivityTable>& sensitivities, SensitivityForm form);
   PlanSolution solution_of(const std::vector<std::size_t>& chosen) const;
   double cost_of(const PlanChoice& choice) const;
 
@@ -124,12 +128,6 @@ class Planner {
   std::vector<PlanPoint> points_;
   KnapsackItems items_;  // cost: microseconds of a request; weight: nats
 };
-
-/// How sensitive a block is to the loss of its attn sync (arXiv 2502.20727, section 3.3).
-enum class BlockClass : std::uint8_t { in_sensitive, sensitive, extremely_sensitive };
-const char* name(BlockClass block_class);  ///< ISB, SB, ESB
-/// In-sensitive up to tau1, sensitive up to tau2.
-BlockClass classify(double nats, double tau1, double tau2);
 
 /// Why a point got its choice, in a sentence. `budget`: nats.
 std::string reason(const PlanPoint& point, const PlanChoice& chosen, const Workload& workload,

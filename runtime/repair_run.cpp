@@ -7,6 +7,7 @@
 #include "kernels/device/error.h"
 #include "model/hash.h"
 #include "model/json_object.h"
+#include "runtime/output_file.h"
 #include "runtime/repair_gather.h"
 
 namespace spd {
@@ -213,6 +214,24 @@ RepairRun repair_plan(Engine& engine, const std::vector<std::int32_t>& tokens,
   if (progress) progress(end, end);
   partial.remove();
   return run;
+}
+
+std::string write_repaired_plan(const RankContext& context, const Engine& engine,
+                                const RepairRun& run, const std::filesystem::path& out) {
+  std::filesystem::path file = out;
+  file.replace_extension(".safetensors");
+  agree(context.comms, "writing the repair", [&] {
+    if (!context.root()) return;
+    SyncPlan plan = engine.plan();
+    plan.repair.reset();
+    if (!run.ranks.empty()) {
+      const DType dtype = engine.transformer().shard().blocks[0].qkv.dtype;
+      plan.repair = RepairReference{file, RepairFile::write(file, plan, run.ranks, dtype)};
+    }
+    const auto folder = std::filesystem::absolute(out).parent_path();
+    write_json_file("--out", out, plan.to_json(engine.config(), folder));
+  });
+  return file.string();
 }
 
 }  // namespace spd

@@ -52,9 +52,9 @@ Rise SensitivityTable::own_rise(const SensitivityEntry& entry) const {
     squares += entry.windows[window].squares;
     count += static_cast<double>(tokens.at(window));
   }
-  if (count < 2.0) return {mean, 0.0};
+  if (count < 2.0) return {mean, 0.0, 0.0};
   const double variance = (squares - count * mean * mean) / (count - 1.0);
-  return {mean, std::sqrt(std::max(variance, 0.0) / count)};
+  return {mean, std::sqrt(std::max(variance, 0.0) / count), 0.5 * squares / count};
 }
 
 const SensitivityEntry* SensitivityTable::find(SensitivityForm form, SyncPoint point,

@@ -25,6 +25,7 @@ SensitivityForm parse_sensitivity_form(std::string_view text);
 struct Rise {
   double nats = 0.0;
   double standard_error = 0.0;  ///< of the mean, tokens taken as independent
+  double half_square = 0.0;     ///< half the mean square of a token's change of NLL
 };
 
 /// Sums over the scored tokens of one window.

@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "kernels/device/error.h"
+#include "runtime/block_class.h"
 #include "runtime/topology_file.h"
 
 namespace spd {
@@ -63,7 +64,7 @@ LinkModel machine(std::vector<int> per_node, double node_us, double node_gb_s, d
 }
 
 Planner planner(const LinkModel& links, const Workload& workload = {}) {
-  return {shapes(), links, workload, sensitivities(), SensitivityForm::single, {20e3, 5e3}};
+  return {shapes(), links, workload, {sensitivities()}, SensitivityForm::single, {20e3, 5e3}};
 }
 
 int count(const Planner& made, const PlanSolution& solution, SyncLevel level) {
@@ -224,9 +225,43 @@ TEST(Planner, FallsBackToEverySyncFull) {
   EXPECT_EQ(trials.back().measured.windows, 0);
 }
 
+// Between what was measured and half of the divergence, nearer to the surer one.
 TEST(Planner, NoiseIsNeitherGainNorNothing) {
-  EXPECT_DOUBLE_EQ(planning_loss({-0.01, 0.002}), 0.002);
-  EXPECT_DOUBLE_EQ(planning_loss({0.01, 0.002}), 0.01);
+  EXPECT_NEAR(planning_loss({0.01, 0.001, 0.002}), 0.01 - 0.009 / 2.0, 1e-12);  // as sure
+  EXPECT_NEAR(planning_loss({0.01, 1e-6, 0.002}), 0.01, 1e-6);
+  EXPECT_NEAR(planning_loss({0.01, 1.0, 0.002}), 0.001, 1e-6);
+  EXPECT_NEAR(planning_loss({-0.01, 0.001, 0.002}), 0.00025, 1e-12);  // no gain is counted on
+  EXPECT_EQ(planning_loss({0.0, 0.0, 0.0}), 0.0);
+  // The more tokens were looked at, the less the expectation counts.
+  EXPECT_LT(planning_loss({0.0, 0.0001, 0.002}), planning_loss({0.0, 0.001, 0.002}));
+}
+
+// Sensitivities of repaired drops come in a table of their own, and take the others' place.
+TEST(Planner, TheLastTableCounts) {
+  SensitivityTable repaired;
+  repaired.tokens = {1000};
+  repaired.base_nll_sum = {3000.0};
+  SensitivityEntry entry;
+  entry.point = SyncPoint::attn;
+  entry.block = 0;
+  entry.repaired = true;
+  entry.windows = {{0.2, 4e-5}};
+  repaired.entries = {entry};
+  entry.block = 1;
+  entry.windows.clear();  // not measured yet: does not count
+  repaired.entries.push_back(entry);
+  const auto links = machine({2}, 1000, 1, 1000, 1);
+  const auto dropping = [&](std::vector<SensitivityTable> tables, std::size_t block) {
+    const Planner made(shapes(), links, {}, tables, SensitivityForm::single, {12e3, 6e3});
+    for (const PlanChoice& choice : made.points()[2 * block].choices) {
+      if (choice.level == SyncLevel::drop) return choice;
+    }
+    throw std::runtime_error("no drop");
+  };
+  EXPECT_NEAR(dropping({sensitivities(), repaired}, 0).loss, 2e-4, 1e-9);
+  EXPECT_TRUE(dropping({sensitivities(), repaired}, 0).repaired);
+  EXPECT_GT(dropping({repaired, sensitivities()}, 0).loss, 0.1);
+  EXPECT_EQ(dropping({sensitivities(), repaired}, 1).loss, dropping({sensitivities()}, 1).loss);
 }
 
 TEST(Planner, CountsWhatARepairCosts) {
@@ -234,7 +269,7 @@ TEST(Planner, CountsWhatARepairCosts) {
   for (SensitivityEntry& entry : table.entries) {
     if (entry.level == SyncLevel::drop) entry.repaired = true, entry.repair_share = 0.06;
   }
-  const Planner made(shapes(), machine({2}, 1000, 1, 1000, 1), {}, table, SensitivityForm::single,
+  const Planner made(shapes(), machine({2}, 1000, 1, 1000, 1), {}, {table}, SensitivityForm::single,
                      {12e3, 6e3});
   for (const PlanPoint& point : made.points()) {
     for (const PlanChoice& choice : point.choices) {
@@ -245,9 +280,10 @@ TEST(Planner, CountsWhatARepairCosts) {
 }
 
 TEST(Planner, ClassifiesBlocks) {
-  EXPECT_STREQ(name(classify(0.001, 0.002, 0.02)), "ISB");
-  EXPECT_STREQ(name(classify(0.01, 0.002, 0.02)), "SB");
-  EXPECT_STREQ(name(classify(0.5, 0.002, 0.02)), "ESB");
+  const ClassThresholds thresholds{0.002, 0.02};
+  EXPECT_STREQ(name(thresholds.classify(0.001)), "ISB");
+  EXPECT_STREQ(name(thresholds.classify(0.01)), "SB");
+  EXPECT_STREQ(name(thresholds.classify(0.5)), "ESB");
 }
 
 }  // namespace

@@ -91,4 +91,19 @@ grep -q 'nothing faster than every sync full was found' "$dir/log" || fail "no w
 "$spd" eval -m "$model" --plan "$dir/plan.json" --text "$dir/text" --window 24 --limit 2 \
   --virtual-ranks 2 >"$dir/log"
 grep -q 'rise of NLL' "$dir/log" || fail "the plan does not run"
+
+# With repairs: what the search measured is what its plan loses.
+"${search[@]}" 20% --trials 1 --repair "$dir/text" --repair-windows 8 --out "$dir/repaired.json" >"$dir/log"
+[[ -f $dir/repaired.safetensors && ! -e $dir/repaired.json.repairs ]] || fail "no repairs, or too many"
+"$spd" eval -m "$model" --plan "$dir/repaired.json" --text "$dir/text" --window 24 --stride 24 \
+  --virtual-ranks 2 --json "$dir/repaired-eval.json" >"$dir/log"
+python3 - "$dir/repaired.json" "$dir/repaired-eval.json" <<'PY'
+import json, sys
+plan, told = (json.load(open(file)) for file in sys.argv[1:])
+windows = len(told["window_nll_nats"]) - 1  # the last one is not whole
+taken = [told["window_nll_nats"][i * windows // 24] for i in range(24)]
+rise = sum(taken) / 24 - plan["measured"]["full_nll_nats"]
+assert plan["levels"]["attn"].count("drop") > 3 and "repair" in plan, plan["levels"]
+assert abs(rise - plan["measured"]["loss_nats"]) < 1e-4, (rise, plan["measured"])
+PY
 echo passed
