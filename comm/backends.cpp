@@ -87,7 +87,9 @@ void ProcessComms::make_node(MpiSession& session, IntraBackend wanted) {
     // Made on all nodes or on none, so that the groups of all ranks stay numbered alike.
     std::string problem;
     try {
-      node_ = make_shm_communicator(session.group(session.node_ranks()));
+      auto shm = make_shm_communicator(session.group(session.node_ranks()));
+      reason += ", " + shm->stores();
+      node_ = std::move(shm);
     } catch (const Error& error) {
       if (wanted == IntraBackend::shm) throw;
       problem = error.what();

@@ -1,7 +1,6 @@
 #include "comm/process_group.h"
 
 #include "comm/mpi_transport.h"
-#include "comm/shm_communicator.h"
 #include "comm/ucx_transport.h"
 #include "kernels/device/cpu_device.h"
 
@@ -14,11 +13,14 @@ std::unique_ptr<Communicator> make_mpi_communicator(ProcessGroup group, Algorith
       std::move(algorithms));
 }
 
-std::unique_ptr<Communicator> make_shm_communicator(ProcessGroup group) {
+std::unique_ptr<ShmCommunicator> make_shm_communicator(ProcessGroup group) {
   std::shared_ptr<SharedMemory> memory = SharedMemory::create(
       group.comm.get(), ShmCommunicator::bytes_needed(group.settings.members.size()));
-  return std::make_unique<ShmCommunicator>(std::move(memory), group.comm.rank(),
-                                           std::move(group.settings));
+  const bool own_cores = group.settings.spin;
+  auto comm = std::make_unique<ShmCommunicator>(std::move(memory), group.comm.rank(),
+                                                std::move(group.settings));
+  if (own_cores && comm->size() > 1) comm->measure_stores();
+  return comm;
 }
 
 std::unique_ptr<Communicator> make_ucx_communicator(ProcessGroup group,

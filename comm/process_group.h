@@ -6,6 +6,7 @@
 #include "comm/group.h"
 #include "comm/message_communicator.h"
 #include "comm/mpi_handle.h"
+#include "comm/shm_communicator.h"
 #include "comm/ucx_worker.h"
 
 namespace spd {
@@ -20,7 +21,7 @@ struct ProcessGroup {
 /// All are collective over the group.
 std::unique_ptr<Communicator> make_mpi_communicator(ProcessGroup group, AlgorithmTable algorithms);
 /// The ranks must share a node. Throws system Error when shared memory is short.
-std::unique_ptr<Communicator> make_shm_communicator(ProcessGroup group);
+std::unique_ptr<ShmCommunicator> make_shm_communicator(ProcessGroup group);
 
 /// Connects every rank with every other before it returns.
 std::unique_ptr<Communicator> make_ucx_communicator(ProcessGroup group,

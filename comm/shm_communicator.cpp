@@ -1,12 +1,17 @@
 #include "comm/shm_communicator.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <limits>
 #include <new>
 
 #include "comm/share.h"
+#include "comm/stream_copy.h"
 #include "comm/waiting.h"
+#include "kernels/device/cpu_device.h"
 
 namespace spd {
 
@@ -17,6 +22,9 @@ namespace {
 constexpr std::size_t kSlotBytes = 256 * 1024;
 constexpr std::size_t kSlotFloats = kSlotBytes / sizeof(float);
 static_assert(kSlotFloats % kWireBlock == 0);
+constexpr std::size_t kFewFloats = 1024;
+// Shorter copies are over before it matters how they are made.
+constexpr std::size_t kShortestStream = 2048;
 constexpr int kTagBits = 16;
 constexpr std::uint64_t kTagMask = (1u << kTagBits) - 1;
 constexpr std::chrono::microseconds kInterruptPeriod{1000};
@@ -29,6 +37,15 @@ std::size_t one_shot_limit(int ranks) {
   if (ranks == 2) return kSlotBytes;  // no bytes to be saved
   return ranks <= 4 ? 32 * 1024 : 8 * 1024;
 }
+
+void prefetch(const void* from, std::size_t bytes) {
+  constexpr std::size_t kLine = 64;
+  for (std::size_t at = 0; at < bytes; at += kLine) {
+    __builtin_prefetch(static_cast<const std::byte*>(from) + at);
+  }
+}
+
+void copy(void* to, const void* from, std::size_t bytes) { std::memcpy(to, from, bytes); }
 
 /// Tells collectives apart that would meet by mistake.
 std::uint64_t tag_of(const Collective& collective) {
@@ -51,8 +68,10 @@ ShmCommunicator::ShmCommunicator(std::shared_ptr<SharedMemory> memory, int rank,
       ranks_(settings.members.size()),
       settings_(std::move(settings)),
       one_shot_bytes_(one_shot_limit(ranks_)),
+      stream_from_(kShortestStream),
       // Zero bytes are flags that were never raised: nobody needs to be the first to make them.
-      flags_(std::launder(reinterpret_cast<Flag*>(memory_->data()))) {}
+      flags_(std::launder(reinterpret_cast<Flag*>(memory_->data()))),
+      encoded_(wire_bytes(WireFormat::bf16, kSlotFloats)) {}
 
 ShmCommunicator::~ShmCommunicator() = default;
 
@@ -60,8 +79,48 @@ std::byte* ShmCommunicator::slot(int rank) const {
   return memory_->data() + ranks_ * sizeof(Flag) + (2 * rank + segment_) * kSlotBytes;
 }
 
+void ShmCommunicator::measure_stores() {
+  constexpr std::size_t kPlain = std::numeric_limits<std::size_t>::max();
+  constexpr std::array kSizes{std::size_t{4096}, std::size_t{65'536}};  // bytes
+  constexpr int kTurns = 20;
+  constexpr int kInARow = 4;
+  CpuDevice device;
+  const auto stream = device.make_stream();
+  constexpr CallSite kSite{"measuring"};
+  std::vector<float> data(kSizes.back() / sizeof(float));
+  // [sizes][plain, streamed]: the shortest, since whatever disturbs only ever adds time.
+  std::array<double, 2 * kSizes.size()> mine;
+  mine.fill(std::numeric_limits<double>::infinity());
+  for (int turn = 0; turn < kTurns; ++turn) {
+    for (std::size_t i = 0; i < mine.size(); ++i) {
+      stream_from_ = i % 2 == 0 ? kPlain : 0;
+      do_barrier(kSite);
+      const auto begin = Clock::now();
+      for (int times = 0; times < kInARow; ++times) {
+        do_all_reduce(data.data(), kSizes[i / 2] / sizeof(float), WireFormat::f32, *stream, kSite);
+      }
+      mine[i] = std::min(mine[i], std::chrono::duration<double>(Clock::now() - begin).count());
+    }
+  }
+  std::vector<double> all(mine.size() * ranks_);
+  do_all_gather(mine.data(), all.data(), sizeof mine, *stream, kSite);
+  const auto slowest = [&](std::size_t i) {
+    double seconds = 0;
+    for (int r = 0; r < ranks_; ++r) seconds = std::max(seconds, all[r * mine.size() + i]);
+    return seconds;
+  };
+  const auto streams = [&](std::size_t size) { return slowest(2 * size + 1) < slowest(2 * size); };
+  stream_from_ = streams(0) ? kShortestStream : streams(1) ? kSizes[1] / 4 : kPlain;
+  traffic_ = {};
+}
+
+std::string ShmCommunicator::stores() const {
+  if (stream_from_ > kSlotBytes) return "plain stores";
+  return fmt::format("stores past the caches from {} bytes", stream_from_);
+}
+
 void ShmCommunicator::post(std::size_t offset, const void* from, std::size_t bytes) {
-  std::memcpy(slot(rank_) + offset, from, bytes);
+  (bytes >= stream_from_ ? stream_copy : copy)(slot(rank_) + offset, from, bytes);
   traffic_.node_bytes += bytes;
 }
 
@@ -130,6 +189,11 @@ void ShmCommunicator::sum_slots(float* to, const float* own, std::size_t offset,
   };
   for (std::size_t at = 0; at < count; at += total.size()) {
     const std::size_t n = std::min(total.size(), count - at);
+    // Asked for at once: the sum alone would have few lines on their way at a time. Of longer rows
+    // the core itself sees more coming.
+    for (int r = 0; r < ranks_ && count <= kFewFloats; ++r) {
+      if (r != rank_) prefetch(part(r, at), n * sizeof(float));
+    }
     const float* first = part(0, at);
     const float* second = part(1, at);
     for (std::size_t i = 0; i < n; ++i) total[i] = first[i] + second[i];
@@ -149,21 +213,27 @@ void ShmCommunicator::one_shot(float* data, std::size_t count) {
 }
 
 void ShmCommunicator::reduce_scatter_all_gather(float* data, std::size_t count) {
-  auto* own = reinterpret_cast<float*>(slot(rank_));
-  post(0, data, count * sizeof(float));
-  meet();
-  // Nobody else reads our share of our slot before the second meeting: the sum may go there.
+  // Nobody else reads our share of our slot before the second meeting: the sum goes there.
   const Share mine = share_of(count, rank_, ranks_);
-  sum_slots(own + mine.begin, own + mine.begin, mine.begin, mine.count);
-  traffic_.node_bytes += mine.count * sizeof(float);
+  for (const Share& theirs : {Share{0, mine.begin}, Share{mine.end(), count - mine.end()}}) {
+    post(theirs.begin * sizeof(float), data + theirs.begin, theirs.count * sizeof(float));
+  }
   meet();
-  for (int step = 0; step < ranks_; ++step) {
+  sum_slots(data + mine.begin, data + mine.begin, mine.begin, mine.count);
+  post(mine.begin * sizeof(float), data + mine.begin, mine.count * sizeof(float));
+  meet();
+  for (int step = 1; step < ranks_; ++step) {
     const int r = (rank_ + step) % ranks_;
     const Share theirs = share_of(count, r, ranks_);
     std::memcpy(data + theirs.begin, reinterpret_cast<const float*>(slot(r)) + theirs.begin,
                 theirs.count * sizeof(float));
   }
   next_segment();
+}
+
+void ShmCommunicator::post_encoded(const float* data, Share range, WireFormat wire) {
+  encode(wire, data + range.begin, range.count, encoded_.data());
+  post(wire_bytes(wire, range.begin), encoded_.data(), wire_bytes(wire, range.count));
 }
 
 void ShmCommunicator::sum_encoded(float* to, Share range, WireFormat wire) const {
@@ -174,8 +244,7 @@ void ShmCommunicator::sum_encoded(float* to, Share range, WireFormat wire) const
 }
 
 void ShmCommunicator::encoded_one_shot(float* data, std::size_t count, WireFormat wire) {
-  encode(wire, data, count, slot(rank_));
-  traffic_.node_bytes += wire_bytes(wire, count);
+  post_encoded(data, {0, count}, wire);
   meet();
   sum_encoded(data, {0, count}, wire);
   round_trip(wire, data, count);
@@ -183,13 +252,11 @@ void ShmCommunicator::encoded_one_shot(float* data, std::size_t count, WireForma
 }
 
 void ShmCommunicator::encoded_scatter_gather(float* data, std::size_t count, WireFormat wire) {
-  encode(wire, data, count, slot(rank_));
-  traffic_.node_bytes += wire_bytes(wire, count);
+  post_encoded(data, {0, count}, wire);
   meet();
   const Share mine = share_of(count, rank_, ranks_);
   sum_encoded(data + mine.begin, mine, wire);
-  encode(wire, data + mine.begin, mine.count, slot(rank_) + wire_bytes(wire, mine.begin));
-  traffic_.node_bytes += wire_bytes(wire, mine.count);
+  post_encoded(data, mine, wire);
   meet();
   for (int step = 0; step < ranks_; ++step) {
     const int r = (rank_ + step) % ranks_;

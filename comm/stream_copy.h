@@ -1,0 +1,13 @@
+// Copies to memory that another core reads next.
+#pragma once
+
+#include <cstddef>
+
+namespace spd {
+
+/// memcpy past this core's caches, done when it returns. A plain store into a line that a peer has
+/// read waits until the peer has given it up: 27 ns a line between two cores of a Zen 4 that are
+/// far apart, against 2 ns past the caches. Cores that share a cache are better off with memcpy.
+void stream_copy(void* to, const void* from, std::size_t bytes);
+
+}  // namespace spd
