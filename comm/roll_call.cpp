@@ -10,6 +10,13 @@ namespace spd {
 
 static_assert(std::is_trivially_copyable_v<Position>);
 
+namespace {
+
+// Open MPI's daemons wait for a second before they end the ranks of an aborted job.
+constexpr std::chrono::milliseconds kLauncherEndsRanksWithin{1500};
+
+}  // namespace
+
 Position Position::of(int group, const Collective& collective, bool caller) {
   Position position;
   position.group = group;
@@ -49,6 +56,20 @@ RollCall::~RollCall() {
   }
 }
 
+bool RollCall::on_higher_node(int peer) const {
+  return !job_.nodes.empty() && job_.nodes[peer] > job_.nodes[rank_];
+}
+
+bool RollCall::lower_node_is_silent() const {
+  // [node]: who answered
+  std::vector<bool> speaks(job_.nodes.empty() ? 0 : job_.nodes[rank_]);
+  for (std::size_t peer = 0; peer < positions_.size() && !speaks.empty(); ++peer) {
+    const auto node = static_cast<std::size_t>(job_.nodes[peer]);
+    if (positions_[peer] && node < speaks.size()) speaks[node] = true;
+  }
+  return std::find(speaks.begin(), speaks.end(), false) != speaks.end();
+}
+
 void RollCall::collect() {
   for (std::size_t peer = 0; peer < receives_.size(); ++peer) {
     if (receives_[peer] == MPI_REQUEST_NULL) continue;
@@ -75,15 +96,29 @@ const std::vector<std::optional<Position>>& RollCall::call(const Position& mine)
               &sends_[peer]);
   }
   positions_[rank_] = mine;
-  const auto until = Backoff::Clock::now() + grace_;
+  // Where a cut parts the nodes, the side of the lowest node is done first: it speaks, and the
+  // launcher ends the other side before that says the same of it.
+  const auto begin = Backoff::Clock::now();
+  auto until = begin + grace_;
+  const auto for_higher_nodes = begin + grace_ / 2;
   Backoff backoff(false);
-  const auto complete = [this] {
-    return std::all_of(positions_.begin(), positions_.end(), [](const auto& p) { return p; });
+  const auto complete = [&](bool but_higher_nodes) {
+    for (int peer = 0; peer < static_cast<int>(positions_.size()); ++peer) {
+      if (!positions_[peer] && !(but_higher_nodes && on_higher_node(peer))) return false;
+    }
+    return true;
   };
-  for (collect(); !complete() && Backoff::Clock::now() < until; collect()) backoff.pause();
+  for (collect();; collect()) {
+    const auto now = Backoff::Clock::now();
+    if (now >= until && lower_node_is_silent()) {
+      until = std::max(until, for_higher_nodes + kLauncherEndsRanksWithin);
+    }
+    if (now >= until || complete(now >= for_higher_nodes)) break;
+    backoff.pause();
+  }
   // Let the last answers leave before this process ends.
   int sent = 0;
-  while (!sent && Backoff::Clock::now() < until && complete()) {
+  while (!sent && Backoff::Clock::now() < until && complete(false)) {
     if (MPI_Testall(static_cast<int>(sends_.size()), sends_.data(), &sent, MPI_STATUSES_IGNORE) !=
         MPI_SUCCESS) {
       break;

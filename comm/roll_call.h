@@ -46,7 +46,9 @@ class RollCall final : public Interrupt {
   bool raised() override;
 
   /// Posts this rank's position and returns those of the ranks that answer within the grace, [ranks
-  /// of the job]; its own is among them. Later calls return the first result.
+  /// of the job]; its own is among them. Ranks of higher nodes than this rank's have half the
+  /// grace; where a whole lower node is silent it is 1.5 s longer than that half, if the grace is
+  /// not. Later calls return the first result.
   const std::vector<std::optional<Position>>& call(const Position& mine);
   /// Whether a roll call was held: the job is lost.
   bool held() const { return held_; }
@@ -58,6 +60,8 @@ class RollCall final : public Interrupt {
 
  private:
   void collect();
+  bool on_higher_node(int peer) const;
+  bool lower_node_is_silent() const;
 
   MpiComm comm_;
   const GroupMembers job_;
