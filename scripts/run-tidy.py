@@ -33,6 +33,8 @@ def parse_arguments():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build", type=pathlib.Path, help="build directory (made by cmake -G Ninja)")
     parser.add_argument("sources", nargs="*", help="only these (default: all of the build)")
+    parser.add_argument("--no-analyzer", action="store_true",
+                        help="leave out clang-analyzer-*, which takes most of the time")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     return parser.parse_args()
 
@@ -87,7 +89,7 @@ def cache_key(entry, included, digests, common):
 
 UNNAMED = re.compile(r"^namespace \{$(.*?)^\}  // namespace$", re.M | re.S)
 NAMED = re.compile(r"^(?:(?:class|struct|enum class|using|enum) (\w+)|\w[^=;{(\n]*?(\w+) ?[=;{(\[])", re.M)
-CONSTANT = re.compile(r"k[A-Z]\w*$")  # told apart by renaming
+RENAMED = re.compile(r"k?[A-Z]\w*$")  # constants and types: told apart by renaming
 PRECOMPILED = re.compile(r"(-Winvalid-pch|-fpch-\S+|(-Xclang )?-include(-pch)? (-Xclang )?\S*cmake_pch\S*)")
 
 
@@ -105,27 +107,32 @@ def flags_of(entry):
     return tuple(kept)
 
 
+def unnamed(text):
+    """What a source defines for itself alone."""
+    return {a or b for part in UNNAMED.findall(text) for a, b in NAMED.findall(part)}
+
+
 def may_clash(source):
-    """What the source may define for itself alone, and whether it can be read with others at all."""
+    """The names that no other source of its unit may define, and whether it can be in a unit at all."""
     text = pathlib.Path(source).read_text()
-    names = {a or b for part in UNNAMED.findall(text) for a, b in NAMED.findall(part)}
-    return {name for name in names if not CONSTANT.match(name)}, "HWY_TARGET_INCLUDE" not in text and " main(" not in text
+    names = {name for name in unnamed(text) if not RENAMED.match(name)}
+    return names, "HWY_TARGET_INCLUDE" not in text and " main(" not in text
 
 
 def read_as_part(k, source):
-    """The line that reads the source into a unit, its constants renamed."""
+    """The line that reads the source into a unit, its constants and types renamed."""
     text = pathlib.Path(source).read_text()
-    names = {b for part in UNNAMED.findall(text) for _, b in NAMED.findall(part) if CONSTANT.match(b)}
+    names = {name for name in unnamed(text) if RENAMED.match(name)}
     return "".join([f"#define {name} {name}Of{k}\n" for name in sorted(names)] +
                    [f'#include "{source}"\n'] + [f"#undef {name}\n" for name in sorted(names)])
 
 
 def units_of(entries):
-    """[(flags, sources)]: sources of one folder and the same flags, apart where they may clash."""
+    """[(flags, sources)]: sources of the same flags, apart where they may clash."""
     units = {}
     for entry in sorted(entries, key=lambda entry: entry["file"]):
         names, joins = may_clash(entry["file"])
-        groups = units.setdefault((flags_of(entry), os.path.dirname(entry["file"])), [])
+        groups = units.setdefault(flags_of(entry), [])
         for group in groups:
             if joins and group["joins"] and len(group["sources"]) < SOURCES_PER_UNIT and \
                     not names & group["names"]:
@@ -134,21 +141,22 @@ def units_of(entries):
                 break
         else:
             groups.append({"sources": [entry["file"]], "names": names, "joins": joins})
-    return [(flags, group["sources"]) for (flags, _), groups in units.items() for group in groups]
+    return [(flags, group["sources"]) for flags, groups in units.items() for group in groups]
 
 
-def tidy(flags, sources):
+def tidy(flags, sources, options):
     """[(source, complaints)]: the complaints of a unit that is not clean are given to its first."""
     with tempfile.TemporaryDirectory() as folder:
         unit = pathlib.Path(folder) / "unit.cpp"
         unit.write_text("".join(read_as_part(k, source) for k, source in enumerate(sources)))
-        ran = subprocess.run(["clang-tidy", f"--config-file={ROOT / '.clang-tidy'}", "--quiet",
-                              str(unit) if len(sources) > 1 else sources[0], "--", *flags],
+        # A source alone finds the settings of its own folder.
+        read = [sources[0]] if len(sources) == 1 else [f"--config-file={ROOT / '.clang-tidy'}", unit]
+        ran = subprocess.run(["clang-tidy", "--quiet", *options, *read, "--", *flags],
                              capture_output=True, text=True, check=False)
     if ran.returncode == 0 and not ran.stdout.strip():
         return [(source, "") for source in sources]
     if len(sources) > 1 and "[clang-diagnostic-" in ran.stdout:
-        return [answer for source in sources for answer in tidy(flags, [source])]
+        return [answer for source in sources for answer in tidy(flags, [source], options)]
     return [(source, "" if k else ran.stdout.strip() or ran.stderr) for k, source in enumerate(sources)]
 
 
@@ -164,7 +172,8 @@ def main():
         entries = [entry for entry in entries if entry["file"] in wanted]
     version = subprocess.run(["clang-tidy", "--version"], capture_output=True, text=True,
                              check=True).stdout
-    common = version + (ROOT / ".clang-tidy").read_text()
+    options = ["--checks=-clang-analyzer-*"] if arguments.no_analyzer else []
+    common = version + (ROOT / ".clang-tidy").read_text() + " ".join(options)
     included, digests = included_files(build), Digests()
     CACHE.mkdir(parents=True, exist_ok=True)
     todo, clean = {}, 0
@@ -182,7 +191,7 @@ def main():
           flush=True)
     start, bad, done = time.monotonic(), 0, 0
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
-        runs = [pool.submit(tidy, flags, sources) for flags, sources in
+        runs = [pool.submit(tidy, flags, sources, options) for flags, sources in
                 sorted(units, key=lambda unit: -len(unit[1]))]
         for run in concurrent.futures.as_completed(runs):
             unit_is_clean = not any(complaints for _, complaints in run.result())

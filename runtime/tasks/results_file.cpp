@@ -47,7 +47,8 @@ std::string content_key(const EncodedItem& item) {
   return hash_text({reinterpret_cast<const char*>(ids.data()), ids.size() * sizeof(ids.front())});
 }
 
-ResultsFile::ResultsFile(const std::filesystem::path& file, nlohmann::json header) : file_(file) {
+ResultsFile::ResultsFile(const std::filesystem::path& file, const nlohmann::json& header)
+    : file_(file) {
   const bool exists = std::filesystem::exists(file);
   if (exists) {
     const std::uintmax_t whole = read(header);

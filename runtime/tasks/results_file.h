@@ -26,7 +26,7 @@ class ResultsFile {
   /// Reads what `file` holds, if it is there, and appends from then on. A last line that was cut
   /// off is dropped. Throws input Error where the file is of another run than `header` says or is
   /// damaged, system Error where it cannot be written.
-  ResultsFile(const std::filesystem::path& file, nlohmann::json header);
+  ResultsFile(const std::filesystem::path& file, const nlohmann::json& header);
 
   /// What is known of an item; `key` is its content's. Null where nothing is, or of other content.
   const ItemResult* find(const std::string& task, std::int64_t number,
