@@ -28,6 +28,8 @@ packages=(
   libboost-program-options-dev libspdlog-dev libfmt-dev
   # tests and micro-benchmarks
   libgtest-dev libgmock-dev libbenchmark-dev
+  # sanitizers
+  clang libclang-rt-dev
 )
 lint_packages=(clang-format clang-tidy shellcheck)
 slurm_packages=(slurm-wlm munge)
