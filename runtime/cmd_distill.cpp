@@ -2,19 +2,18 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
-#include <fstream>
 #include <optional>
 #include <set>
 
 #include "kernels/device/error.h"
-#include "model/repair.h"
+#include "model/hash.h"
 #include "runtime/agreed_error.h"
 #include "runtime/command.h"
 #include "runtime/distillation.h"
+#include "runtime/interrupt.h"
 #include "runtime/progress.h"
-#include "runtime/repair_gather.h"
+#include "runtime/repair_in_progress.h"
 #include "runtime/text_input.h"
 
 namespace spd {
@@ -34,17 +33,14 @@ constexpr const char* kExamples =
     "together for N epochs on the divergence of the next token's distribution.\n"
     "The first windows of the text are trained on, the ones behind them decide when to stop. What "
     "was\n"
-    "done before an interruption is in PLAN2: the same command with --resume goes on from "
-    "there.\n\n"
+    "done before an interruption is in PLAN2 (written once a minute; how far the training on the\n"
+    "logits got, in PLAN2.progress): the same command with --resume goes on from there.\n\n"
     "Examples:\n"
     "  spd distill -m DIR --virtual-ranks 2 --plan repaired.json --text valid.txt --out "
     "taught.json\n"
     "  spd distill -m DIR --virtual-ranks 2 --drop attn:all --text valid.txt --out taught.json\n"
     "  mpirun -n 2 spd distill -m DIR --plan repaired.json --text valid.txt --out taught.json \\\n"
     "      --epochs 0 --logits 1 --logits-rate 3e-5\n";
-
-// A result is written when a block is done, but not more often than this.
-constexpr std::chrono::seconds kWriteEvery{60};
 
 struct DistillCommand {
   CommonOptions common;
@@ -147,105 +143,6 @@ struct DistillCommand {
   }
 };
 
-/// Repairs under way: where they begin, what runs contribute, where they go.
-class RepairInProgress {
- public:
-  RepairInProgress(Engine& engine, const DistillCommand& command)
-      : engine_(engine), command_(command), plan_(engine.plan()) {
-    agree(engine.context().comms, "reading the repairs", [&] {
-      repair = load(plan_);
-      for (const std::string& file : command.merge) take(file, "--merge");
-      if (command.resume && std::filesystem::exists(command.out)) take(command.out, "--resume");
-    });
-    for (std::size_t block = 0; block < repair.size(); ++block) {
-      install(repair[block], engine.transformer().shard().blocks.at(block), engine.operators(),
-              fmt::format("block {} rank {}", block, engine.context().rank()));
-    }
-  }
-
-  /// Blocks that another run has trained, or this one before it was interrupted.
-  bool trained(std::int64_t block) const { return trained_.contains(block); }
-
-  void write_now_and_then() {
-    // All ranks must agree on when: the root's clock decides.
-    char due = std::chrono::steady_clock::now() - written_ > kWriteEvery ? 1 : 0;
-    engine_.context().comms.world->broadcast(&due, 1, 0, engine_.stream(), {"repair"});
-    if (due) write();
-  }
-
-  void write() {
-    const RankContext& context = engine_.context();
-    std::vector<RankRepair> all(context.ranks(), RankRepair(repair.size()));
-    for (std::size_t block = 0; block < repair.size(); ++block) {
-      auto ranks = gather_block_repairs(repair[block], context.comms, engine_.stream());
-      if (!context.root()) continue;  // who alone has to keep them
-      for (int rank = 0; rank < context.ranks(); ++rank) {
-        all[rank][block] = std::move(ranks[rank]);
-      }
-    }
-    agree(context.comms, "writing the repairs", [&] {
-      if (!context.root()) return;
-      const std::filesystem::path plan_file(command_.out);
-      auto file = plan_file;
-      file.replace_extension(".safetensors");
-      SyncPlan plan = plan_;
-      plan.repair = RepairReference{
-          file, RepairFile::write(file, plan, all,
-                                  engine_.transformer().shard().blocks.front().qkv.dtype)};
-      const auto folder =
-          plan_file.has_parent_path() ? plan_file.parent_path() : std::filesystem::path(".");
-      const auto partial = plan_file.string() + ".part";
-      std::ofstream stream(partial);
-      stream << plan.to_json(engine_.config(), folder).dump(2) << '\n';
-      stream.close();
-      std::error_code error;
-      if (stream) std::filesystem::rename(partial, plan_file, error);
-      if (!stream || error) {
-        throw Error(ErrorCode::system, fmt::format("{}: cannot write the plan", command_.out),
-                    "check that --out's folder exists and has space");
-      }
-    });
-    written_ = std::chrono::steady_clock::now();
-  }
-
-  RankRepair repair;
-
- private:
-  RankRepair load(const SyncPlan& plan) const {
-    if (!plan.repair) return RankRepair(engine_.config().blocks);
-    return RepairFile(plan.repair->file, plan).load(engine_.context().rank());
-  }
-
-  static bool same_weights(const BlockRepair& a, const BlockRepair& b) {
-    return std::equal(a.weights.begin(), a.weights.end(), b.weights.begin(), b.weights.end(),
-                      [](const auto& one, const auto& other) {
-                        return one.first == other.first && one.second.values == other.second.values;
-                      });
-  }
-
-  void take(const std::string& file, const char* flag) {
-    const SyncPlan other = engine_.load_plan(file);
-    if (!(other.levels == plan_.levels)) {
-      throw Error(ErrorCode::input,
-                  fmt::format("{} {}: its levels differ from the plan's", flag, file),
-                  "give a plan that was distilled from the same --plan");
-    }
-    RankRepair from = load(other);
-    const RankRepair begin = load(plan_);
-    for (std::size_t block = 0; block < from.size(); ++block) {
-      if (same_weights(from[block], begin[block])) continue;
-      repair[block] = std::move(from[block]);
-      trained_.insert(static_cast<std::int64_t>(block));
-    }
-  }
-
-  Engine& engine_;
-  const DistillCommand& command_;
-  SyncPlan plan_;
-  std::set<std::int64_t> trained_;
-  std::chrono::steady_clock::time_point written_ = std::chrono::steady_clock::now();
-};
-
 std::set<std::int64_t> blocks_to_train(const DistillCommand& command, const Engine& engine,
                                        const RepairInProgress& progress) {
   SyncLevels chosen = SyncLevels::all_full(engine.config().blocks);
@@ -255,6 +152,18 @@ std::set<std::int64_t> blocks_to_train(const DistillCommand& command, const Engi
     if (chosen.attn[block] == SyncLevel::drop && !progress.trained(block)) blocks.insert(block);
   }
   return blocks;
+}
+
+/// What the order of the windows and the rate depend on.
+std::string logits_settings(const DistillCommand& command,
+                            const std::vector<std::int32_t>& tokens) {
+  Fnv1a text;
+  text.add({reinterpret_cast<const char*>(tokens.data()), tokens.size() * sizeof(std::int32_t)});
+  const WindowSet& set = command.distill.set;
+  const TrainingOptions& training = command.distill.training;
+  return fmt::format("text {} windows {} {} {} epochs {} rate {} {} batch {} seed {}", text.hex(),
+                     set.window, set.windows, set.held_out, command.logits_epochs,
+                     command.logits_rate, command.schedule, training.batch, training.seed);
 }
 
 std::string describe(const DistilledBlocks& blocks) {
@@ -299,7 +208,9 @@ void run_distill(RankContext& context, const std::vector<std::string>& arguments
                       "the plan leaves out no sync: there is nothing to make up for",
                       "give --plan, or --drop");
   }
-  RepairInProgress under_way(engine, command);
+  catch_interrupts();
+  RepairInProgress under_way(engine, {command.out, command.merge, command.resume});
+  const std::string settings = logits_settings(command, tokens);
   std::vector<DistilledBlocks> results;
   std::optional<Progress> bar;
   const DistillProgress progress{
@@ -315,7 +226,16 @@ void run_distill(RankContext& context, const std::vector<std::string>& arguments
             }
             if (context.root()) print_row(blocks);
             results.push_back(blocks);
-            under_way.write_now_and_then();
+            if (!under_way.due()) return;
+            under_way.write();
+            under_way.stop_if_interrupted();
+          },
+      .due = [&] { return under_way.due(); },
+      .keep =
+          [&](std::int64_t windows, const RankRepair& repair) {
+            under_way.repair = repair;
+            under_way.write_progress(settings, windows);
+            under_way.stop_if_interrupted();
           }};
   if (context.root()) {
     fmt::print("{:<10} {:>12} {:>12} {:>12} {:>13} {:>8}\n", "block", "before", "after", "rounded",
@@ -329,15 +249,17 @@ void run_distill(RankContext& context, const std::vector<std::string>& arguments
   bar.reset();
   under_way.repair = repair;
   if (command.logits_epochs > 0) {
-    under_way.write();
     DistillOptions together = command.distill;
     together.training.epochs = command.logits_epochs;
     together.training.rate = command.logits_rate;
+    together.training.done = under_way.windows_done(settings);
+    if (together.training.done == 0) under_way.write();
     distill_logits(engine, tokens, together, repair, progress);
     bar.reset();
     under_way.repair = repair;
   }
   under_way.write();
+  under_way.remove_progress();
   if (context.root()) {
     fmt::print("\nheld-out losses: {}; of the logits in nats a token\nwritten: {}\n",
                command.plain ? "mean squared error of a token's stream"

@@ -58,15 +58,15 @@ class Walker {
     }
   }
 
-  /// `to` may be `from`.
+  /// `to` may be `from`. From window `begin` on.
   void run(std::int64_t first, std::int64_t last, const SyncLevels& levels, const Streams& from,
-           const Streams& to) {
+           const Streams& to, std::int64_t begin = 0) {
     Stream& stream = engine_.stream();
     Device& device = engine_.operators().device();
     ResidualState state;
     state.tokens = set_.window;
     state.base.resize(set_.window * engine_.config().hidden);
-    for (std::int64_t i = 0; i < set_.all(); ++i) {
+    for (std::int64_t i = begin; i < set_.all(); ++i) {
       device.download(state.base.data(), from.window(i).data, state.base.size() * sizeof(float),
                       stream);
       stream.synchronize();
@@ -202,7 +202,7 @@ class Distiller {
     teacher_walker_.run(0, blocks, full_, teacher_stream_, target_);
     LogitsObjective objective(engine_, *teacher_, *gradients_, target_.all(), options_.set.window);
     return train_on(0, blocks, student_stream_, objective,
-                    options_.training.epochs * options_.set.windows, 0);
+                    options_.training.epochs * options_.set.windows, 0, true);
   }
 
  private:
@@ -214,7 +214,8 @@ class Distiller {
   }
 
   DistilledBlocks train_on(std::int64_t first, std::int64_t last, const Streams& input,
-                           Objective& objective, std::int64_t total, std::int64_t done) {
+                           Objective& objective, std::int64_t total, std::int64_t done,
+                           bool keeps = false) {
     const auto begin = Clock::now();
     Stream& stream = engine_.stream();
     DistilledBlocks result{.first = first, .last = last, .training = {}};
@@ -226,19 +227,26 @@ class Distiller {
                                               .parts = options_.parts};
       Trainee trainee(engine_.transformer(), repair_, levels_, first, last, *gradients_,
                       block_options, stream);
-      result.training = train(
-          trainee, input.all(), set, objective, options_.training, engine_.operators(), stream,
-          [&](std::int64_t windows, std::int64_t, double loss) {
-            if (progress_.step) {
-              progress_.step(done + windows, total,
-                             last - first == 1
-                                 ? fmt::format("block {}, loss {:.5f}", first, loss)
-                                 : fmt::format("blocks {}-{}, loss {:.5f}", first, last - 1, loss));
-            }
-          });
-      for (std::int64_t block = first; block < last; ++block) {
-        repair_.at(block) = trainee.block(block).repaired(stream);
-      }
+      const auto take = [&] {
+        for (std::int64_t block = first; block < last; ++block) {
+          repair_.at(block) = trainee.block(block).repaired(stream);
+        }
+      };
+      const std::string what = last - first == 1 ? fmt::format("block {}", first)
+                                                 : fmt::format("blocks {}-{}", first, last - 1);
+      TrainingProgress steps;
+      steps.window = [&](std::int64_t windows, std::int64_t, double loss) {
+        if (!progress_.step) return;
+        progress_.step(done + windows, total, fmt::format("{}, loss {:.5f}", what, loss));
+      };
+      steps.step = [&](std::int64_t windows) {
+        if (!keeps || !progress_.due || !progress_.due()) return;
+        take();
+        progress_.keep(windows, repair_);
+      };
+      result.training = train(trainee, input.all(), set, objective, options_.training,
+                              engine_.operators(), stream, steps);
+      take();
     }
     for (std::int64_t block = first; block < last; ++block) {
       install(repair_.at(block), engine_.transformer().shard().blocks.at(block),
@@ -251,7 +259,9 @@ class Distiller {
       student_walker_.run(first, last, levels_, input, teacher_stream_);
       result.rounded = held_out(objective, teacher_stream_);
     }
-    student_walker_.run(first, last, levels_, student_stream_, student_stream_);
+    // Behind the whole model only the outcome is wanted.
+    student_walker_.run(first, last, levels_, student_stream_, student_stream_,
+                        keeps ? options_.set.windows : 0);
     if (own) result.rounded = held_out(objective, student_stream_);
     result.seconds = seconds_since(begin);
     if (progress_.blocks) progress_.blocks(result, repair_);

@@ -38,6 +38,10 @@ struct DistillProgress {
   std::function<void(std::int64_t, std::int64_t, const std::string&)> step = {};
   /// Blocks are done: `repair` holds their new parameters.
   std::function<void(const DistilledBlocks&, const RankRepair& repair)> blocks = {};
+  /// Training on the logits: whether parameters are to be kept now, asked after each step on all
+  /// ranks alike, and keeping them, behind so many windows.
+  std::function<bool()> due = {};
+  std::function<void(std::int64_t, const RankRepair& repair)> keep = {};
 };
 
 /// Trains the blocks in `which` that leave out a sync, in order, each on what the blocks before it

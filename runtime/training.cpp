@@ -26,23 +26,33 @@ class Training {
         dout_(operators.device(), set.window * inputs.cols * sizeof(float)),
         steps_((set.windows + options.batch - 1) / options.batch * options.epochs) {}
 
-  TrainingResult run(const std::function<void(std::int64_t, std::int64_t, double)>& progress) {
+  // Windows and steps count from the beginning of the run that was interrupted, if there was one.
+
+  TrainingResult run(const TrainingProgress& progress) {
     TrainingResult result;
     result.before = result.after = held_out();
     std::vector<BlockRepair> best = parameters();
     for (std::int64_t epoch = 1; epoch <= options_.epochs; ++epoch) {
       double sum = 0.0;
+      std::int64_t trained = 0;
       const auto order = shuffled(set_.windows, options_.seed, epoch);
       for (std::int64_t i = 0; i < set_.windows; ++i) {
+        const bool last = (i + 1) % options_.batch == 0 || i + 1 == set_.windows;
+        const std::int64_t windows = (epoch - 1) * set_.windows + i + 1;
+        if (windows <= options_.done) {
+          if (last) first_step_ = ++step_;
+          continue;
+        }
         const double loss = learn(order[i]);
         sum += loss;
-        if ((i + 1) % options_.batch == 0 || i + 1 == set_.windows) step();
-        if (progress) {
-          progress((epoch - 1) * set_.windows + i + 1, options_.epochs * set_.windows, loss);
-        }
+        ++trained;
+        if (last) step();
+        if (progress.window) progress.window(windows, options_.epochs * set_.windows, loss);
+        if (last && progress.step) progress.step(windows);
       }
+      if (trained == 0) continue;
       result.epochs = epoch;
-      result.training_loss.push_back(sum / static_cast<double>(set_.windows));
+      result.training_loss.push_back(sum / static_cast<double>(trained));
       result.held_out_loss.push_back(held_out());
       if (result.held_out_loss.back() < result.after) {
         result.after = result.held_out_loss.back();
@@ -91,12 +101,13 @@ class Training {
       if (length > options_.clip) scale *= static_cast<float>(options_.clip / length);
     }
     AdamArgs adam;
-    adam.rate = rate_at(options_, step_, steps_);
+    const std::int64_t own = step_ - first_step_;  // that Adam's moments are made of
+    adam.rate = std::min(rate_at(options_, step_, steps_), rate_at(options_, own, steps_));
     adam.beta1 = options_.beta1;
     adam.beta2 = options_.beta2;
     adam.decay = options_.decay;
     adam.gradient_scale = scale;
-    adam.step = step_;
+    adam.step = own;
     trainee_.step(adam, stream_);
   }
 
@@ -129,7 +140,8 @@ class Training {
   Buffer dout_;
   std::int64_t steps_;
   std::int64_t step_ = 0;
-  std::int64_t pending_ = 0;  // windows whose gradients wait for a step
+  std::int64_t first_step_ = 0;  // taken by the run that was interrupted
+  std::int64_t pending_ = 0;     // windows whose gradients wait for a step
 };
 
 }  // namespace
@@ -156,8 +168,7 @@ std::vector<std::int64_t> shuffled(std::int64_t count, std::uint64_t seed, std::
 
 TrainingResult train(Trainee& trainee, Activations inputs, const WindowSet& set,
                      Objective& objective, const TrainingOptions& options, Operators& operators,
-                     Stream& stream,
-                     const std::function<void(std::int64_t, std::int64_t, double)>& progress) {
+                     Stream& stream, const TrainingProgress& progress) {
   return Training(trainee, inputs, set, objective, options, operators, stream).run(progress);
 }
 

@@ -23,6 +23,16 @@ struct TrainingOptions {
   double clip = 0.0;          ///< largest length of the gradient over all ranks; 0: no limit
   std::int64_t patience = 2;  ///< epochs without progress on held-out windows before giving up
   std::uint64_t seed = 1;     ///< of the order of the windows
+  /// Windows that an interrupted run has trained on: the order goes on behind them, and the rate
+  /// where it was, after a new warm-up, since Adam's moments are not kept.
+  std::int64_t done = 0;
+};
+
+struct TrainingProgress {
+  /// Windows trained, of, and the latest loss.
+  std::function<void(std::int64_t, std::int64_t, double)> window = {};
+  /// A step has been taken, behind so many windows: the time to keep the parameters, if ever.
+  std::function<void(std::int64_t)> step = {};
 };
 
 /// The windows to train on and to judge by. All ranks hold the same.
@@ -60,11 +70,10 @@ float rate_at(const TrainingOptions& options, std::int64_t step, std::int64_t st
 std::vector<std::int64_t> shuffled(std::int64_t count, std::uint64_t seed, std::int64_t epoch);
 
 /// Trains in place; the parameters of the best epoch by held-out loss stay. `inputs`: [windows *
-/// tokens, hidden], all windows' residual streams. All ranks call it alike.
-/// `progress(windows trained, of, latest loss)`. Throws input Error where the loss is not finite.
+/// tokens, hidden], all windows' residual streams. All ranks call it alike. Throws input Error
+/// where the loss is not finite.
 TrainingResult train(Trainee& trainee, Activations inputs, const WindowSet& set,
                      Objective& objective, const TrainingOptions& options, Operators& operators,
-                     Stream& stream,
-                     const std::function<void(std::int64_t, std::int64_t, double)>& progress);
+                     Stream& stream, const TrainingProgress& progress);
 
 }  // namespace spd

@@ -166,6 +166,55 @@ TEST(Distillation, LogitsOfAllBlocksLearn) {
   EXPECT_NEAR(one.blocks[0].training.before, 0.0, 1e-6);
 }
 
+TEST(Distillation, LogitsGoOnWhereTheyWereInterrupted) {
+  struct Stop {};
+  DistillOptions options = small_options();
+  options.training.rate = 5e-4f;
+  EngineOptions engine_options = exact_options(fixture_model("llama"));
+  engine_options.drop = {"attn:all"};
+  engine_options.threads = 1;
+  const double start =
+      distilled("llama", 2, engine_options.drop, options, {}).blocks[0].training.before;
+  std::vector<RankRepair> kept(2);
+  std::int64_t done = 0;
+  const auto run = [&](const std::function<void(Engine&)>& body) {
+    on_ranks({.virtual_ranks = 2}, engine_options, options.set.window, body);
+  };
+  EXPECT_THROW(run([&](Engine& engine) {
+                 int asked = 0;
+                 const DistillProgress progress{
+                     .due = [&] { return ++asked == 90; },
+                     .keep =
+                         [&](std::int64_t windows, const RankRepair& repair) {
+                           kept[engine.context().rank()] = repair;
+                           if (engine.context().root()) done = windows;
+                           throw Stop();
+                         }};
+                 RankRepair repair(engine.config().blocks);
+                 distill_logits(engine, some_text(1100), options, repair, progress);
+               }),
+               Stop);
+  EXPECT_EQ(done, 90);  // of 4 epochs of 40 windows
+  options.training.done = done;
+  run([&](Engine& engine) {
+    RankRepair repair = kept[engine.context().rank()];
+    for (std::size_t block = 0; block < repair.size(); ++block) {
+      install(repair[block], engine.transformer().shard().blocks[block], engine.operators(),
+              "kept");
+    }
+    std::vector<std::int64_t> trained;
+    const DistillProgress progress{.step = [&](std::int64_t windows, std::int64_t,
+                                               const std::string&) { trained.push_back(windows); }};
+    const TrainingResult result =
+        distill_logits(engine, some_text(1100), options, repair, progress).training;
+    EXPECT_LT(result.before, 0.95 * start);  // what was learnt before is there
+    EXPECT_LT(result.after, result.before);
+    ASSERT_EQ(trained.size(), 70u);
+    EXPECT_EQ(trained.front(), 91);
+    EXPECT_EQ(trained.back(), 160);
+  });
+}
+
 TEST(Distillation, ATooShortTextIsRefused) {
   DistillOptions options = small_options();
   options.set.windows = 400;

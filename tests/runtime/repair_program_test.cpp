@@ -1,4 +1,6 @@
 // Repairs as the program makes them: from a text to a plan that runs, and what it refuses.
+#include <signal.h>
+
 #include <cmath>
 #include <cstring>
 
@@ -89,6 +91,37 @@ TEST_F(RepairProgram, DistillationIsOneOfTheMethods) {
             result.at("distillation").at("held_out_kl_before_nats"));
   EXPECT_LT(loss(2, {"--plan", file("r.json")}), repaired);
   expect_refusal(2, taught("6"), {"1200 tokens", "26 windows of 48", "distillation"});
+}
+
+TEST_F(RepairProgram, DistillationGoesOnWhereItWasStopped) {
+  const auto distil = [&](const std::string& rate, const std::vector<std::string>& more) {
+    auto arguments = command("distill", {"--drop", "attn:all", "--window", "48", "--tokens", "768",
+                                         "--held-out", "192", "--epochs", "0", "--logits", "20",
+                                         "--logits-rate", rate, "--out", file("d.json")});
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  };
+  ProgramRun run(2, distil("1e-4", {}));
+  Outcome outcome;
+  std::thread running([&] { outcome = run(); });
+  // The plan is written once before the training that is to be stopped.
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (!std::filesystem::exists(file("d.json")) && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  const pid_t process = run.process_of(0);
+  if (process > 0) kill(process, SIGTERM);
+  running.join();
+  EXPECT_NE(outcome.status, 0);
+  EXPECT_THAT(outcome.message(), HasSubstr("interrupted"));
+  EXPECT_THAT(outcome.message(), HasSubstr("--resume"));
+  const json progress = json::parse(model_.read("d.json.progress"), nullptr, false);
+  ASSERT_TRUE(progress.is_object());
+  EXPECT_GT(progress.at("windows"), 0);
+  expect_refusal(2, distil("1e-5", {"--resume"}), {"d.json.progress", "another run"});
+  run_program(2, distil("1e-4", {"--resume"}));
+  EXPECT_FALSE(std::filesystem::exists(file("d.json.progress")));
+  EXPECT_LT(loss(2, {"--plan", file("d.json")}), loss(2, {"--drop", "attn:all"}));
 }
 
 TEST_F(RepairProgram, RefusesWhatItCannotRepair) {

@@ -1,0 +1,160 @@
+#include "runtime/repair_in_progress.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "kernels/device/error.h"
+#include "runtime/agreed_error.h"
+#include "runtime/interrupt.h"
+#include "runtime/repair_gather.h"
+
+namespace spd {
+namespace {
+
+// Gathering and writing all repairs of a large model takes a while.
+constexpr std::chrono::seconds kWriteEvery{60};
+
+bool same_weights(const BlockRepair& a, const BlockRepair& b) {
+  return std::equal(a.weights.begin(), a.weights.end(), b.weights.begin(), b.weights.end(),
+                    [](const auto& one, const auto& other) {
+                      return one.first == other.first && one.second.values == other.second.values;
+                    });
+}
+
+[[noreturn]] void fail_to_write(const std::filesystem::path& file) {
+  throw Error(ErrorCode::system, fmt::format("{}: cannot be written", file.string()),
+              "check that --out's folder exists and has space");
+}
+
+void move_file(const std::filesystem::path& from, const std::filesystem::path& to) {
+  std::error_code error;
+  std::filesystem::rename(from, to, error);
+  if (error) fail_to_write(to);
+}
+
+// Whole or not at all.
+void write_json(const std::filesystem::path& file, const nlohmann::json& json) {
+  const auto partial = file.string() + ".part";
+  std::ofstream stream(partial);
+  stream << json.dump(2) << '\n';
+  stream.close();
+  if (!stream) fail_to_write(file);
+  move_file(partial, file);
+}
+
+}  // namespace
+
+RepairInProgress::RepairInProgress(Engine& engine, RepairFiles files)
+    : engine_(engine), files_(std::move(files)), plan_(engine.plan()) {
+  agree(engine.context().comms, "reading the repairs", [&] {
+    repair = load(plan_);
+    for (const std::string& file : files_.merge) take(file, "--merge");
+    if (files_.resume && std::filesystem::exists(files_.out)) take(files_.out, "--resume");
+  });
+  for (std::size_t block = 0; block < repair.size(); ++block) {
+    install(repair[block], engine.transformer().shard().blocks.at(block), engine.operators(),
+            fmt::format("block {} rank {}", block, engine.context().rank()));
+  }
+}
+
+bool RepairInProgress::due() {
+  // The root's clock and signals decide for all.
+  char answers[2] = {0, 0};
+  answers[0] = interrupted() ? 1 : 0;
+  answers[1] = std::chrono::steady_clock::now() - written_ > kWriteEvery ? 1 : 0;
+  engine_.context().comms.world->broadcast(answers, sizeof answers, 0, engine_.stream(),
+                                           {"repair"});
+  stop_ = answers[0] != 0;
+  return stop_ || answers[1] != 0;
+}
+
+void RepairInProgress::stop_if_interrupted() {
+  if (!stop_) return;
+  throw AgreedError(ErrorCode::system, "interrupted",
+                    fmt::format("what was done is in {}: run the same command with --resume to go "
+                                "on",
+                                files_.out));
+}
+
+std::int64_t RepairInProgress::windows_done(const std::string& settings) const {
+  const RankContext& context = engine_.context();
+  std::vector<std::int32_t> done = {0};
+  agree(context.comms, "reading what was done", [&] {
+    if (!context.root() || !files_.resume) return;
+    std::ifstream stream(progress_file());
+    if (!stream) return;
+    const auto json = nlohmann::json::parse(stream, nullptr, false);
+    if (json.is_discarded() || json.value("settings", "") != settings) {
+      throw Error(ErrorCode::input, fmt::format("{}: is of another run", progress_file().string()),
+                  "repeat that run's options, or remove the file and --out's to start anew");
+    }
+    done = {json.value("windows", std::int32_t{0})};
+  });
+  return broadcast_ids(context.comms, std::move(done)).front();
+}
+
+void RepairInProgress::write_progress(const std::string& settings, std::int64_t windows) {
+  write();
+  agree(engine_.context().comms, "writing what was done", [&] {
+    if (engine_.context().root()) {
+      write_json(progress_file(), {{"settings", settings}, {"windows", windows}});
+    }
+  });
+}
+
+void RepairInProgress::remove_progress() const {
+  std::error_code ignored;
+  if (engine_.context().root()) std::filesystem::remove(progress_file(), ignored);
+}
+
+void RepairInProgress::write() {
+  const RankContext& context = engine_.context();
+  std::vector<RankRepair> all(context.ranks(), RankRepair(repair.size()));
+  for (std::size_t block = 0; block < repair.size(); ++block) {
+    auto ranks = gather_block_repairs(repair[block], context.comms, engine_.stream());
+    if (!context.root()) continue;  // who alone has to keep them
+    for (int rank = 0; rank < context.ranks(); ++rank) all[rank][block] = std::move(ranks[rank]);
+  }
+  agree(context.comms, "writing the repairs", [&] {
+    if (!context.root()) return;
+    const std::filesystem::path plan_file(files_.out);
+    auto file = plan_file;
+    file.replace_extension(".safetensors");
+    SyncPlan plan = plan_;
+    const auto partial = file.string() + ".part";
+    const DType dtype = engine_.transformer().shard().blocks.front().qkv.dtype;
+    plan.repair = RepairReference{file, RepairFile::write(partial, plan, all, dtype)};
+    const auto folder =
+        plan_file.has_parent_path() ? plan_file.parent_path() : std::filesystem::path(".");
+    // The plan knows its repairs by their hash: both are replaced in one go.
+    move_file(partial, file);
+    write_json(plan_file, plan.to_json(engine_.config(), folder));
+  });
+  written_ = std::chrono::steady_clock::now();
+}
+
+RankRepair RepairInProgress::load(const SyncPlan& plan) const {
+  if (!plan.repair) return RankRepair(engine_.config().blocks);
+  return RepairFile(plan.repair->file, plan).load(engine_.context().rank());
+}
+
+void RepairInProgress::take(const std::string& file, const char* flag) {
+  const SyncPlan other = engine_.load_plan(file);
+  if (!(other.levels == plan_.levels)) {
+    throw Error(ErrorCode::input,
+                fmt::format("{} {}: its levels differ from the plan's", flag, file),
+                "give a plan that was distilled from the same --plan");
+  }
+  RankRepair from = load(other);
+  const RankRepair begin = load(plan_);
+  for (std::size_t block = 0; block < from.size(); ++block) {
+    if (same_weights(from[block], begin[block])) continue;
+    repair[block] = std::move(from[block]);
+    trained_.insert(static_cast<std::int64_t>(block));
+  }
+}
+
+}  // namespace spd
