@@ -58,15 +58,16 @@ class Walker {
     }
   }
 
-  /// `to` may be `from`. From window `begin` on.
+  /// `to` may be `from`. Windows that are not `wanted` stay as they are.
   void run(std::int64_t first, std::int64_t last, const SyncLevels& levels, const Streams& from,
-           const Streams& to, std::int64_t begin = 0) {
+           const Streams& to, const std::function<bool(std::int64_t)>& wanted = {}) {
     Stream& stream = engine_.stream();
     Device& device = engine_.operators().device();
     ResidualState state;
     state.tokens = set_.window;
     state.base.resize(set_.window * engine_.config().hidden);
-    for (std::int64_t i = begin; i < set_.all(); ++i) {
+    for (std::int64_t i = 0; i < set_.all(); ++i) {
+      if (wanted && !wanted(i)) continue;
       device.download(state.base.data(), from.window(i).data, state.base.size() * sizeof(float),
                       stream);
       stream.synchronize();
@@ -199,13 +200,29 @@ class Distiller {
 
   DistilledBlocks run_logits() {
     const std::int64_t blocks = engine_.config().blocks;
-    teacher_walker_.run(0, blocks, full_, teacher_stream_, target_);
+    const std::set<std::int64_t> ahead = windows_ahead();
+    teacher_walker_.run(0, blocks, full_, teacher_stream_, target_,
+                        [&](std::int64_t window) { return ahead.contains(window); });
     LogitsObjective objective(engine_, *teacher_, *gradients_, target_.all(), options_.set.window);
     return train_on(0, blocks, student_stream_, objective,
                     options_.training.epochs * options_.set.windows, 0, true);
   }
 
  private:
+  // Those that training will look at, the held-out ones included.
+  std::set<std::int64_t> windows_ahead() const {
+    const WindowSet& set = options_.set;
+    std::set<std::int64_t> ahead;
+    for (std::int64_t i = set.windows; i < set.all(); ++i) ahead.insert(i);
+    std::int64_t position = 0;
+    for (std::int64_t epoch = 1; epoch <= options_.training.epochs; ++epoch) {
+      for (const std::int64_t window : shuffled(set.windows, options_.training.seed, epoch)) {
+        if (++position > options_.training.done) ahead.insert(window);
+      }
+    }
+    return ahead;
+  }
+
   DistilledBlocks train_blocks(std::int64_t first, std::int64_t last, std::int64_t total,
                                std::int64_t done) {
     StreamObjective objective(engine_, *gradients_, target_, options_.set, options_.relative);
@@ -260,8 +277,9 @@ class Distiller {
       result.rounded = held_out(objective, teacher_stream_);
     }
     // Behind the whole model only the outcome is wanted.
-    student_walker_.run(first, last, levels_, student_stream_, student_stream_,
-                        keeps ? options_.set.windows : 0);
+    student_walker_.run(
+        first, last, levels_, student_stream_, student_stream_,
+        [&](std::int64_t window) { return !keeps || window >= options_.set.windows; });
     if (own) result.rounded = held_out(objective, student_stream_);
     result.seconds = seconds_since(begin);
     if (progress_.blocks) progress_.blocks(result, repair_);
