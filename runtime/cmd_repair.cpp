@@ -6,6 +6,8 @@
 #include <chrono>
 #include <cstdio>
 #include <fstream>
+#include <optional>
+#include <set>
 #include <sstream>
 
 #include "kernels/device/error.h"
@@ -30,8 +32,9 @@ constexpr const char* kExamples =
     "  prediction  what a rank's view lacks is predicted from what it has, at rank k\n"
     "  placement   MLP neurons go to the rank whose view drives them best\n"
     "  refit       the MLP's output weights are regressed on what the block's output still lacks\n"
-    "  distillation  (not by default: minutes) then trains all blocks together, on windows behind\n"
-    "              those of the fits, to give the next token the model's own probabilities. The\n"
+    "  distillation  (not by default: minutes) then trains block by block, on windows behind "
+    "those\n"
+    "              of the fits, to make the stream that the model with every sync makes. The\n"
     "              repaired plan is written before, so that nothing is lost by an interruption: "
     "go\n"
     "              on from it with spd distill, which has more ways to train\n"
@@ -86,13 +89,12 @@ struct RepairOptions {
         ("distill-windows", po::value(&distill.set.windows)->value_name("W"),
          "windows to train on in distillation (default 48)")  //
         ("distill-rate", po::value(&distill.training.rate)->value_name("R"),
-         "Adam's rate in distillation (default 1e-4)")  //
+         "Adam's rate in distillation (default 2e-4)")  //
         ("kv-copies", po::value(&block.heads.kv_copies)->value_name("N"),
          "KV heads that grouping may add to a rank (default 0)");
     po::options_description all;
     all.add(input).add(common.describe()).add(start.describe());
     distill.training.epochs = 1;
-    distill.training.rate = 1e-4f;
     parse_arguments(all, arguments, kUsage, kExamples);
     distill.set.window = calibration.window;
     if (distill.set.windows < 1 || !(distill.training.rate > 0.0f)) {
@@ -203,11 +205,13 @@ void print_table(const RepairRun& run) {
 }
 
 // Trains on the windows behind those that were calibrated on; `run` receives what is learnt.
-DistilledBlocks distill(Engine& engine, const std::vector<std::int32_t>& tokens,
-                        const RepairOptions& options, RepairRun& run) {
+std::vector<DistilledBlocks> distill(Engine& engine, const std::vector<std::int32_t>& tokens,
+                                     const RepairOptions& options, RepairRun& run) {
   const RankContext& context = engine.context();
   const std::int64_t used =
       (options.calibration.windows + options.calibration.held_out) * options.calibration.window;
+  std::set<std::int64_t> blocks;
+  for (const BlockOutcome& outcome : run.blocks) blocks.insert(outcome.block);
   RankRepair mine = run.ranks.at(context.rank());
   std::optional<Progress> bar;
   const DistillProgress progress{
@@ -215,15 +219,29 @@ DistilledBlocks distill(Engine& engine, const std::vector<std::int32_t>& tokens,
         if (!bar) bar.emplace("windows", of, context.root());
         bar->update(done, note);
       }};
-  const DistilledBlocks result = distill_logits(engine, {tokens.begin() + used, tokens.end()},
-                                                options.distill, mine, progress);
+  const auto results = distill_blocks(engine, {tokens.begin() + used, tokens.end()},
+                                      options.distill, blocks, mine, progress);
   for (std::size_t block = 0; block < mine.size(); ++block) {
     auto ranks = gather_block_repairs(mine[block], context.comms, engine.stream());
     for (int rank = 0; rank < context.ranks(); ++rank) {
       run.ranks[rank][block] = std::move(ranks[rank]);
     }
   }
-  return result;
+  return results;
+}
+
+nlohmann::json to_json(const std::vector<DistilledBlocks>& results, const WindowSet& set) {
+  nlohmann::json json{{"windows", set.windows}, {"held_out_windows", set.held_out}};
+  double seconds = 0.0;
+  for (const DistilledBlocks& blocks : results) {
+    seconds += blocks.seconds;
+    json["blocks"].push_back({{"first_block", blocks.first},
+                              {"last_block", blocks.last - 1},
+                              {"held_out_loss_before", blocks.training.before},
+                              {"held_out_loss_after", blocks.rounded}});
+  }
+  json["seconds"] = seconds;
+  return json;
 }
 
 }  // namespace
@@ -263,18 +281,11 @@ void run_repair(RankContext& context, const std::vector<std::string>& arguments)
     std::fflush(stdout);
   }
   if (options.distillation) {
-    const DistilledBlocks trained = distill(engine, tokens, options, run);
-    file = write_repaired_plan(context, engine, run, options.out);
-    json["distillation"] = {{"windows", options.distill.set.windows},
-                            {"held_out_kl_before_nats", trained.training.before},
-                            {"held_out_kl_after_nats", trained.rounded},
-                            {"seconds", trained.seconds}};
+    json["distillation"] = to_json(distill(engine, tokens, options, run), options.distill.set);
+    file = write_plan(context, engine, run, options.out);
     if (context.root()) {
-      fmt::print(
-          "distilled in {:.1f} s: KL to the model {:.4f} -> {:.4f} nats on {} held-out "
-          "windows; wrote {} and {} again\n",
-          trained.seconds, trained.training.before, trained.rounded, options.distill.set.held_out,
-          options.out, file);
+      fmt::print("distilled in {:.1f} s; wrote {} and {} again\n",
+                 json["distillation"]["seconds"].get<double>(), options.out, file);
     }
   }
   write_json(context, options.common.json, json);

@@ -87,8 +87,9 @@ TEST_F(RepairProgram, DistillationIsOneOfTheMethods) {
                    "1e-3", "--distill-windows", windows});
   };
   run_program(2, taught("5"), &result);
-  EXPECT_LT(result.at("distillation").at("held_out_kl_after_nats"),
-            result.at("distillation").at("held_out_kl_before_nats"));
+  const json& blocks = result.at("distillation").at("blocks");
+  ASSERT_EQ(blocks.size(), 3u);
+  EXPECT_LT(blocks[0].at("held_out_loss_after"), blocks[0].at("held_out_loss_before"));
   EXPECT_LT(loss(2, {"--plan", file("r.json")}), repaired);
   expect_refusal(2, taught("6"), {"1200 tokens", "26 windows of 48", "distillation"});
 }
