@@ -282,7 +282,7 @@ void run_repair(RankContext& context, const std::vector<std::string>& arguments)
   }
   if (options.distillation) {
     json["distillation"] = to_json(distill(engine, tokens, options, run), options.distill.set);
-    file = write_plan(context, engine, run, options.out);
+    file = write_repaired_plan(context, engine, run, options.out);
     if (context.root()) {
       fmt::print("distilled in {:.1f} s; wrote {} and {} again\n",
                  json["distillation"]["seconds"].get<double>(), options.out, file);

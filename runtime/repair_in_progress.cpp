@@ -9,6 +9,7 @@
 #include "kernels/device/error.h"
 #include "runtime/agreed_error.h"
 #include "runtime/interrupt.h"
+#include "runtime/output_file.h"
 #include "runtime/repair_gather.h"
 
 namespace spd {
@@ -22,27 +23,6 @@ bool same_weights(const BlockRepair& a, const BlockRepair& b) {
                     [](const auto& one, const auto& other) {
                       return one.first == other.first && one.second.values == other.second.values;
                     });
-}
-
-[[noreturn]] void fail_to_write(const std::filesystem::path& file) {
-  throw Error(ErrorCode::system, fmt::format("{}: cannot be written", file.string()),
-              "check that --out's folder exists and has space");
-}
-
-void move_file(const std::filesystem::path& from, const std::filesystem::path& to) {
-  std::error_code error;
-  std::filesystem::rename(from, to, error);
-  if (error) fail_to_write(to);
-}
-
-// Whole or not at all.
-void write_json(const std::filesystem::path& file, const nlohmann::json& json) {
-  const auto partial = file.string() + ".part";
-  std::ofstream stream(partial);
-  stream << json.dump(2) << '\n';
-  stream.close();
-  if (!stream) fail_to_write(file);
-  move_file(partial, file);
 }
 
 }  // namespace
@@ -100,7 +80,7 @@ void RepairInProgress::write_progress(const std::string& settings, std::int64_t 
   write();
   agree(engine_.context().comms, "writing what was done", [&] {
     if (engine_.context().root()) {
-      write_json(progress_file(), {{"settings", settings}, {"windows", windows}});
+      write_json_file("--out", progress_file(), {{"settings", settings}, {"windows", windows}});
     }
   });
 }
@@ -130,8 +110,8 @@ void RepairInProgress::write() {
     const auto folder =
         plan_file.has_parent_path() ? plan_file.parent_path() : std::filesystem::path(".");
     // The plan knows its repairs by their hash: both are replaced in one go.
-    move_file(partial, file);
-    write_json(plan_file, plan.to_json(engine_.config(), folder));
+    std::filesystem::rename(partial, file);
+    write_json_file("--out", plan_file, plan.to_json(engine_.config(), folder));
   });
   written_ = std::chrono::steady_clock::now();
 }
