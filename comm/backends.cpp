@@ -3,15 +3,18 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "comm/hierarchical_communicator.h"
+#include "comm/machine.h"
 
 namespace spd {
 
 namespace {
 
 // Below, one rank a node talks: fewer messages. Above, the ranks of a node share the sums, the
-// copies to and from the network, and its links where it has several.
+// copies to and from the network, and its links: where a node has several, rails pay sooner, for
+// each halves what a link carries.
 constexpr std::size_t kRailsFromBytes = 64 * 1024;
 
 std::string table_text(const AlgorithmTable& table) {
@@ -155,19 +158,23 @@ void ProcessComms::make_across(MpiSession& session, const BackendOptions& option
   rail_ = make_inter(session, ranks, options);
   HierarchicalCommunicator::Settings settings;
   settings.rails = options.rails > 0 ? options.rails : rails;
-  settings.rails_from_bytes = options.rails > 0 ? 0 : kRailsFromBytes;
+  const int nics =
+      session.least(networks_between_nodes(discover_nics(), std::getenv("UCX_NET_DEVICES")));
+  const std::size_t from_bytes = kRailsFromBytes / std::min(nics, rails);
+  settings.rails_from_bytes = options.rails > 0 ? 0 : from_bytes;
   settings.across_backend = backend;
   world_ = std::make_shared<HierarchicalCommunicator>(
       topology_, rank_, node_, rail_, session.group(session.all_ranks()).settings, settings);
   choices_.push_back({"all ranks", "hierarchical", "each payload crosses to a node once"});
   choices_.push_back({"rails",
                       settings.rails == 1 ? "1"
-                      : options.rails > 0
-                          ? std::to_string(settings.rails)
-                          : fmt::format("1, {} from {} bytes", rails, kRailsFromBytes),
+                      : options.rails > 0 ? std::to_string(settings.rails)
+                                          : fmt::format("1, {} from {} bytes", rails, from_bytes),
                       options.rails > 0 ? "asked for by --rails"
                       : rails == 1      ? "the smallest node has one rank"
-                                        : "few messages while small, many hands once large"});
+                                        : fmt::format("{} NIC(s) a node; few messages while "
+                                                           "small, many hands once large",
+                                                      nics)});
 }
 
 RankComms ProcessComms::comms() const {

@@ -106,6 +106,20 @@ std::vector<Nic> discover_nics(const fs::path& sysfs) {
   return nics;
 }
 
+int networks_between_nodes(const std::vector<Nic>& nics, const char* allowed) {
+  const std::string list = allowed == nullptr ? "" : allowed;
+  const auto usable = [&](const Nic& nic) {
+    return list.empty() || list == "all" ||
+           ("," + list + ",").find("," + nic.name + ",") != std::string::npos;
+  };
+  const auto count = [&](const char* kind) {
+    return static_cast<int>(std::count_if(
+        nics.begin(), nics.end(), [&](const Nic& nic) { return nic.kind == kind && usable(nic); }));
+  };
+  const int infiniband = count("infiniband");
+  return std::max(1, infiniband > 0 ? infiniband : count("ethernet"));
+}
+
 Machine discover_machine() {
   Machine machine;
   add_cores(machine);

@@ -37,4 +37,9 @@ Machine discover_machine();
 /// `sysfs`: what /sys is to Linux.
 std::vector<Nic> discover_nics(const std::filesystem::path& sysfs = "/sys");
 
+/// How many of them carry what ranks say to each other: the InfiniBand ports, or the rest where
+/// there are none; with `allowed` (UCX_NET_DEVICES: names and commas) only those it names. At least
+/// 1. Null, "" and "all" allow all.
+int networks_between_nodes(const std::vector<Nic>& nics, const char* allowed);
+
 }  // namespace spd

@@ -119,11 +119,12 @@ ProcessGroup MpiSession::group(const std::vector<int>& job_ranks) {
           {id, members(job_ranks), deadline_, roll_call_, spin_}};
 }
 
-bool MpiSession::all_agree(bool mine) const {
-  const int own = mine ? 1 : 0;
+bool MpiSession::all_agree(bool mine) const { return least(mine ? 1 : 0) != 0; }
+
+int MpiSession::least(int mine) const {
   int all = 0;
-  check_mpi(MPI_Allreduce(&own, &all, 1, MPI_INT, MPI_MIN, world_.get()), "MPI_Allreduce");
-  return all != 0;
+  check_mpi(MPI_Allreduce(&mine, &all, 1, MPI_INT, MPI_MIN, world_.get()), "MPI_Allreduce");
+  return all;
 }
 
 std::vector<int> MpiSession::all_ranks() const {

@@ -40,6 +40,8 @@ class MpiSession {
   std::vector<int> all_ranks() const;
   /// Whether `mine` is true on every rank. Collective over the job.
   bool all_agree(bool mine) const;
+  /// The least of all ranks' `mine`. Collective over the job.
+  int least(int mine) const;
   std::vector<int> node_ranks() const { return topology_.ranks_of_node(topology_.node_of(rank())); }
 
   /// Ends the whole job with this status. A rank that is not the spokesman of an error (see

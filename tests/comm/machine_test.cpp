@@ -103,6 +103,26 @@ TEST(Nics, ThoseThatCouldCarryMessages) {
   EXPECT_EQ(nics[1].numa_node, std::nullopt);
 }
 
+TEST(Nics, HowManyJoinTheNodes) {
+  const std::vector<Nic> ethernet{{"eth0", "ethernet", 25.0, 0}, {"eth1", "ethernet", 25.0, 1}};
+  std::vector<Nic> both = ethernet;
+  both.push_back({"mlx5_0:1", "infiniband", 200.0, 0});
+  struct Case {
+    const std::vector<Nic>& nics;
+    const char* allowed;
+    int expected;
+  };
+  const std::vector<Nic> none;
+  for (const Case& c :
+       {Case{ethernet, nullptr, 2}, Case{ethernet, "all", 2}, Case{ethernet, "", 2},
+        Case{ethernet, "eth1", 1}, Case{ethernet, "eth0,eth1", 2}, Case{ethernet, "eth", 1},
+        Case{both, nullptr, 1}, Case{both, "eth0,eth1", 2}, Case{both, "eth0,mlx5_0:1", 1},
+        Case{none, nullptr, 1}}) {
+    EXPECT_EQ(networks_between_nodes(c.nics, c.allowed), c.expected)
+        << (c.allowed ? c.allowed : "unset");
+  }
+}
+
 TEST(Nics, InfiniBandPorts) {
   Sysfs sysfs;
   sysfs.file("class/infiniband/mlx5_0/ports/1/state", "4: ACTIVE");
