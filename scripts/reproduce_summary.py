@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Prints what scripts/reproduce.sh wrote as two Markdown tables."""
+"""Prints what scripts/reproduce.sh wrote as Markdown tables."""
 import json
+import math
 import pathlib
 import sys
 
@@ -16,24 +17,51 @@ def loss_row(name, result):
     return f"| {name} | {against['nll_rise_nats']:+.4f} | {against['kl_nats']:.4f} |"
 
 
+def by_budget(folder, degree):
+    """(budget in percent, plan, its evaluation on test), smallest budget first."""
+    for path in sorted(folder.glob(f"{degree}-*.plan.json"), key=lambda path: path.name):
+        budget = path.name[len(degree) + 1:-len(".plan.json")]
+        if budget.isdigit():
+            yield budget, load(path), load(folder / f"{degree}-{budget}-percent.json")
+
+
+def percent(nats):
+    return f"{100 * math.expm1(nats):+.2f} %"
+
+
+def budget_rows(folder, degree):
+    for budget, plan, test in by_budget(folder, degree):
+        levels = plan["levels"]["attn"] + plan["levels"]["mlp"]
+        measured = plan["measured"]
+        at_most = measured.get("loss_upper_nats", measured["loss_nats"])
+        on_test = percent(test["against_baseline"]["nll_rise_nats"]) if test else "-"
+        yield (f"| {degree.upper()}, {budget} % | {levels.count('drop')} of {len(levels)} "
+               f"| {percent(measured['loss_nats'])} | {percent(at_most)} | {on_test} |")
+
+
 def main():
     if len(sys.argv) != 2:
         sys.exit("usage: reproduce_summary.py DIR")
     folder = pathlib.Path(sys.argv[1])
     print("| all attention syncs dropped | rise of NLL (nats) | KL to the model (nats) |\n|---|---|---|")
     degrees = sorted({path.name.split("-")[0] for path in folder.glob("tp*-*.json")},
-                     key=lambda name: int(name[2:]))
+                     key=lambda name: [int(number) for number in name[2:].split("x")])
     for degree in degrees:
         for what in ("dropped", "repaired"):
             row = loss_row(f"{degree.upper()} {what}", load(folder / f"{degree}-{what}.json"))
             if row:
                 print(row)
+    print("\n| budget (perplexity) | syncs dropped | held-out valid | at most, 95 % | test |\n"
+          "|---|---|---|---|---|")
+    for degree in degrees:
+        for row in budget_rows(folder, degree):
+            print(row)
     print("\n| over 1 Gbit/s | test | variant | median (tokens/s) |\n|---|---|---|---|")
     for degree in degrees:
-        bench = load(folder / f"{degree}-bench.json")
-        for result in bench["results"] if bench else []:
-            print(f"| {degree.upper()} | {result['test']} | {result['variant']} "
-                  f"| {result['tokens_per_s']['p50']:.1f} |")
+        for path in sorted(folder.glob(f"{degree}-*bench.json")):
+            for result in load(path)["results"]:
+                print(f"| {path.name[:-len('.json')].upper()} | {result['test']} "
+                      f"| {result['variant']} | {result['tokens_per_s']['p50']:.1f} |")
 
 
 if __name__ == "__main__":
