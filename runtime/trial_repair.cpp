@@ -56,7 +56,7 @@ std::filesystem::path TrialRepairs::file_of(const SyncLevels& levels) const {
 }
 
 std::filesystem::path TrialRepairs::plan_for(const SyncLevels& levels) {
-  const auto file = file_of(levels);
+  auto file = file_of(levels);
   const RankComms& comms = context_.comms;
   std::vector<std::int32_t> there{std::filesystem::exists(file) ? 1 : 0};
   if (broadcast_ids(comms, there).front() != 0) return file;

@@ -251,7 +251,7 @@ TEST(Planner, TheLastTableCounts) {
   entry.windows.clear();  // not measured yet: does not count
   repaired.entries.push_back(entry);
   const auto links = machine({2}, 1000, 1, 1000, 1);
-  const auto dropping = [&](std::vector<SensitivityTable> tables, std::size_t block) {
+  const auto dropping = [&](const std::vector<SensitivityTable>& tables, std::size_t block) {
     const Planner made(shapes(), links, {}, tables, SensitivityForm::single, {12e3, 6e3});
     for (const PlanChoice& choice : made.points()[2 * block].choices) {
       if (choice.level == SyncLevel::drop) return choice;
