@@ -13,8 +13,8 @@ Usage: scripts/reproduce.sh --data DIR [--ranks LIST] [--quick] [--out DIR]
   --quick       a few windows and items: minutes instead of hours, and figures that say little
   --out DIR     default results/reproduce
 Each step writes a file. One that is there is not made again, and an interrupted step goes on where
-it was: run the same command again. seconds.txt says how long each took; on 2 cores count on an
-hour and a half for 2 ranks, of which tasks are the half.
+it was: run the same command again. seconds.txt says how long each took; on 2 cores it is a matter of
+hours, of which tasks are the longest.
 Latency is measured over emulated nodes with 1 Gbit/s links, which needs root; elsewhere that step is
 left out by name. On few cores the ranks of all nodes share them: read ratios.
 TEXT
