@@ -9,7 +9,7 @@
 #include "kernels/device/error.h"
 
 // LAPACK in OpenBLAS, whose header leaves this one out: https://www.netlib.org/lapack, dsyevd.
-extern "C" {
+extern "C" {  // NOLINTNEXTLINE(readability-identifier-naming): as Fortran's compiler calls it
 void dsyevd_(const char* jobz, const char* uplo, const blasint* n, double* a, const blasint* lda,
              double* w, double* work, const blasint* lwork, blasint* iwork, const blasint* liwork,
              blasint* info);
