@@ -8,7 +8,7 @@ usage() {
 Usage: scripts/lint.sh [--no-tidy | --no-analyzer | --changed [COMMIT]] [--fix]
   (none)              everything, clang-tidy on all sources (those known to be clean are skipped)
   --changed [COMMIT]  clang-tidy only on what differs from COMMIT (default: HEAD)
-  --no-analyzer       everything but clang-tidy's static analyzer, half of the time: what CI runs
+  --no-analyzer       everything but clang-tidy's static analyzer, half of the time
   --no-tidy           everything but clang-tidy: seconds
   --fix               let clang-format mend the formatting
 Environment: SPD_BUILD_ROOT (default: build), whose release/ clang-tidy reads its commands from

@@ -8,7 +8,7 @@ usage() {
 Usage: scripts/test.sh [--fast | --release | --asan | --tsan | --all] [-k REGEX]
   (none), --all  release build and whole suite, then the whole suite under the address and
                  undefined-behaviour sanitizers, then the tests that start threads under the
-                 thread sanitizer: what CI runs
+                 thread sanitizer
   --fast         release build, only the tests labelled "fast"
   --release      release build and whole suite
   --asan         only the address and undefined-behaviour sanitizers
