@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -29,6 +30,11 @@ inline std::string hash_text(std::string_view text) {
   Fnv1a hash;
   hash.add(text);
   return hash.hex();
+}
+
+/// Of token ids, as they lie in memory.
+inline std::string hash_ids(std::span<const std::int32_t> ids) {
+  return hash_text({reinterpret_cast<const char*>(ids.data()), ids.size_bytes()});
 }
 
 }  // namespace spd

@@ -157,12 +157,10 @@ std::set<std::int64_t> blocks_to_train(const DistillCommand& command, const Engi
 /// What the order of the windows and the rate depend on.
 std::string logits_settings(const DistillCommand& command,
                             const std::vector<std::int32_t>& tokens) {
-  Fnv1a text;
-  text.add({reinterpret_cast<const char*>(tokens.data()), tokens.size() * sizeof(std::int32_t)});
   const WindowSet& set = command.distill.set;
   const TrainingOptions& training = command.distill.training;
-  return fmt::format("text {} windows {} {} {} epochs {} rate {} {} batch {} seed {}", text.hex(),
-                     set.window, set.windows, set.held_out, command.logits_epochs,
+  return fmt::format("text {} windows {} {} {} epochs {} rate {} {} batch {} seed {}",
+                     hash_ids(tokens), set.window, set.windows, set.held_out, command.logits_epochs,
                      command.logits_rate, command.schedule, training.batch, training.seed);
 }
 

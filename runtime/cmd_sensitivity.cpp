@@ -123,10 +123,9 @@ nlohmann::json table_header(Engine& engine, const Options& options,
     header.erase(changes);
   }
   header["model"].erase("path");
-  const auto* bytes = reinterpret_cast<const char*>(text.data());
   header["text"] = {{"file", std::filesystem::path(options.text).filename().string()},
                     {"tokens", text.size()},
-                    {"hash", hash_text({bytes, text.size() * sizeof(text[0])})}};
+                    {"hash", hash_ids(text)}};
   header["window_tokens"] = options.work.windows.window;
   header["stride_tokens"] = options.work.windows.stride;
   header["plan"] = engine.plan().to_json(engine.config());

@@ -55,9 +55,7 @@ HeldOut::HeldOut(const RankComms& comms, const std::vector<std::int32_t>& text,
   const std::int64_t taken = options.windows > 0 ? std::min(options.windows, there) : there;
   for (std::int64_t i = 0; i < taken; ++i) begins_.push_back(first + (i * there / taken) * window);
 
-  Fnv1a hash;
-  hash.add({reinterpret_cast<const char*>(text.data()), text.size() * sizeof(text[0])});
-  setting_ = fmt::format("{} text {} window {} windows {} skip {}", setting, hash.hex(), window,
+  setting_ = fmt::format("{} text {} window {} windows {} skip {}", setting, hash_ids(text), window,
                          taken, options.skip);
   agree(comms, "reading what was measured", [&] { load(setting_); });
 }

@@ -16,8 +16,6 @@ namespace {
 // One line that says what a run does: work of another kind must not be gone on with.
 std::string settings_of(Engine& engine, const std::vector<std::int32_t>& tokens,
                         const CalibrationOptions& calibration, const BlockRepairOptions& block) {
-  Fnv1a text;
-  text.add({reinterpret_cast<const char*>(tokens.data()), tokens.size() * sizeof(std::int32_t)});
   const SyncPlan& plan = engine.plan();
   return fmt::format(
       "model {} nodes {} partition {} levels {} text {} windows {} {} {} methods {} {} {} {} tau "
@@ -25,10 +23,10 @@ std::string settings_of(Engine& engine, const std::vector<std::int32_t>& tokens,
       "{} ks {} ridge {} {} worth {} copies {}",
       plan.fingerprint, nlohmann::json(plan.ranks_per_node).dump(),
       hash_text(plan.partition.to_json().dump()), hash_text(plan.levels.to_json().dump()),
-      text.hex(), calibration.window, calibration.windows, calibration.held_out, block.grouping,
-      block.placement, block.prediction, block.refit, block.thresholds.tau1, block.thresholds.tau2,
-      nlohmann::json(block.ks).dump(), block.ridge, block.refit_ridge, block.worth,
-      block.heads.kv_copies);
+      hash_ids(tokens), calibration.window, calibration.windows, calibration.held_out,
+      block.grouping, block.placement, block.prediction, block.refit, block.thresholds.tau1,
+      block.thresholds.tau2, nlohmann::json(block.ks).dump(), block.ridge, block.refit_ridge,
+      block.worth, block.heads.kv_copies);
 }
 
 nlohmann::json to_json(const std::vector<BlockShard>& shards) {

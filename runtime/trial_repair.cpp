@@ -29,9 +29,7 @@ TrialRepairs::TrialRepairs(RankContext& context, const EngineOptions& engine,
       text_(text),
       calibration_(calibration),
       folder_(std::move(folder)) {
-  Fnv1a hash;
-  hash.add({reinterpret_cast<const char*>(text.data()), text.size() * sizeof(text[0])});
-  setting_ = fmt::format("repairs fitted on text {} window {} windows {} {}", hash.hex(),
+  setting_ = fmt::format("repairs fitted on text {} window {} windows {} {}", hash_ids(text),
                          calibration.window, calibration.windows, calibration.held_out);
   agree(context.comms, "making a folder for repairs", [&] {
     if (!context.root()) return;

@@ -42,10 +42,7 @@ void check_header(const nlohmann::json& found, const nlohmann::json& header,
 
 }  // namespace
 
-std::string content_key(const EncodedItem& item) {
-  const auto ids = pack({&item, 1});
-  return hash_text({reinterpret_cast<const char*>(ids.data()), ids.size() * sizeof(ids.front())});
-}
+std::string content_key(const EncodedItem& item) { return hash_ids(pack({&item, 1})); }
 
 ResultsFile::ResultsFile(const std::filesystem::path& file, const nlohmann::json& header)
     : file_(file) {
