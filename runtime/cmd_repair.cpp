@@ -221,12 +221,7 @@ std::vector<DistilledBlocks> distill(Engine& engine, const std::vector<std::int3
       }};
   const auto results = distill_blocks(engine, {tokens.begin() + used, tokens.end()},
                                       options.distill, blocks, mine, progress);
-  for (std::size_t block = 0; block < mine.size(); ++block) {
-    auto ranks = gather_block_repairs(mine[block], context.comms, engine.stream());
-    for (int rank = 0; rank < context.ranks(); ++rank) {
-      run.ranks[rank][block] = std::move(ranks[rank]);
-    }
-  }
+  run.ranks = gather_repairs(mine, context.comms, engine.stream());
   return results;
 }
 
@@ -274,7 +269,7 @@ void run_repair(RankContext& context, const std::vector<std::string>& arguments)
   json["seconds"] = seconds();
   json["blocks"] = nlohmann::json::array();
   for (const BlockOutcome& outcome : run.blocks) json["blocks"].push_back(to_json(outcome));
-  std::string file = write_repaired_plan(context, engine, run, options.out);
+  std::string file = write_repaired_plan(context, engine, run.ranks, options.out);
   if (context.root()) {
     print_table(run);
     fmt::print("wrote {} and {} in {:.1f} s\n", options.out, file, seconds());
@@ -282,7 +277,7 @@ void run_repair(RankContext& context, const std::vector<std::string>& arguments)
   }
   if (options.distillation) {
     json["distillation"] = to_json(distill(engine, tokens, options, run), options.distill.set);
-    file = write_repaired_plan(context, engine, run, options.out);
+    file = write_repaired_plan(context, engine, run.ranks, options.out);
     if (context.root()) {
       fmt::print("distilled in {:.1f} s; wrote {} and {} again\n",
                  json["distillation"]["seconds"].get<double>(), options.out, file);

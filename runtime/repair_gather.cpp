@@ -117,4 +117,15 @@ std::vector<BlockRepair> gather_block_repairs(const BlockRepair& mine, const Ran
   return all;
 }
 
+std::vector<RankRepair> gather_repairs(const RankRepair& mine, const RankComms& comms,
+                                       Stream& stream) {
+  std::vector<RankRepair> all(comms.ranks(), RankRepair(mine.size()));
+  for (std::size_t block = 0; block < mine.size(); ++block) {
+    auto ranks = gather_block_repairs(mine[block], comms, stream);
+    if (comms.rank != 0) continue;
+    for (int rank = 0; rank < comms.ranks(); ++rank) all[rank][block] = std::move(ranks[rank]);
+  }
+  return all;
+}
+
 }  // namespace spd

@@ -13,4 +13,9 @@ namespace spd {
 std::vector<BlockRepair> gather_block_repairs(const BlockRepair& mine, const RankComms& comms,
                                               Stream& stream);
 
+/// All ranks' repairs of all blocks, [ranks][blocks], on rank 0 alone: elsewhere they are empty.
+/// All ranks call it alike.
+std::vector<RankRepair> gather_repairs(const RankRepair& mine, const RankComms& comms,
+                                       Stream& stream);
+
 }  // namespace spd

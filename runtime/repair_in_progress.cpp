@@ -11,6 +11,7 @@
 #include "runtime/interrupt.h"
 #include "runtime/output_file.h"
 #include "runtime/repair_gather.h"
+#include "runtime/repair_run.h"
 
 namespace spd {
 namespace {
@@ -92,27 +93,8 @@ void RepairInProgress::remove_progress() const {
 
 void RepairInProgress::write() {
   const RankContext& context = engine_.context();
-  std::vector<RankRepair> all(context.ranks(), RankRepair(repair.size()));
-  for (std::size_t block = 0; block < repair.size(); ++block) {
-    auto ranks = gather_block_repairs(repair[block], context.comms, engine_.stream());
-    if (!context.root()) continue;  // who alone has to keep them
-    for (int rank = 0; rank < context.ranks(); ++rank) all[rank][block] = std::move(ranks[rank]);
-  }
-  agree(context.comms, "writing the repairs", [&] {
-    if (!context.root()) return;
-    const std::filesystem::path plan_file(files_.out);
-    auto file = plan_file;
-    file.replace_extension(".safetensors");
-    SyncPlan plan = plan_;
-    const auto partial = file.string() + ".part";
-    const DType dtype = engine_.transformer().shard().blocks.front().qkv.dtype;
-    plan.repair = RepairReference{file, RepairFile::write(partial, plan, all, dtype)};
-    const auto folder =
-        plan_file.has_parent_path() ? plan_file.parent_path() : std::filesystem::path(".");
-    // The plan knows its repairs by their hash: both are replaced in one go.
-    std::filesystem::rename(partial, file);
-    write_json_file("--out", plan_file, plan.to_json(engine_.config(), folder));
-  });
+  write_repaired_plan(context, engine_, gather_repairs(repair, context.comms, engine_.stream()),
+                      files_.out);
   written_ = std::chrono::steady_clock::now();
 }
 

@@ -215,16 +215,20 @@ RepairRun repair_plan(Engine& engine, const std::vector<std::int32_t>& tokens,
 }
 
 std::string write_repaired_plan(const RankContext& context, const Engine& engine,
-                                const RepairRun& run, const std::filesystem::path& out) {
+                                const std::vector<RankRepair>& ranks,
+                                const std::filesystem::path& out) {
   std::filesystem::path file = out;
   file.replace_extension(".safetensors");
   agree(context.comms, "writing the repair", [&] {
     if (!context.root()) return;
     SyncPlan plan = engine.plan();
     plan.repair.reset();
-    if (!run.ranks.empty()) {
+    if (!ranks.empty()) {
+      const auto partial = file.string() + ".part";
       const DType dtype = engine.transformer().shard().blocks[0].qkv.dtype;
-      plan.repair = RepairReference{file, RepairFile::write(file, plan, run.ranks, dtype)};
+      plan.repair = RepairReference{file, RepairFile::write(partial, plan, ranks, dtype)};
+      // The plan knows its repairs by their hash: both are replaced in one go.
+      std::filesystem::rename(partial, file);
     }
     const auto folder = std::filesystem::absolute(out).parent_path();
     write_json_file("--out", out, plan.to_json(engine.config(), folder));

@@ -36,10 +36,11 @@ RepairRun repair_plan(Engine& engine, const std::vector<std::int32_t>& tokens,
                       const CalibrationOptions& calibration, const RepairRunOptions& options,
                       const std::function<void(std::int64_t, std::int64_t)>& progress = {});
 
-/// Writes the engine's plan, and beside it, as .safetensors, the run's repairs, if it has any.
-/// Returns the latter's path. All ranks call it alike.
+/// Writes the engine's plan, and beside it, as .safetensors, the repairs of all `ranks` ([ranks],
+/// read on rank 0), if there are any. Returns the latter's path. All ranks call it alike.
 std::string write_repaired_plan(const RankContext& context, const Engine& engine,
-                                const RepairRun& run, const std::filesystem::path& out);
+                                const std::vector<RankRepair>& ranks,
+                                const std::filesystem::path& out);
 
 nlohmann::json to_json(const BlockOutcome& outcome);
 

@@ -89,7 +89,7 @@ std::filesystem::path TrialRepairs::plan_for(const SyncLevels& levels) {
         });
     bar.reset();
   }
-  write_repaired_plan(context_, engine, run, file);
+  write_repaired_plan(context_, engine, run.ranks, file);
   return file;
 }
 
