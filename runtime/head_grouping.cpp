@@ -217,9 +217,9 @@ Grouping group_heads(Engine& engine, Calibration& calibration, const SyncLevels&
   const Heads scattered = scatter_heads(similarity, heads, per_kv, options.kv_copies);
   if (scattered != heads) take(scattered);
   for (int round = 0; round < options.rounds; ++round) {
-    const Heads from = best;
-    for_swaps(from, most, per_kv, take);
-    if (best == from) break;
+    const double before = result.after;
+    for_swaps(Heads(best), most, per_kv, take);  // a copy: take() changes best
+    if (result.after == before) break;
   }
   install(best);
   return result;

@@ -14,12 +14,12 @@ namespace spd {
 namespace {
 
 void fuse(std::vector<std::string>& tokens) {
-  std::string text = std::accumulate(tokens.begin(), tokens.end(), std::string(),
-                                     [](std::string all, const std::string& token) {
-                                       all += token;
-                                       return all;
-                                     });
-  tokens.assign(1, std::move(text));
+  const std::string text = std::accumulate(tokens.begin(), tokens.end(), std::string(),
+                                           [](std::string all, const std::string& token) {
+                                             all += token;
+                                             return all;
+                                           });
+  tokens.assign(1, text);
 }
 
 class ByteLevelDecoder final : public Decoder {
