@@ -132,8 +132,9 @@ AllReduceAlgorithm parse_all_reduce_algorithm(std::string_view text) {
 void all_reduce(AllReduceAlgorithm algorithm, const Exchange& exchange, float* data,
                 std::size_t count, WireFormat wire) {
   if (wire != WireFormat::f32) {
-    // Chains of partial sums would be encoded anew at every step.
-    return algorithm == AllReduceAlgorithm::one_shot
+    // Chains of partial sums would be encoded anew at every step. Two ranks send the same either
+    // way, and one_shot converts one piece while another travels.
+    return algorithm == AllReduceAlgorithm::one_shot || exchange.transport.size() == 2
                ? encoded_one_shot(exchange, data, count, wire)
                : encoded_scatter_gather(exchange, data, count, wire);
   }

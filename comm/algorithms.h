@@ -55,7 +55,8 @@ struct Exchange {
   void wait(std::size_t later = 0) const { transport.wait(until, interrupt, later); }
 };
 
-/// Formats other than f32 know one_shot and scatter_gather; what is neither is done as the latter.
+/// Formats other than f32 know one_shot and scatter_gather; what is neither is done as the latter,
+/// and between two ranks as the former.
 void all_reduce(AllReduceAlgorithm algorithm, const Exchange& exchange, float* data,
                 std::size_t count, WireFormat wire);
 /// The two halves of scatter_gather, for any number of owners: see Communicator. 1 step each.

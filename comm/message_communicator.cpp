@@ -3,9 +3,11 @@
 namespace spd {
 
 AlgorithmTable default_algorithms(int ranks) {
-  // Two ranks exchange all they have in any case. More save steps while messages are small, bytes
-  // once they are large.
-  if (ranks <= 2) return {{0, AllReduceAlgorithm::one_shot}};
+  // Two ranks exchange all they have in any case, and share the sums once those are long. More save
+  // steps while messages are small, bytes once they are large.
+  if (ranks <= 2) {
+    return {{0, AllReduceAlgorithm::one_shot}, {512 * 1024, AllReduceAlgorithm::scatter_gather}};
+  }
   if (ranks <= 4) {
     return {{0, AllReduceAlgorithm::one_shot}, {16 * 1024, AllReduceAlgorithm::scatter_gather}};
   }
