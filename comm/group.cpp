@@ -55,12 +55,13 @@ std::string names(const GroupMembers& members, const std::vector<int>& ranks) {
   return fmt::format("{}", fmt::join(list, " and "));
 }
 
-// A rank of the group whose collective with this sequence number is another, or which is at another
-// sequence number while nobody is missing; -1 if all agree.
+// A rank of the group whose collective with this sequence number is another; -1 if all agree. One
+// that is a few collectives behind is merely slow.
 int disagreeing(const Answers& answers, const GroupSettings& group, const Collective& collective) {
   for (int other = 0; other < group.members.size(); ++other) {
     const auto& answer = answers[group.members.job_ranks[other]];
-    if (answer && answer->group == group.id && !answer->collective().matches(collective)) {
+    if (answer && answer->group == group.id && answer->sequence == collective.sequence &&
+        !answer->collective().matches(collective)) {
       return other;
     }
   }

@@ -11,6 +11,7 @@
 #include "runtime/command.h"
 #include "runtime/generator.h"
 #include "runtime/prompt_input.h"
+#include "runtime/user_input.h"
 
 namespace spd {
 namespace {
@@ -211,12 +212,14 @@ void converse(Engine& engine, const GenerateOptions& options, const Tokenizer* t
   while (true) {
     std::vector<std::int32_t> ids;
     agree(context.comms, "reading the conversation", [&] {
-      if (!context.root()) return;
-      std::fputs("> ", stderr);
-      std::string line;
-      while (std::getline(std::cin, line) && line.empty()) {
-      }
-      if (line.empty()) return;  // the end of input
+      if (context.root()) std::fputs("> ", stderr);
+      const auto line = read_on_root<std::string>(context.comms, [] {
+        std::string line;
+        while (std::getline(std::cin, line) && line.empty()) {
+        }
+        return line;
+      });
+      if (line.empty()) return;  // another rank, or the end of input
       messages.push_back({"user", line});
       ids = encoder->encode(messages, "chat");
       if (static_cast<std::int64_t>(ids.size()) >= capacity) {
@@ -258,14 +261,19 @@ void run_generate(RankContext& context, const std::vector<std::string>& argument
   std::unique_ptr<Tokenizer> tokenizer;
   std::vector<std::vector<std::int32_t>> prompts;
   std::int64_t capacity = 0;
+  ModelConfig config;
+  agree(context.comms, "reading the tokenizer", [&] {
+    config = load_config(options.common.engine);
+    if (context.root()) tokenizer = Tokenizer::load(options.common.engine.model);
+  });
   agree(context.comms, "reading prompts", [&] {
-    const ModelConfig config = load_config(options.common.engine);
-    if (!context.root()) return;
-    tokenizer = Tokenizer::load(options.common.engine.model);
-    if (options.converses()) return;
     std::vector<Prompt> input;
     for (const auto& text : options.prompts) input.push_back({text, {}, "--prompt"});
-    if (input.empty()) input = read_prompts(options.file);
+    if (!options.file.empty()) {
+      input = read_on_root<std::vector<Prompt>>(
+          context.comms, [file = options.file] { return read_prompts(file); });
+    }
+    if (!context.root()) return;
     PromptEncoder encoder(options, *tokenizer);
     for (const Prompt& prompt : input) {
       prompts.push_back(encoder.encode(prompt));

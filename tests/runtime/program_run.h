@@ -59,6 +59,9 @@ class ProgramRun {
   explicit ProgramRun(int ranks, std::vector<std::string> arguments, std::string input = "")
       : ranks_(ranks), arguments_(std::move(arguments)), input_(std::move(input)) {}
 
+  /// A user who takes so long to type.
+  void type_after(double seconds) { type_after_s_ = seconds; }
+
   std::filesystem::path json() const { return dir_.path() / "result.json"; }
   std::filesystem::path out() const { return dir_.path() / "out"; }
 
@@ -91,8 +94,12 @@ class ProgramRun {
   Outcome shell(const std::string& command) {
     const auto begin = std::chrono::steady_clock::now();
     const auto file = [&](const char* name) { return quoted(dir_.path() / name); };
-    const int status = std::system(
-        fmt::format("{} <{} >{} 2>{}", command, file("in"), file("out"), file("err")).c_str());
+    const std::string typing =
+        type_after_s_ > 0 ? fmt::format("(sleep {}; cat {}) | ", type_after_s_, file("in")) : "";
+    const int status =
+        std::system(fmt::format("{}{} {} >{} 2>{}", typing, command,
+                                typing.empty() ? "<" + file("in") : "", file("out"), file("err"))
+                        .c_str());
     Outcome outcome;
     outcome.seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
@@ -105,6 +112,7 @@ class ProgramRun {
   int ranks_;
   std::vector<std::string> arguments_;
   std::string input_;
+  double type_after_s_ = 0.0;
   TempDir dir_;
 };
 

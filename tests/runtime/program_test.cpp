@@ -190,11 +190,25 @@ TEST(Program, HelpIsPrintedOnce) {
   }
 }
 
+TEST(Program, AUserMayTakeLongerThanTheDeadline) {
+  const TinyModel model;
+  for (const Arguments& input : {Arguments{"--prompts", "-"}, Arguments{"--chat"}}) {
+    ProgramRun run(2,
+                   Arguments{"generate", "-m", model.path(), "-n", "2", "--deadline", "2"} + input,
+                   "Mine\n");
+    run.type_after(4.0);
+    const Outcome outcome = run();
+    EXPECT_EQ(outcome.status, 0) << outcome.err;
+    EXPECT_FALSE(outcome.out.empty());
+    EXPECT_GT(outcome.seconds, 4.0);
+  }
+}
+
 // A rank that is killed, and one that stands still: the others end within the deadline.
 TEST(Program, ARankThatDiesEndsTheJob) {
   const TinyModel model;
   std::string prompts;
-  for (int i = 0; i < 20'000; ++i) prompts += "A prompt that keeps the ranks at work\n";
+  for (int i = 0; i < 6'000; ++i) prompts += "A prompt that keeps the ranks at work\n";
   for (const int signal : {SIGKILL, SIGSTOP}) {
     ProgramRun run(3,
                    {"generate", "-m", model.path(), "--prompts", "-", "-n", "80", "--ignore-eos",
