@@ -1,9 +1,30 @@
 #!/usr/bin/env bash
-# usage: same_tokens_test.sh EMULATE_NODES_SH SPD MODEL RANKS NODES PLAN_OPTION...
-# (inside of head) A model over emulated nodes says what it says on virtual ranks.
+# usage: same_tokens_test.sh RUN SPD MODEL RANKS NODES PLAN_OPTION...
+# A model over processes, started by the words of RUN (inside of head: emulate-nodes.sh run), says
+# what it says on virtual ranks. A PLAN_OPTION random:SEED draws levels for all 30 blocks,
+# but for the last sync, which has to be full.
 set -euo pipefail
-emulate=$1 spd=$2 model=$3 ranks=$4 nodes=$5
+read -ra run <<<"$1"
+spd=$2 model=$3 ranks=$4 nodes=$5
 shift 5
+draw() { # SEED: half of the syncs full, a quarter node, a quarter dropped
+  awk -v "seed=$1" 'BEGIN {
+    srand(seed)
+    for (i = 0; i < 59; ++i) {
+      level = rand()
+      block = (i % 2 ? "mlp:" : "attn:") int(i / 2)
+      if (level < 0.5) print level < 0.25 ? "--drop" : "--node", block
+    }
+  }'
+}
+plan=()
+for option; do
+  case $option in
+    random:*) read -ra drawn < <(draw "${option#*:}" | xargs) && plan+=("${drawn[@]}") ;;
+    *) plan+=("$option") ;;
+  esac
+done
+echo "${plan[@]}"
 if [[ ! -e $model/model.safetensors ]]; then
   echo "$model is not there: run scripts/fetch-model.py"
   exit 77
@@ -12,8 +33,8 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 generate=("$spd" generate -m "$model" --prompt "Gravity is" --max-new-tokens 12 -t 1)
 "${generate[@]}" --virtual-ranks "$ranks" --virtual-nodes "$nodes" --json "$folder/virtual.json" \
-  "$@" >/dev/null
-"$emulate" run -n "$ranks" "${generate[@]}" --json "$folder/nodes.json" "$@" >/dev/null
+  "${plan[@]}" >/dev/null
+"${run[@]}" -n "$ranks" "${generate[@]}" --json "$folder/nodes.json" "${plan[@]}" >/dev/null
 python3 - "$folder" <<'PYTHON'
 import json
 import pathlib
