@@ -17,18 +17,8 @@ namespace {
 // each halves what a link carries.
 constexpr std::size_t kRailsFromBytes = 64 * 1024;
 
-std::string table_text(const AlgorithmTable& table) {
-  std::string text;
-  for (const AlgorithmRange& range : table) {
-    text += range.from_bytes == 0
-                ? std::string(name(range.algorithm))
-                : fmt::format(", {} from {} bytes", name(range.algorithm), range.from_bytes);
-  }
-  return text;
-}
-
-AlgorithmTable table_for(int ranks, const std::optional<AllReduceAlgorithm>& algorithm) {
-  return algorithm ? AlgorithmTable{{0, *algorithm}} : default_algorithms(ranks);
+AlgorithmTable table_for(int ranks, const AlgorithmTable& wanted) {
+  return wanted.empty() ? default_algorithms(ranks) : wanted;
 }
 
 int rails_of(const Topology& topology) {
@@ -112,7 +102,7 @@ void ProcessComms::make_node(MpiSession& session, IntraBackend wanted) {
 std::shared_ptr<Communicator> ProcessComms::make_inter(MpiSession& session,
                                                        const std::vector<int>& ranks,
                                                        const BackendOptions& options) {
-  const AlgorithmTable table = table_for(static_cast<int>(ranks.size()), options.algorithm);
+  const AlgorithmTable table = table_for(static_cast<int>(ranks.size()), options.algorithms);
   if (worker_) return make_ucx_communicator(session.group(ranks), worker_, table);
   return make_mpi_communicator(session.group(ranks), table);
 }
@@ -143,8 +133,10 @@ void ProcessComms::make_across(MpiSession& session, const BackendOptions& option
       options.flat ? session.all_ranks() : rail_ranks(topology_, rank_, rails);
   const int across = options.flat ? session.size() : topology_.nodes();
   choices_.push_back({options.flat ? "all-reduce of all ranks" : "all-reduce across nodes",
-                      table_text(table_for(across, options.algorithm)),
-                      options.algorithm ? "asked for by --algo" : "fastest for the group's size"});
+                      to_string(table_for(across, options.algorithms)),
+                      options.algorithms.empty()
+                          ? "fastest for the group's size, from so many bytes on"
+                          : "asked for by --algo"});
   if (options.flat) {
     world_ = make_inter(session, ranks, options);
     choices_.push_back({"all ranks", "flat", "asked for by --flat"});

@@ -21,16 +21,15 @@ InterBackend parse_inter_backend(std::string_view text);
 struct BackendOptions {
   IntraBackend intra = IntraBackend::automatic;
   InterBackend inter = InterBackend::automatic;
-  std::optional<AllReduceAlgorithm> algorithm;  ///< of messages; none: by size
-  bool flat = false;                            ///< no hierarchy: every rank to every rank
-  int rails = 0;  ///< ranks of a node that talk across at once; 0: by size
+  AlgorithmTable algorithms{};  ///< of messages across nodes; none: default_algorithms()
+  bool flat = false;            ///< no hierarchy: every rank to every rank
+  int rails = 0;                ///< ranks of a node that talk across at once; 0: by size
 };
 
 /// One decision and why, for `spd topo` to print.
 struct BackendChoice {
-  std::string what;  ///< "within a node", "across nodes", "all ranks", "all-reduce across nodes"
-  std::string
-      chosen;  ///< "shm", "ucx", "hierarchical", "one_shot, scatter_gather from 16384 bytes"
+  std::string what;    ///< "within a node", "across nodes", "all ranks", "all-reduce across nodes"
+  std::string chosen;  ///< "shm", "ucx", "hierarchical", "one_shot,scatter_gather:16384"
   std::string reason;
 };
 

@@ -2,27 +2,6 @@
 
 namespace spd {
 
-AlgorithmTable default_algorithms(int ranks) {
-  // Two ranks exchange all they have in any case, and share the sums once those are long. More save
-  // steps while messages are small, bytes once they are large.
-  if (ranks <= 2) {
-    return {{0, AllReduceAlgorithm::one_shot}, {512 * 1024, AllReduceAlgorithm::scatter_gather}};
-  }
-  if (ranks <= 4) {
-    return {{0, AllReduceAlgorithm::one_shot}, {16 * 1024, AllReduceAlgorithm::scatter_gather}};
-  }
-  return {{0, AllReduceAlgorithm::recursive_doubling},
-          {16 * 1024, AllReduceAlgorithm::scatter_gather}};
-}
-
-AllReduceAlgorithm choose(const AlgorithmTable& table, std::size_t bytes) {
-  AllReduceAlgorithm chosen = table.front().algorithm;
-  for (const AlgorithmRange& range : table) {
-    if (bytes >= range.from_bytes) chosen = range.algorithm;
-  }
-  return chosen;
-}
-
 MessageCommunicator::MessageCommunicator(std::unique_ptr<Transport> transport,
                                          GroupSettings settings, AlgorithmTable algorithms)
     : transport_(std::move(transport)),

@@ -4,23 +4,11 @@
 #include <memory>
 #include <vector>
 
-#include "comm/algorithms.h"
+#include "comm/algorithm_table.h"
 #include "comm/communicator.h"
 #include "comm/group.h"
 
 namespace spd {
-
-/// From which payload on an algorithm is used.
-struct AlgorithmRange {
-  std::size_t from_bytes = 0;
-  AllReduceAlgorithm algorithm = AllReduceAlgorithm::one_shot;
-};
-/// Ascending in from_bytes, the first from 0.
-using AlgorithmTable = std::vector<AlgorithmRange>;
-
-/// What is usually best for a group of `ranks`.
-AlgorithmTable default_algorithms(int ranks);
-AllReduceAlgorithm choose(const AlgorithmTable& table, std::size_t bytes);
 
 class MessageCommunicator final : public Communicator {
  public:

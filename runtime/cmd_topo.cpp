@@ -29,6 +29,8 @@ constexpr const char* kExamples =
     "from; it is checked at sizes that it was not made from.\n\n"
     "Examples:\n"
     "  mpirun -n 4 spd topo --json topology.json\n"
+    "  mpirun -n 4 spd bench -m DIR --algo topology.json     the algorithms that were fastest "
+    "there\n"
     "  scripts/emulate-nodes.sh once -N 2 --rate 1gbit -- run -n 4 spd topo\n";
 
 constexpr double kMiB = 1024.0 * 1024.0;
@@ -179,6 +181,9 @@ void print_links(const TopologyFile& topology, const std::vector<HeldOut>& held_
                 [](const LinkCurve& curve) { return std::string(name(curve.wire)); });
     print_times(links, group, algorithms, "other ways, f32,",
                 [](const LinkCurve& curve) { return curve.algorithm; });
+  }
+  if (links.find(LinkGroup::cross, WireFormat::f32, name(AllReduceAlgorithm::one_shot))) {
+    fmt::print("\nfastest across nodes, f32: --algo {}\n", to_string(fastest_algorithms(links)));
   }
   print_fit(links);
   print_check(held_out);

@@ -8,6 +8,7 @@
 #include "kernels/device/error.h"
 #include "model/fingerprint.h"
 #include "runtime/output_file.h"
+#include "runtime/topology_file.h"
 
 namespace spd {
 
@@ -56,14 +57,17 @@ po::options_description StartOptions::describe() {
            [this](const std::string& text) { launch.backends.inter = parse_inter_backend(text); }),
        "how nodes talk: auto (default), ucx or mpi")  //
       ("algo", po::value<std::string>()->value_name("A")->notifier([this](const std::string& text) {
-        launch.backends.algorithm = parse_all_reduce_algorithm(text);
+        launch.backends.algorithms = text.ends_with(".json")
+                                         ? fastest_algorithms(TopologyFile::load(text).links)
+                                         : parse_algorithm_table(text);
       }),
-       "all-reduce across nodes: one_shot, recursive_doubling, ring or scatter_gather (default: by "
-       "size)")                                                                //
-      ("rails", po::value(&launch.backends.rails)->value_name("N"),            //
-       "ranks of a node that talk to other nodes at once (default: by size)")  //
-      ("flat", po::bool_switch(&launch.backends.flat),                         //
-       "no hierarchy: every rank talks to every rank, for comparison");        //
+       "all-reduce across nodes: one_shot, recursive_doubling, ring or scatter_gather, or several "
+       "with the bytes from which each is used, one_shot,scatter_gather:524288, or what was "
+       "fastest in a topology.json of spd topo (default: by size; spd topo prints it)")  //
+      ("rails", po::value(&launch.backends.rails)->value_name("N"),                      //
+       "ranks of a node that talk to other nodes at once (default: by size)")            //
+      ("flat", po::bool_switch(&launch.backends.flat),                                   //
+       "no hierarchy: every rank talks to every rank, for comparison");                  //
   return options;
 }
 

@@ -56,7 +56,7 @@ Contender make(MpiSession& session, const std::string& name,
     const std::string backend = groups.substr(0, colon);
     BackendOptions options;
     if (colon != std::string::npos) {
-      options.algorithm = parse_all_reduce_algorithm(groups.substr(colon + 1));
+      options.algorithms = parse_algorithm_table(groups.substr(colon + 1));
     }
     options.flat = backend == "ucx" || backend == "mpi";
     options.inter = backend == "mpi" ? InterBackend::mpi : InterBackend::ucx;
