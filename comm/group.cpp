@@ -111,7 +111,8 @@ CommError account_for(const TransportFailure& failure, const GroupSettings& step
   // Of those who gave up by themselves: a rank that was stopped and wakes up late never is.
   const auto first = std::find_if(answers.begin(), answers.end(),
                                   [](const auto& answer) { return answer && answer->caller; });
-  const bool spokesman = first - answers.begin() == group.members.job_ranks[rank];
+  const bool spokesman = first - answers.begin() == group.members.job_ranks[rank] &&
+                         !group.roll_call->ended_by_launcher();
   const std::string detail = *failure.what() ? fmt::format(" ({})", failure.what()) : "";
 
   if (!found.missing.empty()) {

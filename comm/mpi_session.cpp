@@ -6,11 +6,14 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <numeric>
+#include <thread>
 
+#include "comm/launcher_word.h"
 #include "kernels/device/log.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -59,6 +62,7 @@ MpiSession::MpiSession(int* argc, char*** argv, Communicator::Milliseconds deadl
       exceptions_at_start_(std::uncaught_exceptions()),
       world_(started_world(argc, argv)),
       node_(MpiComm::split_by_node(world_.get())) {
+  listen_to_launcher();
   discover();
   roll_call_ =
       std::make_shared<RollCall>(world_.get(), members(all_ranks()), deadline_ / kGraceParts);
@@ -161,7 +165,18 @@ void MpiSession::abort(int status, bool spokesman) noexcept {
   std::fflush(nullptr);
   // The launcher may be what is broken: then the alarm's default action ends this process.
   alarm(kSpokesmanSeconds + kAbortSeconds);
-  if (!spokesman) sleep(kSpokesmanSeconds);
+  if (!spokesman) {
+    // The spokesman's abort makes the launcher end us; there is no need to wait for the end of it.
+    const LauncherWord launcher;
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(kSpokesmanSeconds);
+    const auto given = [&] {
+      return launcher.given() || (roll_call_ && roll_call_->ended_by_launcher());
+    };
+    while (!given() && std::chrono::steady_clock::now() < until) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    if (given()) std::_Exit(status);
+  }
   MPI_Abort(MPI_COMM_WORLD, status);
   std::_Exit(status);
 }

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "comm/launcher_word.h"
 #include "comm/waiting.h"
 
 namespace spd {
@@ -12,8 +13,8 @@ static_assert(std::is_trivially_copyable_v<Position>);
 
 namespace {
 
-// Open MPI's daemons wait for a second before they end the ranks of an aborted job.
-constexpr std::chrono::milliseconds kLauncherEndsRanksWithin{1500};
+// For a rank of the lower side of a cut to speak, and the launcher to begin to end the job.
+constexpr std::chrono::milliseconds kLauncherEndsJobWithin{500};
 
 }  // namespace
 
@@ -97,7 +98,8 @@ const std::vector<std::optional<Position>>& RollCall::call(const Position& mine)
   }
   positions_[rank_] = mine;
   // Where a cut parts the nodes, the side of the lowest node is done first: it speaks, and the
-  // launcher ends the other side before that says the same of it.
+  // other side hears from the launcher before it says the same of it.
+  const LauncherWord launcher;
   const auto begin = Backoff::Clock::now();
   auto until = begin + grace_;
   const auto for_higher_nodes = begin + grace_ / 2;
@@ -111,9 +113,10 @@ const std::vector<std::optional<Position>>& RollCall::call(const Position& mine)
   for (collect();; collect()) {
     const auto now = Backoff::Clock::now();
     if (now >= until && lower_node_is_silent()) {
-      until = std::max(until, for_higher_nodes + kLauncherEndsRanksWithin);
+      until = std::max(until, for_higher_nodes + kLauncherEndsJobWithin);
     }
-    if (now >= until || complete(now >= for_higher_nodes)) break;
+    ended_by_launcher_ = launcher.given();
+    if (ended_by_launcher_ || now >= until || complete(now >= for_higher_nodes)) break;
     backoff.pause();
   }
   // Let the last answers leave before this process ends.

@@ -47,9 +47,11 @@ class RollCall final : public Interrupt {
 
   /// Posts this rank's position and returns those of the ranks that answer within the grace, [ranks
   /// of the job]; its own is among them. Ranks of higher nodes than this rank's have half the
-  /// grace; where a whole lower node is silent it is 1.5 s longer than that half, if the grace is
-  /// not. Later calls return the first result.
+  /// grace; where a whole lower node is silent it is 0.5 s longer than that half, if the grace is
+  /// not. Ends early when the launcher begins to end the job. Later calls return the first result.
   const std::vector<std::optional<Position>>& call(const Position& mine);
+  /// Whether the launcher did: another rank has spoken.
+  bool ended_by_launcher() const { return ended_by_launcher_; }
   /// Whether a roll call was held: the job is lost.
   bool held() const { return held_; }
   Milliseconds grace() const { return grace_; }
@@ -67,6 +69,7 @@ class RollCall final : public Interrupt {
   const GroupMembers job_;
   const Milliseconds grace_;
   bool held_ = false;
+  bool ended_by_launcher_ = false;
   const Composite* composite_ = nullptr;
   int rank_ = 0;
   Position mine_;
