@@ -5,28 +5,23 @@ cd "$(dirname "$0")/.."
 
 usage() {
   cat <<'TEXT'
-Usage: scripts/test.sh [--fast | --release | --asan | --tsan | --all] [-k REGEX]
+Usage: scripts/test.sh [--all | --fast] [--release] [--asan] [--tsan] [-k REGEX]
   (none), --all  release build and whole suite, then the whole suite under the address and
                  undefined-behaviour sanitizers, then the tests that start threads under the
                  thread sanitizer
   --fast         release build, only the tests labelled "fast"
-  --release      release build and whole suite
-  --asan         only the address and undefined-behaviour sanitizers
-  --tsan         only the thread sanitizer
+  --release, --asan, --tsan  only these of the three
   -k REGEX       only tests whose name matches
 Environment: SPD_BUILD_ROOT (default: build), SPD_SKIP_SETUP=1 (see scripts/setup.sh)
 TEXT
 }
 
-suites=(release asan tsan)
+suites=()
 filter=()
 while (($#)); do
   case $1 in
     --all) suites=(release asan tsan) ;;
-    --fast) suites=(fast) ;;
-    --release) suites=(release) ;;
-    --asan) suites=(asan) ;;
-    --tsan) suites=(tsan) ;;
+    --fast | --release | --asan | --tsan) suites+=("${1#--}") ;;
     -k)
       if (($# < 2)); then echo "test.sh: -k needs a regular expression" >&2; exit 2; fi
       filter=(-R "$2")
@@ -37,6 +32,8 @@ while (($#)); do
   esac
   shift
 done
+
+((${#suites[@]})) || suites=(release asan tsan)
 
 build_root=${SPD_BUILD_ROOT:-build}
 jobs=$(nproc)
