@@ -54,8 +54,10 @@ Line fit_line(std::span<const TimeSample> samples, bool from_zero) {
 }
 
 /// Goes over from the line of `segments`' last, fitted up to `last`, to `next`, fitted from `first`
-/// on: where the two cross, if that is in between; else by a line from the one to the other; in one
-/// step, half way in octaves, where the time falls.
+/// on: where the two cross, if that is in between; in one step at `first` where the time jumps, for
+/// sizes are powers of two or half more, and what changes with the size mostly does so at one or
+/// shortly before the other (a packet is full at 1448 bytes); in one step, half way in octaves,
+/// where it falls; else by a line from the one to the other.
 void append(std::vector<LinkSegment>& segments, LinkSegment next, std::size_t last,
             std::size_t first) {
   const LinkSegment& before = segments.back();
@@ -65,6 +67,8 @@ void append(std::vector<LinkSegment>& segments, LinkSegment next, std::size_t la
       (next.alpha_us - before.alpha_us) / (before.us_per_byte - next.us_per_byte);
   if (std::isfinite(crossing) && crossing > low && crossing < high) {
     next.from_bytes = static_cast<std::size_t>(std::ceil(crossing));
+  } else if (next.at(first) > (1 + kNoise) * before.at(first)) {
+    next.from_bytes = first;
   } else if (next.at(first) >= before.at(last)) {
     const double slope = (next.at(first) - before.at(last)) / (high - low);
     segments.push_back({last, before.at(last) - slope * low, slope});

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <optional>
 
@@ -127,9 +128,10 @@ void print_times(const LinkModel& links, LinkGroup group,
     fmt::print("  {:>22} {:>9}", key(*curve) + " p50", "p99");
   }
   fmt::print("\n");
-  const std::size_t step = curves.front()->algorithm == LinkCurve::kAuto ? 2 : 1;
-  for (std::size_t i = 0; i < curves.front()->samples.size(); i += step) {
-    fmt::print("  {:>8}", bytes_text(curves.front()->samples[i].bytes));
+  for (std::size_t i = 0; i < curves.front()->samples.size(); ++i) {
+    const std::size_t bytes = curves.front()->samples[i].bytes;
+    if (!std::has_single_bit(bytes) || std::countr_zero(bytes) % 2 != 0) continue;  // 4^n: enough
+    fmt::print("  {:>8}", bytes_text(bytes));
     for (const LinkCurve* curve : curves) {
       fmt::print("  {:>22.1f} {:>9.1f}", curve->samples[i].p50_us, curve->samples[i].p99_us);
     }

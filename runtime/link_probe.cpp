@@ -15,6 +15,7 @@ constexpr int kSweeps = 3;
 constexpr int kFewest = 4;  // repetitions of a size in a sweep
 constexpr int kMost = 400;
 constexpr int kWarmup = 1;
+constexpr std::size_t kLongest = 1 << 20;  // bytes: beyond, a line between two sizes says it all
 
 double us_since(Clock::time_point begin) {
   return std::chrono::duration<double, std::micro>(Clock::now() - begin).count();
@@ -63,14 +64,19 @@ std::vector<Cell> cells_of(const std::vector<ProbeTarget>& targets) {
   std::vector<Cell> cells;
   for (const ProbeTarget& target : targets) {
     // What a plan is not made from is there to be compared with: fewer sizes do.
-    const std::size_t step = target.algorithm == LinkCurve::kAuto ? 2 : 4;
+    const bool planned = target.algorithm == LinkCurve::kAuto;
     int index = 0;
-    for (std::size_t bytes = kSmallestProbe; bytes <= target.max_bytes; bytes *= step, ++index) {
+    for (std::size_t bytes = kSmallestProbe; bytes <= target.max_bytes;
+         bytes *= planned ? 2 : 4, ++index) {
       cells.push_back({&target, bytes, false});
+      if (!planned) continue;
       // Every third size: 1.4 times it, a whole number of blocks of any wire format.
       const std::size_t between = bytes * 362 / 256 / 128 * 128;
-      if (target.algorithm == LinkCurve::kAuto && index % 3 == 2 && between < target.max_bytes) {
-        cells.push_back({&target, between, true});
+      if (index % 3 == 2 && between < target.max_bytes) cells.push_back({&target, between, true});
+      // Where transports and algorithms change, which is mostly below a power of two or at it.
+      const std::size_t half_more = bytes / 2 * 3;
+      if (half_more < std::min(target.max_bytes, kLongest)) {
+        cells.push_back({&target, half_more, false});
       }
     }
   }

@@ -29,7 +29,7 @@ const std::vector<Link> kLinks = {
     {"a better algorithm for large messages",
      [](double s) { return std::min(20 + 0.004 * s, 45 + 0.001 * s); }, 2},
     {"a step up at 8 KiB, where rendezvous begins",
-     [](double s) { return s < 8192 ? 15 + 0.002 * s : 120 + 0.002 * s; }, 3, 4096, 8192},
+     [](double s) { return s < 8192 ? 15 + 0.002 * s : 120 + 0.002 * s; }, 2},
     {"a token bucket that lets a burst through",
      [](double s) { return 40 + 0.0007 * s + 0.016 * std::max(0.0, s - 131072); }, 3, 131072,
      262144},
