@@ -44,8 +44,9 @@ IntraBackend parse_intra_backend(std::string_view text) {
   if (text == "auto") return IntraBackend::automatic;
   if (text == "shm") return IntraBackend::shm;
   if (text == "mpi") return IntraBackend::mpi;
+  if (text == "thread") return IntraBackend::thread;
   throw Error(ErrorCode::usage, fmt::format("--intra {} is not a backend", text),
-              "use auto, shm or mpi");
+              "use auto, shm, mpi or thread");
 }
 
 InterBackend parse_inter_backend(std::string_view text) {
@@ -68,6 +69,10 @@ ProcessComms::ProcessComms(MpiSession& session, const BackendOptions& options)
 }
 
 void ProcessComms::make_node(MpiSession& session, IntraBackend wanted) {
+  if (wanted == IntraBackend::thread) {
+    throw Error(ErrorCode::usage, "--intra thread, but these ranks are processes",
+                "for ranks as threads of one process: --virtual-ranks R, without mpirun");
+  }
   const bool alone = rails_of(topology_) == 1 && session.size() == topology_.nodes();
   std::string reason = "asked for by --intra";
   if (alone) {

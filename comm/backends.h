@@ -12,9 +12,10 @@
 
 namespace spd {
 
-enum class IntraBackend { automatic, shm, mpi };
+/// `thread` is what virtual ranks use; processes refuse it.
+enum class IntraBackend { automatic, shm, mpi, thread };
 enum class InterBackend { automatic, ucx, mpi };
-/// "auto", "shm", "mpi"; "auto", "ucx", "mpi". Throw usage Error for other texts.
+/// "auto", "shm", "mpi", "thread"; "auto", "ucx", "mpi". Throw usage Error for other texts.
 IntraBackend parse_intra_backend(std::string_view text);
 InterBackend parse_inter_backend(std::string_view text);
 

@@ -51,7 +51,7 @@ po::options_description StartOptions::describe() {
       ("intra",
        po::value<std::string>()->value_name("B")->notifier(
            [this](const std::string& text) { launch.backends.intra = parse_intra_backend(text); }),
-       "how ranks of a node talk: auto (default), shm or mpi")  //
+       "how ranks of a node talk: auto (default), shm or mpi; thread only with --virtual-ranks")  //
       ("inter",
        po::value<std::string>()->value_name("B")->notifier(
            [this](const std::string& text) { launch.backends.inter = parse_inter_backend(text); }),

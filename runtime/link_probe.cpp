@@ -11,7 +11,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr CallSite kSite{"probe"};
-constexpr int kSweeps = 3;
+constexpr int kSweeps = 5;
 constexpr int kFewest = 4;  // repetitions of a size in a sweep
 constexpr int kMost = 400;
 constexpr int kWarmup = 1;
