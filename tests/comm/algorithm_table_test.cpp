@@ -26,7 +26,7 @@ TEST(AlgorithmTable, RefusesWhatMakesNoSense) {
   }
 }
 
-LinkCurve curve(AllReduceAlgorithm algorithm, std::vector<double> us) {
+LinkCurve curve(AllReduceAlgorithm algorithm, const std::vector<double>& us) {
   LinkCurve curve{LinkGroup::cross, WireFormat::f32, std::string(name(algorithm)), "ucx", {}, {}};
   std::size_t bytes = 256;
   for (const double time : us) {
