@@ -7,6 +7,7 @@
 #include <map>
 #include <utility>
 
+#include "comm/link_model.h"
 #include "kernels/device/error.h"
 
 namespace spd {

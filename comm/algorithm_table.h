@@ -7,9 +7,10 @@
 #include <vector>
 
 #include "comm/algorithms.h"
-#include "comm/link_model.h"
 
 namespace spd {
+
+class LinkModel;
 
 /// From which payload on, in bytes as they travel, an algorithm is used.
 struct AlgorithmRange {

@@ -167,15 +167,11 @@ void MpiSession::abort(int status, bool spokesman) noexcept {
   alarm(kSpokesmanSeconds + kAbortSeconds);
   if (!spokesman) {
     // The spokesman's abort makes the launcher end us; there is no need to wait for the end of it.
-    const LauncherWord launcher;
     const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(kSpokesmanSeconds);
-    const auto given = [&] {
-      return launcher.given() || (roll_call_ && roll_call_->ended_by_launcher());
-    };
-    while (!given() && std::chrono::steady_clock::now() < until) {
+    while (std::chrono::steady_clock::now() < until) {
+      if (roll_call_ && roll_call_->ended_by_launcher()) std::_Exit(status);
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
-    if (given()) std::_Exit(status);
   }
   MPI_Abort(MPI_COMM_WORLD, status);
   std::_Exit(status);

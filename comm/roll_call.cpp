@@ -4,7 +4,6 @@
 #include <cstring>
 #include <type_traits>
 
-#include "comm/launcher_word.h"
 #include "comm/waiting.h"
 
 namespace spd {
@@ -99,7 +98,7 @@ const std::vector<std::optional<Position>>& RollCall::call(const Position& mine)
   positions_[rank_] = mine;
   // Where a cut parts the nodes, the side of the lowest node is done first: it speaks, and the
   // other side hears from the launcher before it says the same of it.
-  const LauncherWord launcher;
+  launcher_.emplace();
   const auto begin = Backoff::Clock::now();
   auto until = begin + grace_;
   const auto for_higher_nodes = begin + grace_ / 2;
@@ -115,8 +114,7 @@ const std::vector<std::optional<Position>>& RollCall::call(const Position& mine)
     if (now >= until && lower_node_is_silent()) {
       until = std::max(until, for_higher_nodes + kLauncherEndsJobWithin);
     }
-    ended_by_launcher_ = launcher.given();
-    if (ended_by_launcher_ || now >= until || complete(now >= for_higher_nodes)) break;
+    if (ended_by_launcher() || now >= until || complete(now >= for_higher_nodes)) break;
     backoff.pause();
   }
   // Let the last answers leave before this process ends.

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "comm/collective.h"
+#include "comm/launcher_word.h"
 #include "comm/mpi_handle.h"
 #include "comm/transport.h"
 
@@ -50,8 +51,8 @@ class RollCall final : public Interrupt {
   /// grace; where a whole lower node is silent it is 0.5 s longer than that half, if the grace is
   /// not. Ends early when the launcher begins to end the job. Later calls return the first result.
   const std::vector<std::optional<Position>>& call(const Position& mine);
-  /// Whether the launcher did: another rank has spoken.
-  bool ended_by_launcher() const { return ended_by_launcher_; }
+  /// Whether the launcher has done so since the call began: another rank has spoken.
+  bool ended_by_launcher() const { return launcher_ && launcher_->given(); }
   /// Whether a roll call was held: the job is lost.
   bool held() const { return held_; }
   Milliseconds grace() const { return grace_; }
@@ -69,7 +70,7 @@ class RollCall final : public Interrupt {
   const GroupMembers job_;
   const Milliseconds grace_;
   bool held_ = false;
-  bool ended_by_launcher_ = false;
+  std::optional<LauncherWord> launcher_;  // since the call began
   const Composite* composite_ = nullptr;
   int rank_ = 0;
   Position mine_;

@@ -8,7 +8,6 @@
 #include "kernels/device/error.h"
 #include "model/fingerprint.h"
 #include "runtime/output_file.h"
-#include "runtime/topology_file.h"
 
 namespace spd {
 
@@ -57,9 +56,11 @@ po::options_description StartOptions::describe() {
            [this](const std::string& text) { launch.backends.inter = parse_inter_backend(text); }),
        "how nodes talk: auto (default), ucx or mpi")  //
       ("algo", po::value<std::string>()->value_name("A")->notifier([this](const std::string& text) {
-        launch.backends.algorithms = text.ends_with(".json")
-                                         ? fastest_algorithms(TopologyFile::load(text).links)
-                                         : parse_algorithm_table(text);
+        if (text.ends_with(".json")) {
+          algo_topology = text;
+        } else {
+          launch.backends.algorithms = parse_algorithm_table(text);
+        }
       }),
        "all-reduce across nodes: one_shot, recursive_doubling, ring or scatter_gather, or several "
        "with the bytes from which each is used, one_shot,scatter_gather:524288, or what was "

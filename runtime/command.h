@@ -45,6 +45,8 @@ struct CommonOptions {
 struct StartOptions {
   LaunchOptions launch;
   double deadline_s = 30.0;
+  std::string
+      algo_topology;  ///< of --algo, where it names a file; read by whoever starts the ranks
   po::options_description describe();
 };
 

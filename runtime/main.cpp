@@ -13,6 +13,7 @@
 #include "kernels/device/log.h"
 #include "runtime/agreed_error.h"
 #include "runtime/command.h"
+#include "runtime/topology_file.h"
 
 namespace spd {
 namespace {
@@ -62,8 +63,25 @@ Communicator::Milliseconds deadline_of(const std::vector<std::string>& arguments
   }
 }
 
+AlgorithmTable algorithms_from(const std::string& topology) {
+  return fastest_algorithms(TopologyFile::load(topology).links);
+}
+
+/// The same on every rank, from the file as rank 0 sees it.
+AlgorithmTable shared_algorithms_from(const std::string& topology, MpiSession& session) {
+  const auto world = session.world();
+  const RankComms comms{session.rank(), session.topology(), world.get(), world.get()};
+  std::string table;
+  agree(comms, "reading --algo", [&] {
+    if (session.rank() == 0) table = to_string(algorithms_from(topology));
+  });
+  return parse_algorithm_table(broadcast_text(comms, table));
+}
+
 int run_virtual(const Command& command, const std::vector<std::string>& arguments,
                 const StartOptions& start) {
+  // Threads send no messages, but what is named should be there.
+  if (!start.algo_topology.empty()) algorithms_from(start.algo_topology);
   launch_virtual(start.launch, [&](RankContext& context) { command.run(context, arguments); });
   return 0;
 }
@@ -81,8 +99,11 @@ int run_mpi(MpiSession& session, const std::string& name,
   bool started = false;
   try {
     const Command& command = find_command(name);
-    const StartOptions start = parse_start_options(arguments);
+    StartOptions start = parse_start_options(arguments);
     init_logging(session.rank(), "");
+    if (!start.algo_topology.empty()) {
+      start.launch.backends.algorithms = shared_algorithms_from(start.algo_topology, session);
+    }
     const ProcessComms process(session, start.launch.backends);
     started = true;
     RankContext context{process.comms(), false, process.choices(), &session};

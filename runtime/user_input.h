@@ -1,6 +1,7 @@
 // Input that a user may take any time to give.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <future>
 #include <thread>

@@ -9,6 +9,7 @@ spd=$2 model=$3 ranks=$4 nodes=$5
 shift 5
 draw() { # SEED: half of the syncs full, a quarter node, a quarter dropped
   awk -v "seed=$1" 'BEGIN {
+    OFS = "\n"
     srand(seed)
     for (i = 0; i < 59; ++i) {
       level = rand()
@@ -20,7 +21,7 @@ draw() { # SEED: half of the syncs full, a quarter node, a quarter dropped
 plan=()
 for option; do
   case $option in
-    random:*) read -ra drawn < <(draw "${option#*:}" | xargs) && plan+=("${drawn[@]}") ;;
+    random:*) mapfile -t -O "${#plan[@]}" plan < <(draw "${option#*:}") ;;
     *) plan+=("$option") ;;
   esac
 done

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "comm/link_model.h"
 #include "kernels/device/error.h"
 
 namespace spd {

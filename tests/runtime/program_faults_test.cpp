@@ -124,6 +124,7 @@ TEST_F(Refuses, BadCommandLines) {
       {generate({"--prompt", "x", "--node", "mlp"}), {"--node", "mlp"}},
       {generate({"--prompt", "x", "--intra", "thread"}), {"--intra thread", "--virtual-ranks"}},
       {generate({"--prompt", "x", "--algo", "one_shot,ring"}), {"one_shot,ring", "ascend"}},
+      {generate({"--prompt", "x", "--algo", "/no/such.json"}), {"/no/such.json"}},
       {generate({"--prompt", "x", "--virtual-nodes", "2"}), {"--virtual-nodes"}, 0},
       {generate({"--prompt", "x", "--virtual-ranks", "2", "--virtual-nodes", "3"}), {"3"}, 0},
       {generate({"--prompt", "x"}), {"4 query heads", "5 ranks"}, 5},
