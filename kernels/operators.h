@@ -198,13 +198,19 @@ class Operators {
   virtual std::vector<LogSumExp> log_sum_exp(ConstActivations logits, Stream&) = 0;
 };
 
+/// What many tokens are multiplied with bf16 weights by, if the processor has it: the latter two
+/// round activations to bf16, too, and are faster. Sums stay f32.
+enum class CpuProducts : std::uint8_t {
+  f32,
+  bf16_pairs,  ///< AVX-512-BF16
+  bf16_tiles,  ///< AMX-BF16
+};
+
 struct CpuOptions {
   int threads = 1;  ///< threads of one rank, the caller's included; >= 1
   std::vector<int> cores =
       {};  ///< cores to pin threads to, thread i on cores[i]; empty: not pinned
-  /// Where many tokens meet bf16 weights: round activations to bf16, too, if the processor
-  /// multiplies bf16 faster than f32 (AVX-512-BF16). Sums stay f32.
-  bool bf16_products = true;
+  CpuProducts products = CpuProducts::bf16_tiles;  ///< the fastest allowed
 };
 
 /// Operators on the CPU. `device` must outlive them.

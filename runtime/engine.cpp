@@ -32,7 +32,7 @@ Engine::Engine(RankContext& context, const EngineOptions& options, std::int64_t 
   } else {
     placement = place_rank(context.comms, options.threads, options.pin);
   }
-  placement.bf16_products = !options.exact;
+  if (options.exact) placement.products = CpuProducts::f32;
   agree(context.comms, "loading the model", [&] {
     operators_ = make_cpu_operators(device_, placement);
     stream_ = device_.make_stream();

@@ -51,9 +51,7 @@ void CpuLinear::run(const LinearArgs& args) {
     run_streamed(args);
     return;
   }
-  const GemmKernels* pairs =
-      bf16_products_ && args.weight->dtype == DType::bf16 ? bf16_gemm_kernels() : nullptr;
-  run_blocked(args, pairs ? *pairs : f32_gemm_kernels());
+  run_blocked(args, best_gemm_kernels(args.weight->dtype, products_));
 }
 
 void CpuLinear::run_streamed(const LinearArgs& args) {
@@ -116,9 +114,9 @@ void CpuLinear::stream_product(const LinearArgs& args, int thread, const DotToke
 void CpuLinear::run_blocked(const LinearArgs& args, const GemmKernels& kernels) {
   const Weight& w = *args.weight;
   Blocking blocking{.kernels = kernels};
-  blocking.cells = (w.cols + kernels.per_cell - 1) / kernels.per_cell;
+  blocking.cells = static_cast<std::int64_t>(packed_depth(kernels, w.cols));
   const std::int64_t blocks = (blocking.cells + kMostDepth - 1) / kMostDepth;
-  blocking.depth = (blocking.cells + blocks - 1) / blocks;
+  blocking.depth = round_up((blocking.cells + blocks - 1) / blocks, kernels.depth_unit);
   // Two halves where gated, each of whole panels.
   blocking.columns = round_up(kColumns, 2 * kernels.tile_cols);
   blocking.tile = packed_tile_cells(kernels, w.cols);

@@ -14,9 +14,9 @@ namespace spd {
 /// once. Many: a blocked product.
 class CpuLinear {
  public:
-  /// `bf16_products`: see CpuOptions.
-  CpuLinear(ThreadPool& pool, bool bf16_products)
-      : pool_(pool), scratch_(pool.size()), bf16_products_(bf16_products) {}
+  /// `products`: see CpuOptions.
+  CpuLinear(ThreadPool& pool, CpuProducts products)
+      : pool_(pool), scratch_(pool.size()), products_(products) {}
   /// See Operators::linear; arguments already checked.
   void run(const LinearArgs& args);
 
@@ -38,7 +38,7 @@ class CpuLinear {
   ThreadPool& pool_;
   Scratch packed_x_;              // of all threads
   std::vector<Scratch> scratch_;  // one a thread
-  bool bf16_products_;
+  CpuProducts products_;
 };
 
 }  // namespace spd

@@ -22,10 +22,8 @@ class CpuOperators final : public Operators {
   CpuOperators(Device& device, const CpuOptions& options)
       : device_(device),
         pool_(options.threads, options.cores),
-        linear_(pool_, options.bf16_products),
-        scratch_(pool_.size()) {
-    use_one_blas_thread();
-  }
+        linear_(pool_, options.products),
+        scratch_(pool_.size()) {}
 
   Device& device() override { return device_; }
   int parallelism() const override { return pool_.size(); }

@@ -29,7 +29,8 @@ struct GemmBlock {
 struct GemmKernels {
   int tile_rows = 0;
   int tile_cols = 0;
-  int per_cell = 1;  ///< elements in a cell
+  int per_cell = 1;    ///< elements in a cell
+  int depth_unit = 1;  ///< cells that depths are a multiple of; a weight's rows have zeros for it
   /// Packs `count` <= tile_rows rows of x[cols], `stride` apart, zeros for the others.
   void (*pack_x)(const float* x, std::size_t stride, int count, std::size_t cols, float* out);
   /// Packs elements [first, first + count) of `rows` weight rows from `row` on, in panels; the last
@@ -42,10 +43,16 @@ struct GemmKernels {
   void (*multiply)(const GemmBlock& block);
 };
 
+/// Cells of the depth of a product over `cols` elements.
+inline std::size_t packed_depth(const GemmKernels& kernels, std::size_t cols) {
+  const std::size_t unit = kernels.per_cell * kernels.depth_unit;
+  return (cols + unit - 1) / unit * kernels.depth_unit;
+}
+
 /// Cells that a packed tile takes, with what pack_x may write beyond its end.
 inline std::size_t packed_tile_cells(const GemmKernels& kernels, std::size_t cols) {
   constexpr std::size_t kLine = 16;
-  const std::size_t cells = (cols + kernels.per_cell - 1) / kernels.per_cell * kernels.tile_rows;
+  const std::size_t cells = packed_depth(kernels, cols) * kernels.tile_rows;
   return (cells + 4 + kLine - 1) / kLine * kLine;
 }
 
@@ -54,5 +61,9 @@ const GemmKernels& f32_gemm_kernels();
 /// Products of bf16 pairs, for bf16 weights: x is rounded to bf16, sums stay f32. Null where the
 /// processor does not have them.
 const GemmKernels* bf16_gemm_kernels();
+/// The same in the processor's tile registers. Null where it or the kernel does not have them.
+const GemmKernels* tile_gemm_kernels();
+/// The fastest there are for a weight of this type, of those that are allowed.
+const GemmKernels& best_gemm_kernels(DType weight, CpuProducts allowed);
 
 }  // namespace spd

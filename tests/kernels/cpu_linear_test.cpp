@@ -117,12 +117,10 @@ TEST(CpuLinear, SideProducts) {
   }
 }
 
-// Where the processor multiplies pairs of bf16, activations are rounded to bf16 and nothing else
-// is.
-TEST(CpuLinear, Bf16ProductsRoundTheActivations) {
-  if (bf16_gemm_kernels() == nullptr) GTEST_SKIP() << "this processor has no bf16 products";
+// Where the processor multiplies bf16, activations are rounded to bf16 and nothing else is.
+void expect_rounded_activations_only(CpuProducts products) {
   for (const int threads : {1, 2}) {
-    Pair ops(threads, true);
+    Pair ops(threads, products);
     for (const std::int64_t tokens : {12, 13, 40, 530}) {
       for (const auto& [in, out] : std::initializer_list<std::pair<int, int>>{
                {1, 1}, {7, 5}, {33, 63}, {64, 192}, {129, 33}, {576, 70}, {1536, 17}, {2100, 40}}) {
@@ -140,10 +138,20 @@ TEST(CpuLinear, Bf16ProductsRoundTheActivations) {
                               *ops.stream);
         ops.cpu->linear({.x = x.view(), .weight = &weight, .y = got.view()}, *ops.stream);
         expect_near(got, wanted, kTolerance, fmt::format("{} x {} -> {}", tokens, in, out));
-        if (HasFatalFailure()) return;
+        if (testing::Test::HasFatalFailure()) return;
       }
     }
   }
+}
+
+TEST(CpuLinear, PairsRoundTheActivations) {
+  if (bf16_gemm_kernels() == nullptr) GTEST_SKIP() << "this processor has no AVX-512-BF16";
+  expect_rounded_activations_only(CpuProducts::bf16_pairs);
+}
+
+TEST(CpuLinear, TilesRoundTheActivations) {
+  if (tile_gemm_kernels() == nullptr) GTEST_SKIP() << "this processor has no AMX-BF16";
+  expect_rounded_activations_only(CpuProducts::bf16_tiles);
 }
 
 // Activations far from zero: nothing overflows, and what should vanish does.

@@ -65,11 +65,10 @@ class Random {
 
 /// The CPU's operators on a number of threads, and the reference they are compared with.
 struct Pair {
-  explicit Pair(int threads = 1, bool bf16_products = false)
+  explicit Pair(int threads = 1, CpuProducts products = CpuProducts::f32)
       : stream(device.make_stream()),
         reference(make_reference_operators(device)),
-        cpu(make_cpu_operators(
-            device, {.threads = threads, .cores = {}, .bf16_products = bf16_products})) {}
+        cpu(make_cpu_operators(device, {.threads = threads, .cores = {}, .products = products})) {}
 
   /// A weight of random values below 1 / sqrt(cols), so that products stay of the order of one.
   Weight random_weight(Random& random, DType type, std::int64_t rows, std::int64_t cols) {

@@ -87,7 +87,7 @@ TEST_P(InParts, BlocksOneByOneFromKeptStatesAreForward) {
     const RankComms comms{rank, topology, world.get(), node.get()};
     CpuDevice device;
     const auto stream = device.make_stream();
-    const auto operators = make_cpu_operators(device, {1, {}, false});
+    const auto operators = make_cpu_operators(device, {1, {}, CpuProducts::f32});
     const auto source = make_checkpoint_source(Checkpoint::open(model));
     TransformerOptions options;
     options.max_tokens = 2 * length;

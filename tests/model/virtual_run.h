@@ -52,7 +52,7 @@ inline Logits run_logits(const VirtualRun& run, const std::vector<std::int32_t>&
     const auto stream = device.make_stream();
     const auto operators = run.reference_operators
                                ? make_reference_operators(device)
-                               : make_cpu_operators(device, {run.threads, {}, false});
+                               : make_cpu_operators(device, {run.threads, {}, CpuProducts::f32});
     const auto source = make_checkpoint_source(Checkpoint::open(run.model));
     TransformerOptions options;
     options.max_tokens = run.step_tokens;
