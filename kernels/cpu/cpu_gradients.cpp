@@ -23,9 +23,7 @@ constexpr std::int64_t kSumChunk = 16 * 1024;  // summands of an f32 sum, before
 class CpuGradients final : public Gradients {
  public:
   explicit CpuGradients(const CpuOptions& options)
-      : pool_(options.threads, options.cores), scratch_(pool_.size()) {
-    use_one_blas_thread();
-  }
+      : pool_(options.threads, options.cores), scratch_(pool_.size()) {}
 
   void activate(Epilogue epilogue, ConstActivations pre, Activations y, Stream&) override {
     check_activation("activate", epilogue, pre, y);

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "kernels/cpu/gemm.h"
 #include "kernels/device/error.h"
 
 // LAPACK in OpenBLAS, whose header leaves this one out: https://www.netlib.org/lapack, dsyevd.
@@ -20,23 +21,35 @@ namespace {
 
 blasint as_int(std::int64_t value) { return static_cast<blasint>(value); }
 
+/// Keeps OpenBLAS to the calling thread.
+void use_one_blas_thread() {
+  static const bool done = [] {
+    openblas_set_num_threads(1);
+    return true;
+  }();
+  static_cast<void>(done);
+}
+
 }  // namespace
 
 void add_gram(const float* x, std::int64_t rows, DenseMatrix& gram) {
-  const blasint n = as_int(gram.rows);
+  const std::int64_t n = gram.rows;
   std::vector<float> sum(gram.values.size());
-  cblas_ssyrk(CblasRowMajor, CblasUpper, CblasTrans, n, as_int(rows), 1.0f, x, n, 0.0f, sum.data(),
-              n);
+  constexpr std::int64_t kColumns = 192;  // little below the diagonal is computed in vain
+  for (std::int64_t first = 0; first < n; first += kColumns) {
+    const std::int64_t end = std::min(n, first + kColumns);
+    multiply_left_transposed(end, end - first, rows, x, n, x + first, n, 0.0f, sum.data() + first,
+                             n);
+  }
   for (std::int64_t i = 0; i < gram.rows; ++i) {
     for (std::int64_t j = i; j < gram.cols; ++j) gram.at(i, j) += sum[i * gram.cols + j];
   }
 }
 
 void add_cross(const float* x, const float* y, std::int64_t rows, DenseMatrix& cross) {
-  const blasint n = as_int(cross.rows), m = as_int(cross.cols);
+  const std::int64_t n = cross.rows, m = cross.cols;
   std::vector<float> sum(cross.values.size());
-  cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, n, m, as_int(rows), 1.0f, x, n, y, m, 0.0f,
-              sum.data(), m);
+  multiply_left_transposed(n, m, rows, x, n, y, m, 0.0f, sum.data(), m);
   for (std::size_t i = 0; i < sum.size(); ++i) cross.values[i] += sum[i];
 }
 
@@ -54,6 +67,7 @@ DenseMatrix product(const DenseMatrix& a, const DenseMatrix& b, bool transpose_a
     throw Error(ErrorCode::internal, "product of matrices that do not fit");
   }
   if (c.values.empty() || depth == 0) return c;
+  use_one_blas_thread();
   cblas_dgemm(CblasRowMajor, transpose_a ? CblasTrans : CblasNoTrans,
               transpose_b ? CblasTrans : CblasNoTrans, as_int(c.rows), as_int(c.cols),
               as_int(depth), 1.0, a.values.data(), as_int(a.cols), b.values.data(), as_int(b.cols),
@@ -71,6 +85,7 @@ DenseMatrix solve_positive(const DenseMatrix& a, const DenseMatrix& b) {
   }
   blasint n = as_int(a.rows), count = as_int(b.cols), info = 0;
   char lower = 'L';
+  use_one_blas_thread();
   dpotrf_(&lower, &n, factor.values.data(), &n, &info);
   if (info != 0) {
     throw Error(ErrorCode::input,
@@ -92,6 +107,7 @@ Eigen symmetric_eigen(const DenseMatrix& a) {
   std::vector<double> ascending(a.rows);
   double best_work = 0.0;
   blasint best_integers = 0, info = 0, query = -1;
+  use_one_blas_thread();
   dsyevd_("V", "L", &n, vectors.values.data(), &n, ascending.data(), &best_work, &query,
           &best_integers, &query, &info);
   std::vector<double> work(static_cast<std::size_t>(best_work));
