@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <limits>
+#include <thread>
 
 #include "kernels/device/cpu_device.h"
 
@@ -15,6 +16,11 @@ constexpr int kSweeps = 5;
 constexpr int kFewest = 4;  // repetitions of a size in a sweep
 constexpr int kMost = 400;
 constexpr int kWarmup = 1;
+// What is sent in a row, and the pause before more is. Links with a token bucket (cloud networks,
+// shaped ones) let bursts through at full speed and then slow down: in a row, the time of a size
+// would be a matter of how often it was repeated. A model computes between its syncs.
+constexpr std::size_t kInARow = 32 * 1024;  // bytes
+constexpr std::chrono::microseconds kPause{500};
 constexpr std::size_t kLongest = 1 << 20;  // bytes: beyond, a line between two sizes says it all
 
 double us_since(Clock::time_point begin) {
@@ -34,16 +40,19 @@ std::vector<double> slowest(const RankComms& comms, const std::vector<double>& m
   return result;
 }
 
-/// Runs `step` so many times, one after another as a model does, on the ranks that have one.
-std::vector<double> repeat(const RankComms& comms, int times, Stream& stream,
+/// Runs `step` so many times on the ranks that have one: one after another as a model does, but for
+/// a pause each time behind `in_a_row` of them.
+std::vector<double> repeat(const RankComms& comms, int times, int in_a_row, Stream& stream,
                            const std::function<void()>& step) {
-  comms.world->barrier(kSite);
   std::vector<double> mine(times, 0.0);
-  if (step) {
+  for (int first = 0; first < times; first += in_a_row) {
+    if (in_a_row < times) std::this_thread::sleep_for(kPause);
+    comms.world->barrier(kSite);
+    if (!step) continue;
     auto begin = Clock::now();
-    for (double& us : mine) {
+    for (int i = first; i < std::min(times, first + in_a_row); ++i) {
       step();
-      us = us_since(begin);
+      mine[i] = us_since(begin);
       begin = Clock::now();
     }
   }
@@ -92,10 +101,15 @@ void measure(const RankComms& comms, Cell& cell, double budget_us, std::vector<f
                                     cell.target->wire);
     };
   }
-  const auto warm = repeat(comms, kWarmup, stream, step);
-  const double expected_us = std::max(warm.back(), 0.1);
+  const auto warm = repeat(comms, kWarmup, kWarmup, stream, step);
+  // Nothing crosses a link within nodes.
+  const bool within = cell.target->group == LinkGroup::node;
+  const int in_a_row =
+      within ? kMost : static_cast<int>(std::clamp<std::size_t>(kInARow / cell.bytes, 1, kMost));
+  const double pause_us = within ? 0.0 : std::chrono::duration<double, std::micro>(kPause).count();
+  const double expected_us = std::max(warm.back(), 0.1) + pause_us / in_a_row;
   const int times = static_cast<int>(std::clamp<double>(budget_us / expected_us, kFewest, kMost));
-  const auto us = repeat(comms, times, stream, step);
+  const auto us = repeat(comms, times, in_a_row, stream, step);
   cell.us.insert(cell.us.end(), us.begin(), us.end());
   cell.p50_us = std::min(cell.p50_us, summarize(us).p50);
 }
@@ -156,8 +170,8 @@ PairTimes probe_pair(const RankComms& comms, Communicator* pair) {
         pair->broadcast(data.data(), bytes, 1, *stream, kSite);
       };
     }
-    repeat(comms, times / 10, *stream, step);
-    auto us = repeat(comms, times, *stream, step);
+    repeat(comms, times / 10, times, *stream, step);
+    auto us = repeat(comms, times, times, *stream, step);
     for (double& round_trip : us) round_trip /= 2;
     return summarize(us);
   };

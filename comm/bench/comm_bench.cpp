@@ -1,19 +1,24 @@
 // Time of an all-reduce by size: ours against MPI_Allreduce, in turn in one run.
-//   mpirun -n R comm_bench [--min BYTES] [--max BYTES] [--seconds S] [--json FILE] [CONTENDER...]
+//   mpirun -n R comm_bench [--min BYTES] [--max BYTES] [--seconds S] [--pause US] [--json FILE]
+//                          [CONTENDER...]
 // A contender is BACKEND[:ALGORITHM][@WIRE]: see contenders.h; default: what suits the nodes.
 // Columns as in nccl-tests: algbw is payload over time, busbw is algbw * 2 (R - 1) / R, the share
 // of the slowest link if every rank sends at once; "wrong" counts elements that are not the sum.
-// A time is the slowest rank's; small payloads are timed several in a row, and the mean taken.
+// A time is the slowest rank's; --pause rests before each, for links that let a burst through and
+// then slow down: without it, who is timed pays for the burst of who was timed before; small
+// payloads are timed several in a row, and the mean taken.
 #include <fmt/format.h>
 #include <mpi.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "comm/bench/contenders.h"
@@ -28,6 +33,7 @@ struct Options {
   std::size_t smallest = 8;
   std::size_t largest = 4 << 20;
   double seconds = 0.2;  // a size and contender
+  double pause_us = 0.0;
   std::string json;
   std::vector<std::string> contenders;
 };
@@ -48,11 +54,13 @@ Options parse(int argc, char** argv) {
       options.largest = std::strtoul(value.c_str(), nullptr, 10);
     } else if (argument == "--seconds") {
       options.seconds = std::atof(value.c_str());
+    } else if (argument == "--pause") {
+      options.pause_us = std::atof(value.c_str());
     } else if (argument == "--json") {
       options.json = value;
     } else {
       throw Error(ErrorCode::usage, "unknown option " + argument,
-                  "use --min, --max, --seconds or --json");
+                  "use --min, --max, --seconds, --pause or --json");
     }
   }
   return options;
@@ -129,6 +137,9 @@ class Bench {
   double sample(const Contender& contender, int times) {
     for (std::size_t i = 0; i < data_.size(); ++i) {
       data_[i] = 1e-6f * static_cast<float>(1 + (i * 7 + contender.comm->rank()) % 251);
+    }
+    if (options_.pause_us > 0.0) {
+      std::this_thread::sleep_for(std::chrono::duration<double, std::micro>(options_.pause_us));
     }
     MPI_Barrier(MPI_COMM_WORLD);
     const double begin = now_us();
