@@ -152,51 +152,58 @@ std::vector<std::int32_t> Sampler::sample_unfiltered(ConstActivations logits,
 }
 
 // As transformers does it: temperature, then top-k, then the smallest set of likeliest tokens whose
-// probability (after top-k) reaches p. Candidates are doubled until they hold that set.
+// probability (after top-k) reaches p. Rows whose candidates do not hold that set get more of them.
 std::vector<std::int32_t> Sampler::sample_top_p(ConstActivations logits,
                                                 const std::vector<SampleKey>& keys,
                                                 Stream& stream) {
   const double inverse = 1.0 / options_.temperature;
   const bool limited = options_.top_k > 0 && options_.top_k < vocab_;
+  std::vector<std::int32_t> ids(logits.rows, -1);
+  std::vector<double> totals;
+  const auto finish = [&](std::int64_t row, const Candidate* first, std::int64_t k) {
+    const auto weight = [&](std::int64_t i) {
+      return std::exp((first[i].logit - first[0].logit) * inverse);
+    };
+    double total = 0.0, mass = 0.0;
+    for (std::int64_t i = 0; limited && i < k; ++i) total += weight(i);
+    const double wanted = options_.top_p * (limited ? total : totals[row]);
+    std::int64_t count = 0;
+    while (count < k && mass < wanted) mass += weight(count++);
+    if (limited || k == vocab_ || mass >= wanted) {
+      ids[row] = draw({first, first + count}, keys[row]);
+    }
+  };
   std::int64_t k = std::min<std::int64_t>(limited ? options_.top_k : 64, vocab_);
-  while (true) {
-    const auto best = gather(logits, k, stream);
-    // Without top-k the probabilities are over the vocabulary, which at a temperature other than 1
-    // no rank can sum from its log_sum_exp: each sums its own range, scaled.
-    std::vector<double> totals(logits.rows, 0.0);
-    if (!limited) {
-      std::vector<double> own(logits.rows, 0.0);
-      std::vector<float> row(logits.cols);
-      for (std::int64_t i = 0; i < logits.rows; ++i) {
-        operators_.device().download(row.data(), logits.row(i), row.size() * sizeof(float), stream);
-        stream.synchronize();
-        const float top = best[i * k].logit;
-        for (const float logit : row) own[i] += std::exp((logit - top) * inverse);
-      }
-      std::vector<double> all(own.size() * comms_.ranks());
-      comms_.world->all_gather(own.data(), all.data(), own.size() * sizeof(double), stream, kSite);
-      for (std::size_t i = 0; i < all.size(); ++i) totals[i % own.size()] += all[i];
+  const auto best = gather(logits, k, stream);
+  if (!limited) totals = sum_weights(logits, best, k, stream);
+  for (std::int64_t row = 0; row < logits.rows; ++row) finish(row, best.data() + row * k, k);
+  while (k < vocab_) {
+    k = std::min(4 * k, vocab_);
+    for (std::int64_t row = 0; row < logits.rows; ++row) {
+      if (ids[row] >= 0) continue;
+      finish(row, gather(logits.row_range(row, 1), k, stream).data(), k);
     }
-    bool complete = true;
-    std::vector<std::int32_t> ids;
-    for (std::int64_t i = 0; i < logits.rows && complete; ++i) {
-      const Candidate* first = best.data() + i * k;
-      if (limited) {
-        for (std::int64_t j = 0; j < k; ++j) {
-          totals[i] += std::exp((first[j].logit - first[0].logit) * inverse);
-        }
-      }
-      std::int64_t count = 0;
-      double mass = 0.0;
-      while (count < k && mass < options_.top_p * totals[i]) {
-        mass += std::exp((first[count++].logit - first[0].logit) * inverse);
-      }
-      complete = limited || k == vocab_ || mass >= options_.top_p * totals[i];
-      ids.push_back(draw({first, first + count}, keys[i]));
-    }
-    if (complete) return ids;
-    k = std::min(2 * k, vocab_);
   }
+  return ids;
+}
+
+// The sum over the vocabulary of e^((logit - the row's largest) / temperature), by row. At a
+// temperature other than 1 it does not follow from log_sum_exp: each rank sums its own range.
+std::vector<double> Sampler::sum_weights(ConstActivations logits,
+                                         const std::vector<Candidate>& best, std::int64_t k,
+                                         Stream& stream) {
+  std::vector<double> own(logits.rows, 0.0), totals(logits.rows, 0.0);
+  std::vector<float> row(logits.cols);
+  for (std::int64_t i = 0; i < logits.rows; ++i) {
+    operators_.device().download(row.data(), logits.row(i), row.size() * sizeof(float), stream);
+    stream.synchronize();
+    const float top = best[i * k].logit;
+    for (const float logit : row) own[i] += std::exp((logit - top) / options_.temperature);
+  }
+  std::vector<double> all(own.size() * comms_.ranks());
+  comms_.world->all_gather(own.data(), all.data(), own.size() * sizeof(double), stream, kSite);
+  for (std::size_t i = 0; i < all.size(); ++i) totals[i % own.size()] += all[i];
+  return totals;
 }
 
 }  // namespace spd

@@ -47,6 +47,8 @@ class Sampler {
                                               const std::vector<SampleKey>& keys, Stream& stream);
   std::vector<std::int32_t> sample_top_p(ConstActivations logits,
                                          const std::vector<SampleKey>& keys, Stream& stream);
+  std::vector<double> sum_weights(ConstActivations logits, const std::vector<Candidate>& best,
+                                  std::int64_t k, Stream& stream);
 
   SamplingOptions options_;
   Operators& operators_;
