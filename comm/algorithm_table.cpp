@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "comm/link_model.h"
+#include "kernels/device/comma_list.h"
 #include "kernels/device/error.h"
 
 namespace spd {
@@ -77,9 +78,7 @@ AlgorithmTable fastest_algorithms(const LinkModel& measured) {
 
 AlgorithmTable parse_algorithm_table(std::string_view text) {
   AlgorithmTable table;
-  for (std::size_t begin = 0; begin <= text.size();) {
-    const std::size_t end = std::min(text.find(',', begin), text.size());
-    const std::string_view entry = text.substr(begin, end - begin);
+  for (const std::string_view entry : split_commas(text)) {
     const std::size_t colon = entry.find(':');
     AlgorithmRange range{0, parse_all_reduce_algorithm(entry.substr(0, colon))};
     if (colon != std::string_view::npos) {
@@ -94,7 +93,6 @@ AlgorithmTable parse_algorithm_table(std::string_view text) {
       refuse(text, "sizes must begin at 0 and ascend");
     }
     table.push_back(range);
-    begin = end + 1;
   }
   return table;
 }

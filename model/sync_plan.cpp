@@ -8,6 +8,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "kernels/device/comma_list.h"
 #include "kernels/device/error.h"
 #include "model/fingerprint.h"
 
@@ -264,22 +265,18 @@ void for_selected(std::string_view flag, const std::string& prefix, std::string_
     fail("does not begin with attn: or mlp:");
   }
   const SyncPoint point = parse_sync_point(point_name);
-  std::string_view rest = selection.substr(colon + 1);
-  if (rest == "all") {
+  const std::string_view list = selection.substr(colon + 1);
+  if (list == "all") {
     for (std::int64_t block = 0; block < blocks; ++block) visit(block, point, true);
     return;
   }
-  while (true) {
-    const auto comma = rest.find(',');
-    const auto item = rest.substr(0, comma);
+  for (const std::string_view item : split_commas(list)) {
     const auto dash = item.find('-');
     const std::int64_t first = number(item.substr(0, dash));
     const std::int64_t last =
         dash == std::string_view::npos ? first : number(item.substr(dash + 1));
     if (last < first) fail(fmt::format("range {} runs backwards", item));
     for (std::int64_t block = first; block <= last; ++block) visit(block, point, false);
-    if (comma == std::string_view::npos) break;
-    rest = rest.substr(comma + 1);
   }
 }
 

@@ -8,8 +8,8 @@
 #include <fstream>
 #include <optional>
 #include <set>
-#include <sstream>
 
+#include "kernels/device/comma_list.h"
 #include "kernels/device/error.h"
 #include "runtime/agreed_error.h"
 #include "runtime/command.h"
@@ -121,17 +121,10 @@ struct RepairOptions {
   }
 
  private:
-  static std::vector<std::string> items(const std::string& list) {
-    std::vector<std::string> result;
-    std::istringstream stream(list);
-    for (std::string item; std::getline(stream, item, ',');) result.push_back(item);
-    return result;
-  }
-
   void parse_methods() {
     BlockRepairOptions& block = run.block;
     block.grouping = block.placement = block.prediction = block.refit = false;
-    for (const std::string& method : items(methods)) {
+    for (const std::string_view method : split_commas(methods)) {
       if (method == "grouping") {
         block.grouping = true;
       } else if (method == "placement") {
@@ -151,7 +144,7 @@ struct RepairOptions {
 
   void parse_ks() {
     run.block.ks.clear();
-    for (const std::string& item : items(ks)) {
+    for (const std::string_view item : split_commas(ks)) {
       std::int64_t k = 0;
       const auto [end, error] = std::from_chars(item.data(), item.data() + item.size(), k);
       if (error != std::errc() || end != item.data() + item.size() || k < 1 || k > 4096) {

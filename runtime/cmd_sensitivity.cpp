@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "kernels/device/comma_list.h"
 #include "kernels/device/error.h"
 #include "model/hash.h"
 #include "runtime/agreed_error.h"
@@ -49,15 +50,12 @@ template <class T, class Parse>
 std::vector<T> parse_list(const char* flag, const std::string& text, Parse parse) {
   std::vector<T> values;
   if (text == "none") return values;
-  std::size_t begin = 0;
-  while (begin <= text.size()) {
-    const std::size_t comma = std::min(text.find(',', begin), text.size());
+  for (const std::string_view item : split_commas(text)) {
     try {
-      values.push_back(parse(text.substr(begin, comma - begin)));
+      values.push_back(parse(item));
     } catch (const Error& error) {
       throw Error(ErrorCode::usage, fmt::format("{} {}: {}", flag, text, error.what()));
     }
-    begin = comma + 1;
   }
   return values;
 }

@@ -7,6 +7,7 @@
 #include <regex>
 #include <stdexcept>
 
+#include "kernels/device/comma_list.h"
 #include "kernels/device/error.h"
 
 namespace spd {
@@ -206,9 +207,7 @@ const std::vector<Task>& known_tasks() {
 std::vector<Task> parse_tasks(const std::string& names) {
   if (names == "all") return known_tasks();
   std::vector<Task> tasks;
-  for (std::size_t begin = 0; begin <= names.size();) {
-    const std::size_t end = std::min(names.find(',', begin), names.size());
-    const std::string name = names.substr(begin, end - begin);
+  for (const std::string_view name : split_commas(names)) {
     const auto is_named = [&](const Task& task) { return name == task.name; };
     const auto found = std::find_if(known_tasks().begin(), known_tasks().end(), is_named);
     if (found == known_tasks().end()) {
@@ -218,7 +217,6 @@ std::vector<Task> parse_tasks(const std::string& names) {
                   "use all, or some of:" + known);
     }
     if (std::none_of(tasks.begin(), tasks.end(), is_named)) tasks.push_back(*found);
-    begin = end + 1;
   }
   return tasks;
 }
