@@ -236,6 +236,8 @@ LinkModel load_links(const Options& options, const Topology& topology, std::stri
   return {topology.ranks_per_node(), file.links.curves()};
 }
 
+constexpr int kRepetitions = 9;  // medians of them: short steps on shared machines vary by a fifth
+
 // Seconds without syncs: medians of a short benchmark, unless given.
 PhaseTimes compute_times(const Options& options, Engine& engine) {
   PhaseTimes times{options.prefill_compute_ms * 1e3, options.decode_compute_ms * 1e3};
@@ -245,7 +247,8 @@ PhaseTimes compute_times(const Options& options, Engine& engine) {
       times.decode_us < 0.0 ? std::min<std::int64_t>(options.workload.generate, 32) : 0;
   work.depth = work.gen_tokens > 0 ? options.workload.prompt : 0;
   work.batch = options.workload.batch;
-  work.repetitions = 3;
+  work.warmup = 2;
+  work.repetitions = kRepetitions;
   if (work.prompt_tokens + work.gen_tokens == 0) return times;
   const SyncLevels full = SyncLevels::all_full(engine.config().blocks);
   for (const TestResult& result : run_benchmark(engine, {{"no-comm", full, true}}, work)) {
@@ -273,6 +276,7 @@ void check_latency(const Options& options, Engine& engine, const SyncLevels& lev
   work.gen_tokens = std::min<std::int64_t>(options.workload.generate, 32);
   work.depth = options.workload.prompt;
   work.batch = options.workload.batch;
+  work.repetitions = kRepetitions;
   const SyncLevels full = SyncLevels::all_full(levels.attn.size());
   const std::vector<Variant> variants{{"full", full, false}, {"plan", levels, false}};
   report.checked.assign(2, PhaseTimes{});
