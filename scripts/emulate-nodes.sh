@@ -21,6 +21,7 @@ launcher's. Files are those of this machine. Needs root, and a kernel that lets 
   down                    end everything in the nodes, and the nodes
   shape NODE|all RATE [BURST]   reshape links both ways while up; RATE off: unshaped
   cut NODE, mend NODE     pull the node's cable; plug it in again (mend also ends a stall)
+  isolate NODE            pull both cables, so that the launcher loses the node, too, until mend
   stall NODE [SECONDS]    lose every packet of the node for so long (default: until mend); TCP
                           recovers later
   counters                bytes and packets through each node's interface since up
@@ -338,9 +339,14 @@ link() { # VERB NODE
   [[ $2 != head ]] || die "$1: give one of $(node_names | paste -sd' ')" 2
   case $1 in
     cut) on head ip link set "${2/n/v}" down ;;
+    isolate)
+      on head ip link set "${2/n/v}" down
+      on head ip link set "${2/n/m}" down
+      ;;
     stall) queue "$2" none ;;
     mend)
       on head ip link set "${2/n/v}" up
+      on head ip link set "${2/n/m}" up
       # shellcheck disable=SC2046
       queue "$2" $(cat "$state/$2/rate" 2>/dev/null || echo off)
       ;;
@@ -361,7 +367,7 @@ case $verb in
       down) down ;;
     esac
     ;;
-  run | counters | on | shape | cut | mend | stall | slurm)
+  run | counters | on | shape | cut | isolate | mend | stall | slurm)
     need_up
     case $verb in
       run) run "$@" ;;
