@@ -236,19 +236,23 @@ LinkModel load_links(const Options& options, const Topology& topology, std::stri
   return {topology.ranks_per_node(), file.links.curves()};
 }
 
-constexpr int kRepetitions = 9;  // medians of them: short steps on shared machines vary by a fifth
+// The workload as a benchmark: medians of nine, for short steps vary by a fifth.
+BenchmarkOptions benchmark_of(const Workload& workload) {
+  BenchmarkOptions work;
+  work.prompt_tokens = work.depth = workload.prompt;
+  work.gen_tokens = std::min<std::int64_t>(workload.generate, 32);
+  work.batch = workload.batch;
+  work.warmup = 2;
+  work.repetitions = 9;
+  return work;
+}
 
-// Seconds without syncs: medians of a short benchmark, unless given.
+// Seconds without syncs, unless given.
 PhaseTimes compute_times(const Options& options, Engine& engine) {
   PhaseTimes times{options.prefill_compute_ms * 1e3, options.decode_compute_ms * 1e3};
-  BenchmarkOptions work;
-  work.prompt_tokens = times.prefill_us < 0.0 ? options.workload.prompt : 0;
-  work.gen_tokens =
-      times.decode_us < 0.0 ? std::min<std::int64_t>(options.workload.generate, 32) : 0;
-  work.depth = work.gen_tokens > 0 ? options.workload.prompt : 0;
-  work.batch = options.workload.batch;
-  work.warmup = 2;
-  work.repetitions = kRepetitions;
+  BenchmarkOptions work = benchmark_of(options.workload);
+  if (times.prefill_us >= 0.0) work.prompt_tokens = 0;
+  if (times.decode_us >= 0.0) work.gen_tokens = 0;
   if (work.prompt_tokens + work.gen_tokens == 0) return times;
   const SyncLevels full = SyncLevels::all_full(engine.config().blocks);
   for (const TestResult& result : run_benchmark(engine, {{"no-comm", full, true}}, work)) {
@@ -271,16 +275,10 @@ std::string setting_of(const Engine& engine) {
 // Predicted beside measured, both phases; full and plan in turn in one run.
 void check_latency(const Options& options, Engine& engine, const SyncLevels& levels,
                    PlanReport& report) {
-  BenchmarkOptions work;
-  work.prompt_tokens = options.workload.prompt;
-  work.gen_tokens = std::min<std::int64_t>(options.workload.generate, 32);
-  work.depth = options.workload.prompt;
-  work.batch = options.workload.batch;
-  work.repetitions = kRepetitions;
   const SyncLevels full = SyncLevels::all_full(levels.attn.size());
   const std::vector<Variant> variants{{"full", full, false}, {"plan", levels, false}};
   report.checked.assign(2, PhaseTimes{});
-  for (const TestResult& result : run_benchmark(engine, variants, work)) {
+  for (const TestResult& result : run_benchmark(engine, variants, benchmark_of(options.workload))) {
     const double us = summarize(result.step_s).p50 * 1e6;
     PhaseTimes& times = report.checked[result.variant == "plan" ? 1 : 0];
     (result.test.starts_with("pp") ? times.prefill_us : times.decode_us) = us;
