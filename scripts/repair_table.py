@@ -2,7 +2,7 @@
 """What each repair brings back, alone and stacked: rise of NLL and KL to the model on a test text, by
 number of attention syncs dropped and number of ranks.
 
-Calibrates on wikitext2/valid.txt of --data, reports on wikitext2/test.txt. Results that are in --out
+Calibrates on wikitext2/valid.txt of --data (or --calibration), reports on wikitext2/test.txt. Results that are in --out
 are not made again, and a repair that was interrupted goes on where it was. Prints a Markdown table.
 """
 import argparse
@@ -22,6 +22,8 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=pathlib.Path, required=True)
+    parser.add_argument("--calibration", type=pathlib.Path, metavar="FILE",
+                        help="text to calibrate on (default: wikitext2/valid.txt; see self-text.py)")
     parser.add_argument("--spd", default=ROOT / "build/release/runtime/spd")
     parser.add_argument("--model", default=ROOT / "models/smollm2-135m")
     parser.add_argument("--ranks", type=int, nargs="+", default=[2, 3])
@@ -65,8 +67,8 @@ def measure(options, ranks, count, method):
     common = ["-m", options.model, "--virtual-ranks", ranks]
     drop = ["--drop", selection(options, ranks, count)]
     if METHODS[method] and not repair.exists():
-        run([options.spd, "repair", *common, *drop, "--text", options.data / "wikitext2/valid.txt",
-             "--windows", options.windows, "--held-out", options.held_out, "--methods",
+        run([options.spd, "repair", *common, *drop, "--text",
+             options.calibration or options.data / "wikitext2/valid.txt", "--windows", options.windows, "--held-out", options.held_out, "--methods",
              METHODS[method], "--distill-windows", options.distill_windows, "--out", plan, "--json",
              repair])
     if not result.exists():
