@@ -2,8 +2,9 @@
 """What each repair brings back, alone and stacked: rise of NLL and KL to the model on a test text, by
 number of attention syncs dropped and number of ranks.
 
-Calibrates on wikitext2/valid.txt of --data (or --calibration), reports on wikitext2/test.txt. Results that are in --out
-are not made again, and a repair that was interrupted goes on where it was. Prints a Markdown table.
+Calibrates on wikitext2/valid.txt of --data (or --calibration), reports on wikitext2/test.txt. Results
+that are in --out are not made again, and a repair that was interrupted goes on where it was. Prints a
+Markdown table.
 """
 import argparse
 import json
@@ -67,10 +68,10 @@ def measure(options, ranks, count, method):
     common = ["-m", options.model, "--virtual-ranks", ranks]
     drop = ["--drop", selection(options, ranks, count)]
     if METHODS[method] and not repair.exists():
-        run([options.spd, "repair", *common, *drop, "--text",
-             options.calibration or options.data / "wikitext2/valid.txt", "--windows", options.windows, "--held-out", options.held_out, "--methods",
-             METHODS[method], "--distill-windows", options.distill_windows, "--out", plan, "--json",
-             repair])
+        text = options.calibration or options.data / "wikitext2/valid.txt"
+        run([options.spd, "repair", *common, *drop, "--text", text, "--windows", options.windows,
+             "--held-out", options.held_out, "--methods", METHODS[method], "--distill-windows",
+             options.distill_windows, "--out", plan, "--json", repair])
     if not result.exists():
         run([options.spd, "eval", *common, *(["--plan", plan] if METHODS[method] else drop),
              "--text", options.data / "wikitext2/test.txt", "--limit", options.test_windows,
