@@ -40,8 +40,9 @@ constexpr std::size_t kStep = 2 * kLanes;
 constexpr std::size_t kRowUnit = 32;
 static_assert(kRowUnit % kStep == 0);
 // How far ahead of the loads to fetch. A thread reads its rows as one stream; the hardware's
-// prefetcher alone reaches 0.9 of what this does.
-constexpr std::size_t kPrefetchBytes = 1024;
+// prefetcher alone reaches 0.9 of what this does. 1 KiB was enough for an EPYC; an Emerald Rapids
+// Xeon, whose memory is further away, reads 13 % faster with 4 KiB.
+constexpr std::size_t kPrefetchBytes = 4096;
 // Tokens whose x stays in the first-level cache beside the stream are taken one weight row at a
 // time, which is how memory is read fastest; beyond it, loads of x are shared by two rows.
 constexpr std::size_t kCachedBytes = 24 * 1024;
