@@ -192,13 +192,14 @@ std::vector<std::int32_t> Sampler::sample_top_p(ConstActivations logits,
 std::vector<double> Sampler::sum_weights(ConstActivations logits,
                                          const std::vector<Candidate>& best, std::int64_t k,
                                          Stream& stream) {
+  const double inverse = 1.0 / options_.temperature;
   std::vector<double> own(logits.rows, 0.0), totals(logits.rows, 0.0);
   std::vector<float> row(logits.cols);
   for (std::int64_t i = 0; i < logits.rows; ++i) {
     operators_.device().download(row.data(), logits.row(i), row.size() * sizeof(float), stream);
     stream.synchronize();
     const float top = best[i * k].logit;
-    for (const float logit : row) own[i] += std::exp((logit - top) / options_.temperature);
+    for (const float logit : row) own[i] += std::exp((logit - top) * inverse);
   }
   std::vector<double> all(own.size() * comms_.ranks());
   comms_.world->all_gather(own.data(), all.data(), own.size() * sizeof(double), stream, kSite);

@@ -11,6 +11,8 @@
 #include <hwy/base.h>
 #include <immintrin.h>
 
+#include "kernels/cpu/round_pairs.h"
+
 HWY_PUSH_ATTRIBUTES("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")
 namespace spd {
 namespace {
@@ -19,17 +21,6 @@ constexpr int kLanes = 16;
 constexpr int kTileRows = 12;  // 24 of 32 registers are sums
 constexpr int kTileCols = 2 * kLanes;
 constexpr std::size_t kChunk = 64;  // cells that are rounded at a time
-
-// 16 cells: the pairs of up to 32 elements, zeros beyond `count`.
-inline __m512i round_pairs(const float* x, std::size_t count) {
-  const auto mask = [](std::size_t n) {
-    return static_cast<__mmask16>(n >= 16 ? 0xffff : (1u << n) - 1);
-  };
-  const __m512 low = _mm512_maskz_loadu_ps(mask(count), x);
-  const __m512 high =
-      count > 16 ? _mm512_maskz_loadu_ps(mask(count - 16), x + 16) : _mm512_setzero_ps();
-  return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low));
-}
 
 void pack_x_pairs(const float* x, std::size_t stride, int count, std::size_t cols, float* out) {
   alignas(64) float cells[kTileRows * kChunk];

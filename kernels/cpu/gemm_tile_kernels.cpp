@@ -16,6 +16,8 @@
 
 #include <hwy/base.h>
 
+#include "kernels/cpu/round_pairs.h"
+
 HWY_PUSH_ATTRIBUTES("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,amx-tile,amx-bf16")
 namespace spd {
 namespace {
@@ -35,18 +37,11 @@ struct alignas(64) TileShapes {
 static_assert(sizeof(TileShapes) == 64);
 
 void pack_x_tiles(const float* x, std::size_t stride, int count, std::size_t cols, float* out) {
-  const auto mask = [](std::size_t n) {
-    return static_cast<__mmask16>(n >= 16 ? 0xffff : (1u << n) - 1);
-  };
   for (std::size_t first = 0; first < cols; first += 2 * kSide, out += kTileRows * kSide) {
-    const std::size_t have = cols - first;
-    const __mmask16 low = mask(have), high = mask(have > 16 ? have - 16 : 0);
     for (int r = 0; r < kTileRows; ++r) {
       // Rows that are not there repeat the last: nobody looks at their sums.
       const float* from = x + (r < count ? r : count - 1) * stride + first;
-      const __m512 a = _mm512_maskz_loadu_ps(low, from);
-      const __m512 b = high ? _mm512_maskz_loadu_ps(high, from + 16) : _mm512_setzero_ps();
-      _mm512_storeu_si512(out + r * kSide, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(b, a)));
+      _mm512_storeu_si512(out + r * kSide, round_pairs(from, cols - first));
     }
   }
 }
