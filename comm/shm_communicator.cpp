@@ -9,9 +9,9 @@
 #include <new>
 
 #include "comm/share.h"
-#include "comm/stream_copy.h"
 #include "comm/waiting.h"
 #include "kernels/device/cpu_device.h"
+#include "kernels/device/host_memory.h"
 
 namespace spd {
 
@@ -25,6 +25,9 @@ static_assert(kSlotFloats % kWireBlock == 0);
 constexpr std::size_t kFewFloats = 1024;
 // Shorter copies are over before it matters how they are made.
 constexpr std::size_t kShortestStream = 2048;
+// Payloads by which it is measured how to write a slot, and up to where each decides, bytes.
+constexpr std::array<std::size_t, 3> kStoreSizes{4096, 16'384, 65'536};
+constexpr std::array<std::size_t, 3> kStoreLimits{8192, 32'768, kSlotBytes + 1};
 constexpr int kTagBits = 16;
 constexpr std::uint64_t kTagMask = (1u << kTagBits) - 1;
 constexpr std::chrono::microseconds kInterruptPeriod{1000};
@@ -68,7 +71,6 @@ ShmCommunicator::ShmCommunicator(std::shared_ptr<SharedMemory> memory, int rank,
       ranks_(settings.members.size()),
       settings_(std::move(settings)),
       one_shot_bytes_(one_shot_limit(ranks_)),
-      stream_from_(kShortestStream),
       // Zero bytes are flags that were never raised: nobody needs to be the first to make them.
       flags_(std::launder(reinterpret_cast<Flag*>(memory_->data()))),
       encoded_(wire_bytes(WireFormat::bf16, kSlotFloats)) {}
@@ -80,24 +82,23 @@ std::byte* ShmCommunicator::slot(int rank) const {
 }
 
 void ShmCommunicator::measure_stores() {
-  constexpr std::size_t kPlain = std::numeric_limits<std::size_t>::max();
-  constexpr std::array kSizes{std::size_t{4096}, std::size_t{65'536}};  // bytes
   constexpr int kTurns = 20;
   constexpr int kInARow = 4;
   CpuDevice device;
   const auto stream = device.make_stream();
   constexpr CallSite kSite{"measuring"};
-  std::vector<float> data(kSizes.back() / sizeof(float));
+  std::vector<float> data(kStoreSizes.back() / sizeof(float));
   // [sizes][plain, streamed]: the shortest, since whatever disturbs only ever adds time.
-  std::array<double, 2 * kSizes.size()> mine;
+  std::array<double, 2 * kStoreSizes.size()> mine;
   mine.fill(std::numeric_limits<double>::infinity());
   for (int turn = 0; turn < kTurns; ++turn) {
     for (std::size_t i = 0; i < mine.size(); ++i) {
-      stream_from_ = i % 2 == 0 ? kPlain : 0;
+      streamed_.fill(i % 2 == 1);
       do_barrier(kSite);
       const auto begin = Clock::now();
       for (int times = 0; times < kInARow; ++times) {
-        do_all_reduce(data.data(), kSizes[i / 2] / sizeof(float), WireFormat::f32, *stream, kSite);
+        do_all_reduce(data.data(), kStoreSizes[i / 2] / sizeof(float), WireFormat::f32, *stream,
+                      kSite);
       }
       mine[i] = std::min(mine[i], std::chrono::duration<double>(Clock::now() - begin).count());
     }
@@ -109,18 +110,32 @@ void ShmCommunicator::measure_stores() {
     for (int r = 0; r < ranks_; ++r) seconds = std::max(seconds, all[r * mine.size() + i]);
     return seconds;
   };
-  const auto streams = [&](std::size_t size) { return slowest(2 * size + 1) < slowest(2 * size); };
-  stream_from_ = streams(0) ? kShortestStream : streams(1) ? kSizes[1] / 4 : kPlain;
+  for (std::size_t i = 0; i < streamed_.size(); ++i) {
+    streamed_[i] = slowest(2 * i + 1) < slowest(2 * i);
+  }
   traffic_ = {};
 }
 
 std::string ShmCommunicator::stores() const {
-  if (stream_from_ > kSlotBytes) return "plain stores";
-  return fmt::format("stores past the caches from {} bytes", stream_from_);
+  std::string ranges;
+  std::size_t from = kShortestStream;
+  for (std::size_t i = 0; i < streamed_.size(); ++i) {
+    const bool last = i + 1 == streamed_.size();
+    if (streamed_[i]) {
+      ranges += ranges.empty() ? "" : ", ";
+      ranges += last ? fmt::format("from {} KiB", from / 1024)
+                     : fmt::format("{}-{} KiB", from / 1024, kStoreLimits[i] / 1024);
+    }
+    from = kStoreLimits[i];
+  }
+  return ranges.empty() ? "plain stores" : "stores past the caches: " + ranges;
 }
 
 void ShmCommunicator::post(std::size_t offset, const void* from, std::size_t bytes) {
-  (bytes >= stream_from_ ? stream_copy : copy)(slot(rank_) + offset, from, bytes);
+  std::size_t range = 0;
+  while (bytes >= kStoreLimits[range]) ++range;
+  const bool streamed = bytes >= kShortestStream && streamed_[range];
+  (streamed ? stream_copy : copy)(slot(rank_) + offset, from, bytes);
   traffic_.node_bytes += bytes;
 }
 
@@ -194,14 +209,11 @@ void ShmCommunicator::sum_slots(float* to, const float* own, std::size_t offset,
     for (int r = 0; r < ranks_ && count <= kFewFloats; ++r) {
       if (r != rank_) prefetch(part(r, at), n * sizeof(float));
     }
-    const float* first = part(0, at);
-    const float* second = part(1, at);
-    for (std::size_t i = 0; i < n; ++i) total[i] = first[i] + second[i];
-    for (int r = 2; r < ranks_; ++r) {
-      const float* more = part(r, at);
-      for (std::size_t i = 0; i < n; ++i) total[i] += more[i];
-    }
-    std::memcpy(to + at, total.data(), n * sizeof(float));
+    // `to` may be what is ours to add: it is not written before all are added.
+    float* sum = ranks_ == 2 ? to + at : total.data();
+    sum_rows(part(0, at), part(1, at), n, sum);
+    for (int r = 2; r < ranks_; ++r) sum_rows(sum, part(r, at), n, sum);
+    if (ranks_ > 2) std::memcpy(to + at, sum, n * sizeof(float));
   }
 }
 

@@ -1,6 +1,7 @@
 // Ranks that are processes of one node and meet in shared memory.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <memory>
 #include <optional>
@@ -32,7 +33,7 @@ class ShmCommunicator final : public Communicator {
   /// Times both ways to write a slot, which of them is faster being a matter of what the ranks'
   /// cores share, and keeps the better one: 2 to 5 ms. Collective over the group.
   void measure_stores();
-  /// "stores past the caches from 2048 bytes", "plain stores".
+  /// "stores past the caches: 2-8 KiB, 8-32 KiB", "plain stores".
   std::string stores() const;
 
   int rank() const override { return rank_; }
@@ -84,7 +85,7 @@ class ShmCommunicator final : public Communicator {
   int ranks_;
   GroupSettings settings_;
   std::size_t one_shot_bytes_;
-  std::size_t stream_from_;  // bytes of a slot written past the caches
+  std::array<bool, 3> streamed_{true, true, true};  // is a slot written past the caches, by size
   Flag* flags_;
   std::vector<std::byte> encoded_;  // on its way into the slot
   std::uint64_t meetings_ = 0;

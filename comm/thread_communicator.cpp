@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "comm/share.h"
+#include "kernels/device/host_memory.h"
 
 namespace spd {
 
@@ -33,7 +34,7 @@ void sum_contribution(const Parts& parts, int contribution, std::size_t at, std:
     if (first) {
       std::memcpy(total, more, count * sizeof(float));
     } else {
-      for (std::size_t i = 0; i < count; ++i) total[i] += more[i];
+      sum_rows(total, more, count, total);
     }
     first = false;
   }
@@ -55,7 +56,7 @@ void sum(const Parts& parts, int share, int shares) {
     for (int c = 1; c < contributions; ++c) {
       sum_contribution(parts, c, at, n, more.data());
       round_trip(wire, more.data(), n);
-      for (std::size_t i = 0; i < n; ++i) total[i] += more[i];
+      sum_rows(total.data(), more.data(), n, total.data());
     }
     round_trip(wire, total.data(), n);
     for (const auto& part : parts) {

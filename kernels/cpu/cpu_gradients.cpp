@@ -10,6 +10,7 @@
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/cpu/vector_kernels.h"
 #include "kernels/cpu/work_split.h"
+#include "kernels/device/host_memory.h"
 #include "kernels/gradients.h"
 #include "kernels/operator_checks.h"
 

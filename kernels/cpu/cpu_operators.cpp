@@ -8,6 +8,7 @@
 #include "kernels/cpu/prefill_attention.h"
 #include "kernels/cpu/vector_kernels.h"
 #include "kernels/cpu/work_split.h"
+#include "kernels/device/host_memory.h"
 #include "kernels/operator_checks.h"
 
 namespace spd {

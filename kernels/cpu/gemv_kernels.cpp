@@ -1,6 +1,6 @@
 #include "kernels/cpu/gemv_kernels.h"
 
-#include "kernels/cpu/simd_targets.h"
+#include "kernels/device/simd_targets.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/gemv_kernels.cpp"

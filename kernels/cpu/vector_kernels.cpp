@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-#include "kernels/cpu/simd_targets.h"
+#include "kernels/device/simd_targets.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/vector_kernels.cpp"
@@ -56,15 +56,6 @@ void NormRow(const float* x, std::size_t count, const Norm& norm, float* out) {
   for (; i < count; ++i) {
     out[i] = (x[i] - mean) * scale * norm.weight[i] + (bias ? bias[i] : 0.0f);
   }
-}
-
-void SumRows(const float* a, const float* b, std::size_t count, float* out) {
-  const F32 d;
-  std::size_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    hn::StoreU(hn::Add(hn::LoadU(d, a + i), hn::LoadU(d, b + i)), d, out + i);
-  }
-  for (; i < count; ++i) out[i] = a[i] + b[i];
 }
 
 template <DType type>
@@ -218,7 +209,6 @@ HWY_AFTER_NAMESPACE();
 namespace spd {
 
 HWY_EXPORT(NormRow);
-HWY_EXPORT(SumRows);
 HWY_EXPORT(ConvertToF32);
 HWY_EXPORT(ConvertFromF32);
 HWY_EXPORT(RotateHead);
@@ -229,9 +219,6 @@ HWY_EXPORT(FindAbove);
 
 void norm_row(const float* x, std::size_t count, const Norm& norm, float* out) {
   HWY_DYNAMIC_DISPATCH(NormRow)(x, count, norm, out);
-}
-void sum_rows(const float* a, const float* b, std::size_t count, float* out) {
-  HWY_DYNAMIC_DISPATCH(SumRows)(a, b, count, out);
 }
 void convert_to_f32(const void* from, DType type, std::size_t count, float* to) {
   HWY_DYNAMIC_DISPATCH(ConvertToF32)(from, type, count, to);

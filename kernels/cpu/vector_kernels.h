@@ -9,8 +9,6 @@ namespace spd {
 
 /// out[count] = norm(x); out may be x.
 void norm_row(const float* x, std::size_t count, const Norm& norm, float* out);
-/// out[count] = a + b; out may be either.
-void sum_rows(const float* a, const float* b, std::size_t count, float* out);
 void convert_to_f32(const void* from, DType type, std::size_t count, float* to);
 /// Rounds to nearest even.
 void convert_from_f32(const float* from, std::size_t count, void* to, DType type);
