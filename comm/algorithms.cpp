@@ -9,18 +9,19 @@
 #include "comm/encoded_reduce.h"
 #include "comm/share.h"
 #include "kernels/device/error.h"
+#include "kernels/device/host_memory.h"
 
 namespace spd {
 
 namespace {
 
 void add(float* to, const float* from, std::size_t count) {
-  for (std::size_t i = 0; i < count; ++i) to[i] += from[i];
+  sum_rows(to, from, count, to);
 }
 
 /// to = before + to: the other order of the same sum, for NaNs of different payload.
 void add_before(float* to, const float* before, std::size_t count) {
-  for (std::size_t i = 0; i < count; ++i) to[i] = before[i] + to[i];
+  sum_rows(before, to, count, to);
 }
 
 void one_shot(const Exchange& x, float* data, std::size_t count) {
