@@ -7,6 +7,11 @@
 // minibatch may come in pieces), those of activations replace it unless said otherwise. Results do
 // not depend on the number of threads. One instance serves one rank. Shapes that do not fit throw
 // internal Error.
+//
+// Mixed precision (Micikevicius et al., arXiv 1710.03740; Kalamkar et al., arXiv 1905.12322): where
+// operand_type() is bf16 both factors of a product are rounded to bf16 and summed in f32. Masters,
+// gradients and Adam stay f32; masters are rounded once a step, by `adam`, into copies that the
+// products read.
 #pragma once
 
 #include <cstdint>
@@ -63,6 +68,7 @@ struct AdamArgs {
   float* gradient = nullptr;  ///< set to zero afterwards, for the next minibatch
   float* mean = nullptr;
   float* square = nullptr;
+  std::uint16_t* rounded = nullptr;  ///< the new weights in bf16; null: not wanted
   std::int64_t count = 0;
   float rate = 0.0f;
   float beta1 = 0.9f;
@@ -101,6 +107,9 @@ class Gradients {
   Gradients& operator=(const Gradients&) = delete;
   virtual ~Gradients() = default;
 
+  /// The type of weight that products go fastest with, of those allowed: f32 or bf16.
+  virtual DType operand_type() const = 0;
+
   /// y = epilogue(pre): what Operators::linear does to its products, on its own.
   /// pre [tokens, n], gated [tokens, 2n] with the gate first; y [tokens, n].
   virtual void activate(Epilogue epilogue, ConstActivations pre, Activations y, Stream&) = 0;
@@ -108,10 +117,11 @@ class Gradients {
   virtual void activation(Epilogue epilogue, ConstActivations pre, ConstActivations dy,
                           Activations dpre, Stream&) = 0;
 
-  /// dx (+)= dy * weight, the product's gradient by its input; weight f32 [out, in].
+  /// dx (+)= dy * weight, the product's gradient by its input; weight [out, in], f32, or bf16: then
+  /// dy is rounded, too.
   virtual void linear_input(ConstActivations dy, const Weight& weight, bool accumulate,
                             Activations dx, Stream&) = 0;
-  /// dweight [out, in] += dy^T * x.
+  /// dweight [out, in] += dy^T * x, both rounded where operand_type() is bf16.
   virtual void linear_weight(ConstActivations dy, ConstActivations x, Activations dweight,
                              Stream&) = 0;
   /// dbias [features] += sum over tokens of dy.
@@ -130,7 +140,8 @@ class Gradients {
   virtual void adam(const AdamArgs& args, Stream&) = 0;
 };
 
-/// On the CPU.
+/// On the CPU. `options.products`: f32, or bf16 where the processor multiplies that (in tiles or in
+/// pairs, as the library finds best).
 std::unique_ptr<Gradients> make_cpu_gradients(const CpuOptions& options);
 
 }  // namespace spd

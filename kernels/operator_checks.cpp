@@ -161,7 +161,7 @@ void check_linear_input(ConstActivations dy, const Weight& weight, ConstActivati
   constexpr const char* kOp = "linear_input";
   check_view(kOp, "dy", dy);
   check_view(kOp, "dx", dx);
-  require(weight.dtype == DType::f32, kOp, "the weight is not f32");
+  require(weight.dtype != DType::f16, kOp, "the weight is neither f32 nor bf16");
   require(dy.rows == dx.rows && dy.cols == weight.rows && dx.cols == weight.cols, kOp,
           "dy [{}, {}] and a weight [{}, {}] make no dx [{}, {}]", dy.rows, dy.cols, weight.rows,
           weight.cols, dx.rows, dx.cols);

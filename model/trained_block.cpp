@@ -22,16 +22,20 @@ TrainedBlock::TrainedBlock(const ModelConfig& config, std::int64_t block,
   const TrainedParts& parts = options.parts;
   const auto add = [&](const char* name, const HostMatrix& values, bool trained) {
     if (!values.empty()) {
-      tensors_.emplace(name, TrainedTensor(values, trained, operators, stream));
+      tensors_.emplace(name, TrainedTensor(values, trained, DType::f32, operators, stream));
     }
   };
-  add("qkv", to_host(weights.qkv, device, stream), parts.attention);
+  const auto add_factor = [&](const char* name, const Weight& weight, bool trained) {
+    tensors_.emplace(name, TrainedTensor(to_host(weight, device, stream), trained,
+                                         gradients.operand_type(), operators, stream));
+  };
+  add_factor("qkv", weights.qkv, parts.attention);
   add("qkv_bias", to_host(weights.qkv_bias.data(), weights.qkv.rows, device, stream),
       parts.attention);
-  add("o", to_host(weights.o, device, stream), parts.attention);
-  add("up", to_host(weights.up, device, stream), parts.mlp);
+  add_factor("o", weights.o, parts.attention);
+  add_factor("up", weights.up, parts.mlp);
   add("up_bias", to_host(weights.up_bias.data(), weights.up.rows, device, stream), parts.mlp);
-  add("down", to_host(weights.down, device, stream), parts.mlp);
+  add_factor("down", weights.down, parts.mlp);
   // Shared biases are nobody's own: they stay what they are, and the residual stream adds them.
   const std::int64_t hidden = config.hidden;
   add("o_bias", to_host(weights.o_bias.data(), hidden, device, stream), false);
@@ -76,13 +80,14 @@ void TrainedBlock::add_predictor(SyncPoint point, const std::optional<Prediction
   Predictor& to = predictor(point);
   to.present = true;
   to.level = prediction->level;
-  const auto add = [&](const HostMatrix& values, TrainedTensor& tensor) {
-    if (!values.empty()) tensor = TrainedTensor(values, trained, operators_, stream);
+  const auto add = [&](const HostMatrix& values, DType operand, TrainedTensor& tensor) {
+    if (!values.empty()) tensor = TrainedTensor(values, trained, operand, operators_, stream);
   };
-  add(prediction->from_input, to.from_input);
-  add(prediction->from_inner, to.from_inner);
-  add(prediction->to_hidden, to.to_hidden);
-  add(prediction->mean, to.mean);
+  const DType operand = gradients_.operand_type();
+  add(prediction->from_input, operand, to.from_input);
+  add(prediction->from_inner, operand, to.from_inner);
+  add(prediction->to_hidden, operand, to.to_hidden);
+  add(prediction->mean, DType::f32, to.mean);
   to.z =
       Buffer(operators_.device(), options_.max_tokens * std::max<std::int64_t>(1, prediction->k()) *
                                       static_cast<std::int64_t>(sizeof(float)));
@@ -116,7 +121,7 @@ void TrainedBlock::product(ConstActivations x, const TrainedTensor& weight, cons
                            bool accumulate, Activations y, Stream& stream) {
   operators_.linear({.x = x,
                      .norm = nullptr,
-                     .weight = &weight.weight(),
+                     .weight = &weight.operand(),
                      .bias = bias,
                      .epilogue = Epilogue::none,
                      .accumulate = accumulate,
@@ -127,7 +132,7 @@ void TrainedBlock::product(ConstActivations x, const TrainedTensor& weight, cons
 void TrainedBlock::product_back(ConstActivations dy, ConstActivations x, TrainedTensor& weight,
                                 bool accumulate, Activations dx, Stream& stream) {
   if (weight.trained()) gradients_.linear_weight(dy, x, weight.gradient(), stream);
-  gradients_.linear_input(dy, weight.weight(), accumulate, dx, stream);
+  gradients_.linear_input(dy, weight.operand(), accumulate, dx, stream);
 }
 
 void TrainedBlock::run(SyncPoint point, std::span<const Segment> segments, Activations partial,
@@ -193,7 +198,7 @@ std::optional<ResidualStream::Missing> TrainedBlock::predict(SyncPoint point, Sy
             from.from_input.exists(), z, stream);
   }
   missing.z = z;
-  missing.to_hidden = &from.to_hidden.weight();
+  missing.to_hidden = &from.to_hidden.operand();
   return missing;
 }
 
@@ -208,7 +213,7 @@ void TrainedBlock::predict_back(SyncPoint point, ConstActivations dmissing, Stre
   if (from.to_hidden.trained()) {
     gradients_.linear_weight(dmissing, z, from.to_hidden.gradient(), stream);
   }
-  gradients_.linear_input(dmissing, from.to_hidden.weight(), false, z, stream);
+  gradients_.linear_input(dmissing, from.to_hidden.operand(), false, z, stream);
   if (from.from_input.exists()) {
     product_back(z, on(kept.normed, tokens_, config_.hidden), from.from_input, false,
                  on(kept.dnormed, tokens_, config_.hidden), stream);

@@ -4,9 +4,12 @@
 
 namespace spd {
 
-TrainedTensor::TrainedTensor(const HostMatrix& values, bool trained, Operators& operators,
-                             Stream& stream)
+TrainedTensor::TrainedTensor(const HostMatrix& values, bool trained, DType operand,
+                             Operators& operators, Stream& stream)
     : weight_(operators.make_weight(DType::f32, values.rows, values.cols)) {
+  if (operand != DType::f32) {
+    rounded_ = operators.make_weight(operand, values.rows, values.cols);
+  }
   upload(values, operators, stream);
   if (!trained) return;
   for (Buffer* buffer : {&gradient_, &mean_, &square_}) {
@@ -29,6 +32,11 @@ HostMatrix TrainedTensor::download_gradient(Device& device, Stream& stream) cons
 
 void TrainedTensor::upload(const HostMatrix& values, Operators& operators, Stream& stream) {
   operators.fill_rows(weight_, 0, values.values.data(), values.rows, values.cols, stream);
+  if (rounded_.rows > 0) {
+    std::vector<std::byte> stored(values.values.size() * size_of(rounded_.dtype));
+    convert(values.values.data(), DType::f32, stored.data(), rounded_.dtype, values.values.size());
+    operators.fill_rows(rounded_, 0, stored.data(), values.rows, values.cols, stream);
+  }
   stream.synchronize();
 }
 
@@ -43,6 +51,7 @@ void TrainedTensor::step(AdamArgs adam, Gradients& gradients, Stream& stream) co
   adam.gradient = gradient_.as<float>();
   adam.mean = mean_.as<float>();
   adam.square = square_.as<float>();
+  adam.rounded = rounded_.rows > 0 ? rounded_.storage.as<std::uint16_t>() : nullptr;
   adam.count = weight_.rows * weight_.stride;
   gradients.adam(adam, stream);
 }

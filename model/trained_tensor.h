@@ -1,4 +1,5 @@
-// A parameter under training: its f32 master, and what Adam keeps beside it.
+// A parameter under training: its f32 master, what products read instead, and what Adam keeps
+// beside it.
 #pragma once
 
 #include "kernels/gradients.h"
@@ -10,11 +11,16 @@ namespace spd {
 class TrainedTensor {
  public:
   TrainedTensor() = default;
-  TrainedTensor(const HostMatrix& values, bool trained, Operators& operators, Stream& stream);
+  /// Products read it as `operand`: f32, the master itself, or bf16, a copy rounded whenever the
+  /// master changes.
+  TrainedTensor(const HostMatrix& values, bool trained, DType operand, Operators& operators,
+                Stream& stream);
 
   bool exists() const { return weight_.rows > 0; }
   bool trained() const { return gradient_.bytes() > 0; }
   const Weight& weight() const { return weight_; }
+  /// What products read.
+  const Weight& operand() const { return rounded_.rows > 0 ? rounded_ : weight_; }
   const float* data() const { return weight_.storage.as<const float>(); }
   /// Views of [rows, cols]; the gradient has no data where the tensor is not trained.
   Activations gradient() const { return view(gradient_); }
@@ -35,6 +41,7 @@ class TrainedTensor {
   }
 
   Weight weight_;
+  Weight rounded_;                   // bf16, or none
   Buffer gradient_, mean_, square_;  // all of the weight's layout, padding included
 };
 

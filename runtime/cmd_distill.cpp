@@ -46,7 +46,7 @@ struct DistillCommand {
   CommonOptions common;
   StartOptions start;
   DistillOptions distill;
-  std::string text, out, blocks = "all", input = "own", schedule = "cosine";
+  std::string text, out, blocks = "all", input = "own", schedule = "cosine", products = "bf16";
   std::vector<std::string> merge, train = {"attention", "mlp", "norms", "prediction"};
   std::int64_t tokens = 24'576, held_out = 2'048, skip_windows = 0;
   std::int64_t logits_epochs = 0;
@@ -89,8 +89,13 @@ struct DistillCommand {
         ("train", po::value(&train)->value_name("PART")->composing(),
          "attention, mlp, norms, prediction: only these; may be repeated (default all)")  //
         ("logits", po::value(&logits_epochs)->value_name("N"),
-         "epochs of all blocks together on the logits (default 0)")  //
-        ("logits-rate", po::value(&logits_rate)->value_name("R"), "Adam's there (default 3e-5)");
+         "epochs of all blocks together on the logits (default 0)")                               //
+        ("logits-rate", po::value(&logits_rate)->value_name("R"), "Adam's there (default 3e-5)")  //
+        ("products", po::value(&products)->value_name("P"),
+         "bf16 (default where the processor multiplies it: several times faster) rounds what is\n"
+         "multiplied and sums in f32; weights, gradients and Adam stay f32. f32: nothing is "
+         "rounded\n"
+         "in the trained blocks, nor anywhere else with --exact");
     po::options_description all;
     all.add(work).add(how).add(common.describe()).add(start.describe());
     parse_arguments(all, arguments, kUsage, kExamples);
@@ -121,6 +126,10 @@ struct DistillCommand {
     if (input != "own" && input != "teacher") {
       refuse(fmt::format("--input {}: unknown", input), "use own or teacher");
     }
+    if (products != "bf16" && products != "f32") {
+      refuse(fmt::format("--products {}: unknown", products), "use bf16 or f32");
+    }
+    distill.products = products == "bf16" ? CpuProducts::bf16_tiles : CpuProducts::f32;
     distill.training.schedule =
         schedule == "cosine" ? RateSchedule::cosine : RateSchedule::constant;
     distill.input = input == "own" ? StudentInput::own : StudentInput::teacher;

@@ -160,7 +160,9 @@ class Distiller {
         progress_(progress),
         levels_(engine.plan().levels),
         full_(SyncLevels::all_full(engine.config().blocks)),
-        gradients_(make_cpu_gradients({.threads = engine.operators().parallelism()})),
+        gradients_(make_cpu_gradients(
+            {.threads = engine.operators().parallelism(),
+             .products = engine.options().exact ? CpuProducts::f32 : options.products})),
         teacher_(engine.make_unrepaired()),
         teacher_walker_(engine, *teacher_, options.set),
         student_walker_(engine, engine.transformer(), options.set),

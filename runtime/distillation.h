@@ -22,6 +22,9 @@ struct DistillOptions {
   bool relative = true;  ///< errors relative to the token's own size, large ones damped
   TrainedParts parts;
   TrainingOptions training;
+  /// What the trained blocks' products are made of, if the processor has it; f32 in any case where
+  /// the engine is exact.
+  CpuProducts products = CpuProducts::bf16_tiles;
 };
 
 /// What became of blocks [first, last), trained together since only their last mlp sync is full.

@@ -17,10 +17,13 @@ LogitsObjective::LogitsObjective(Engine& engine, Transformer& teacher, Gradients
       teacher_(teacher),
       gradients_(gradients),
       targets_(targets),
-      window_(window),
-      head_(to_host(teacher.shard().lm_head, engine.operators().device(), engine.stream()), false,
-            engine.operators(), engine.stream()) {
+      window_(window) {
   Device& device = engine.operators().device();
+  const Weight& head = teacher.shard().lm_head;
+  if (head.dtype != gradients.operand_type()) {
+    head_ = TrainedTensor(to_host(head, device, engine.stream()), false, gradients.operand_type(),
+                          engine.operators(), engine.stream());
+  }
   const std::int64_t local = teacher.vocab_range().count;
   teacher_logits_ = Buffer(device, kRows * local * sizeof(float));
   student_logits_ = Buffer(device, kRows * local * sizeof(float));
@@ -69,7 +72,7 @@ double LogitsObjective::loss(ConstActivations out, std::int64_t index, Activatio
                                  stream);
     if (!dout) continue;
     const Activations dnormed{dnormed_.as<float>(), out.rows, out.cols};
-    gradients_.linear_input(q, head_.weight(), false, dnormed.row_range(first, count), stream);
+    gradients_.linear_input(q, head(), false, dnormed.row_range(first, count), stream);
   }
   const RankComms& comms = teacher_.comms();
   if (dout) {

@@ -20,6 +20,8 @@ class LogitsObjective final : public Objective {
   double loss(ConstActivations out, std::int64_t index, Activations* dout, Stream& stream) override;
 
  private:
+  /// The vocabulary projection as the gradient's product reads it.
+  const Weight& head() const { return head_.exists() ? head_.operand() : teacher_.shard().lm_head; }
   std::vector<double> totals(ConstActivations logits, Stream& stream);
 
   Engine& engine_;
@@ -27,7 +29,8 @@ class LogitsObjective final : public Objective {
   Gradients& gradients_;
   ConstActivations targets_;
   std::int64_t window_;
-  TrainedTensor head_;  // f32, not trained: [local vocabulary, hidden]
+  TrainedTensor
+      head_;  // not trained: [local vocabulary, hidden]; none where the teacher's own is it
   Buffer teacher_logits_, student_logits_, dnormed_;
 };
 

@@ -19,12 +19,18 @@ namespace spd {
 namespace {
 
 constexpr std::int64_t kUnit = 16;             // columns or rows that shares are made of
+constexpr std::int64_t kAdamChunk = 1024;      // parameters
 constexpr std::int64_t kSumChunk = 16 * 1024;  // summands of an f32 sum, before f64 takes over
 
 class CpuGradients final : public Gradients {
  public:
   explicit CpuGradients(const CpuOptions& options)
-      : pool_(options.threads, options.cores), scratch_(pool_.size()) {}
+      : pool_(options.threads, options.cores),
+        operand_type_(options.products != CpuProducts::f32 && multiplies_bf16() ? DType::bf16
+                                                                                : DType::f32),
+        scratch_(pool_.size()) {}
+
+  DType operand_type() const override { return operand_type_; }
 
   void activate(Epilogue epilogue, ConstActivations pre, Activations y, Stream&) override {
     check_activation("activate", epilogue, pre, y);
@@ -50,6 +56,15 @@ class CpuGradients final : public Gradients {
   void linear_input(ConstActivations dy, const Weight& weight, bool accumulate, Activations dx,
                     Stream&) override {
     check_linear_input(dy, weight, dx);
+    if (weight.dtype == DType::bf16) {
+      const Bf16Operand left = rounded(dy, rounded_dy_);
+      const auto* w = weight.storage.as<const std::uint16_t>();
+      for_share(dx.cols, kUnit, [&](Range mine) {
+        multiply_bf16(dx.rows, mine.end - mine.begin, dy.cols, left,
+                      {w + mine.begin, weight.stride}, accumulate, dx.data + mine.begin, dx.stride);
+      });
+      return;
+    }
     const float beta = accumulate ? 1.0f : 0.0f;
     const auto* w = weight.storage.as<const float>();
     for_share(dx.cols, kUnit, [&](Range mine) {
@@ -61,6 +76,16 @@ class CpuGradients final : public Gradients {
   void linear_weight(ConstActivations dy, ConstActivations x, Activations dweight,
                      Stream&) override {
     check_linear_weight(dy, x, dweight);
+    if (operand_type_ == DType::bf16) {
+      const auto* left = static_cast<const std::uint16_t*>(rounded(dy, rounded_dy_).data);
+      const Bf16Operand right = rounded(x, rounded_x_);
+      for_share(dweight.rows, kUnit, [&](Range mine) {
+        multiply_bf16(mine.end - mine.begin, x.cols, dy.rows,
+                      {.data = left + mine.begin, .row_stride = 1, .col_stride = dy.cols}, right,
+                      true, dweight.row(mine.begin), dweight.stride);
+      });
+      return;
+    }
     for_share(dweight.rows, kUnit, [&](Range mine) {
       multiply_left_transposed(mine.end - mine.begin, x.cols, dy.rows, dy.data + mine.begin,
                                dy.stride, x.data, x.stride, 1.0f, dweight.row(mine.begin),
@@ -151,7 +176,16 @@ class CpuGradients final : public Gradients {
   }
 
   void adam(const AdamArgs& args, Stream&) override {
-    for_share(args.count, kUnit, [&](Range mine) { adam_range(args, mine.begin, mine.end); });
+    for_share(args.count, kUnit, [&](Range mine) {
+      // Rounded while they are in the first-level cache.
+      for (std::int64_t i = mine.begin; i < mine.end; i += kAdamChunk) {
+        const std::int64_t end = std::min(i + kAdamChunk, mine.end);
+        adam_range(args, i, end);
+        if (args.rounded) {
+          convert_from_f32(args.weight + i, end - i, args.rounded + i, DType::bf16);
+        }
+      }
+    });
   }
 
  private:
@@ -179,6 +213,15 @@ class CpuGradients final : public Gradients {
     row_sums_.resize(rows);
     for_rows(rows, [&](std::int64_t t) { row_sums_[t] = value(t); });
     return std::accumulate(row_sums_.begin(), row_sums_.end(), 0.0);
+  }
+
+  /// A copy in bf16, in `to`, without room between the rows.
+  Bf16Operand rounded(ConstActivations x, Scratch& to) {
+    auto* copy = to.reserve<std::uint16_t>(x.rows * x.cols);
+    for_rows(x.rows, [&](std::int64_t t) {
+      convert_from_f32(x.row(t), x.cols, copy + t * x.cols, DType::bf16);
+    });
+    return {copy, x.cols};
   }
 
   static void norm_parameters(const NormGradientArgs& args, const RowMoments* moments,
@@ -226,6 +269,8 @@ class CpuGradients final : public Gradients {
   }
 
   ThreadPool pool_;
+  DType operand_type_;
+  Scratch rounded_dy_, rounded_x_;
   Scratch moments_;               // of the rows at hand
   std::vector<double> row_sums_;  // of the rows at hand
   std::vector<Scratch> scratch_;  // one a thread

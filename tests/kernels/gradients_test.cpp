@@ -8,6 +8,7 @@
 #include <functional>
 #include <numeric>
 
+#include "kernels/cpu/gemm.h"
 #include "kernels/device/error.h"
 #include "tests/kernels/operators_fixture.h"
 
@@ -74,7 +75,7 @@ TEST(Gradients, Products) {
   for (const int threads : kThreads) {
     for (const Case& s : {Case{1, 5, 3}, Case{33, 48, 57}, Case{70, 100, 130}}) {
       Pair ops(threads);
-      const auto gradients = make_cpu_gradients({.threads = threads});
+      const auto gradients = make_cpu_gradients({.threads = threads, .products = CpuProducts::f32});
       Random random;
       Weight weight = ops.random_weight(random, DType::f32, s.out, s.in);
       const auto* w = weight.storage.as<float>();
@@ -109,12 +110,78 @@ TEST(Gradients, Products) {
   }
 }
 
+void round_to_bf16(float* values, std::int64_t count) {
+  std::vector<std::uint16_t> bits(count);
+  convert(values, DType::f32, bits.data(), DType::bf16, count);
+  convert(bits.data(), DType::bf16, values, DType::f32, count);
+}
+
+// Factors are rounded and nothing else is: the same as f32 products of rounded factors, but for the
+// order of the sums. And what rounding does is as small as it must be: every factor moves by 2^-9
+// of itself at most, in no common direction, so that a sum of n products of about the same size
+// moves by some 2^-9 of sqrt(n) of them.
+TEST(Gradients, Bf16Products) {
+  if (!multiplies_bf16()) GTEST_SKIP() << "this processor has no AVX-512-BF16";
+  struct Case {
+    std::int64_t tokens, in, out;
+  };
+  for (const Case& s :
+       {Case{1, 5, 3}, Case{3, 1, 1}, Case{33, 48, 57}, Case{70, 100, 130}, Case{512, 576, 200}}) {
+    const std::string what = fmt::format("{} tokens, {} to {}", s.tokens, s.in, s.out);
+    Pair ops;
+    const auto exact = make_cpu_gradients({.threads = 1, .products = CpuProducts::f32});
+    Random random;
+    const Weight weight = ops.random_weight(random, DType::bf16, s.out, s.in);
+    const Weight wide = ops.cpu->make_weight(DType::f32, s.out, s.in);
+    convert(weight.storage.data(), DType::bf16, wide.storage.data(), DType::f32,
+            s.out * weight.stride);
+    Matrix x = random.matrix(s.tokens, s.in), dy = random.matrix(s.tokens, s.out);
+    Matrix rounded_x = x, rounded_dy = dy;
+    for (std::int64_t t = 0; t < s.tokens; ++t) {
+      round_to_bf16(rounded_x.view().row(t), s.in);
+      round_to_bf16(rounded_dy.view().row(t), s.out);
+    }
+    for (const bool accumulate : {false, true}) {
+      Matrix before = random.matrix(s.tokens, s.in), dw_before = random.matrix(s.out, s.in);
+      Matrix wanted = before, close = before, dw_wanted = dw_before, dw_close = dw_before;
+      exact->linear_input(rounded_dy.view(), wide, accumulate, wanted.view(), *ops.stream);
+      exact->linear_input(dy.view(), wide, accumulate, close.view(), *ops.stream);
+      exact->linear_weight(rounded_dy.view(), rounded_x.view(), dw_wanted.view(), *ops.stream);
+      exact->linear_weight(dy.view(), x.view(), dw_close.view(), *ops.stream);
+      Matrix first, dw_first;
+      for (const int threads : kThreads) {
+        const auto gradients = make_cpu_gradients({.threads = threads});
+        ASSERT_EQ(gradients->operand_type(), DType::bf16);
+        Matrix dx = before, dw = dw_before;
+        gradients->linear_input(dy.view(), weight, accumulate, dx.view(), *ops.stream);
+        gradients->linear_weight(dy.view(), x.view(), dw.view(), *ops.stream);
+        expect_near(dx, wanted, 2e-5, "dx of rounded factors, " + what);
+        expect_near(dw, dw_wanted, 2e-5, "dweight of rounded factors, " + what);
+        // Terms of dx are below 1 / sqrt(in), those of dweight below 1; six deviations and more.
+        const auto spread = [](std::int64_t terms) {
+          return 0x1p-9 * 3.0 * std::sqrt(static_cast<double>(terms));
+        };
+        expect_near(dx, close, spread(s.out) / std::sqrt(s.in), "dx, " + what);
+        expect_near(dw, dw_close, spread(s.tokens), "dweight, " + what);
+        if (threads == kThreads[0]) {
+          first = dx;
+          dw_first = dw;
+        }
+        expect_near(dx, first, 0.0, "dx on more threads, " + what);
+        expect_near(dw, dw_first, 0.0, "dweight on more threads, " + what);
+        if (HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
 TEST(Gradients, Norms) {
   for (const int threads : kThreads) {
     for (const NormKind kind : {NormKind::rms, NormKind::layer}) {
       for (const std::int64_t cols : {1, 7, 33}) {
         Pair ops(threads);
-        const auto gradients = make_cpu_gradients({.threads = threads});
+        const auto gradients =
+            make_cpu_gradients({.threads = threads, .products = CpuProducts::f32});
         Random random;
         Matrix x = random.matrix(5, cols, -1.0f, 2.0f), direction = random.matrix(5, cols);
         std::vector<float> weight = random.vector(cols, 0.5f, 1.5f), bias = random.vector(cols);
@@ -163,7 +230,7 @@ TEST(Gradients, Activations) {
         Epilogue::gated_silu, Epilogue::gated_gelu_tanh}) {
     for (const int threads : kThreads) {
       Pair ops(threads);
-      const auto gradients = make_cpu_gradients({.threads = threads});
+      const auto gradients = make_cpu_gradients({.threads = threads, .products = CpuProducts::f32});
       Random random;
       constexpr std::int64_t kCols = 37;
       const std::int64_t wide = is_gated(epilogue) ? 2 * kCols : kCols;
@@ -262,7 +329,7 @@ class AttentionCase {
   }
 
   void check(int threads) {
-    const auto gradients = make_cpu_gradients({.threads = threads});
+    const auto gradients = make_cpu_gradients({.threads = threads, .products = CpuProducts::f32});
     const auto reference = [&] { return loss(*ops_.reference); };
     Matrix wanted = slopes(qkv, reference, kRowStep);
     Matrix wanted_q = slopes(q_norm, reference), wanted_k = slopes(k_norm, reference);
@@ -335,7 +402,7 @@ TEST(Gradients, Attention) {
 
 TEST(Gradients, Losses) {
   Pair ops;
-  const auto gradients = make_cpu_gradients({.threads = 2});
+  const auto gradients = make_cpu_gradients({.threads = 2, .products = CpuProducts::f32});
   Random random;
   Matrix a = random.matrix(5, 37), b = random.matrix(5, 37), diff(5, 37), wanted(5, 37);
   const std::vector<float> of_row = random.vector(5, 0.5f, 2.0f);
@@ -403,9 +470,10 @@ TEST(Gradients, Losses) {
 TEST(Gradients, Adam) {
   // Three steps against the formulas of the paper in f64, 37 parameters.
   Pair ops;
-  const auto gradients = make_cpu_gradients({.threads = 2});
+  const auto gradients = make_cpu_gradients({.threads = 2, .products = CpuProducts::f32});
   Random random;
   std::vector<float> weight = random.vector(37), mean(37), square(37);
+  std::vector<std::uint16_t> rounded(37), expected(37);
   std::vector<double> w(weight.begin(), weight.end()), m(37), v(37);
   for (int step = 1; step <= 3; ++step) {
     std::vector<float> gradient = random.vector(37);
@@ -421,6 +489,7 @@ TEST(Gradients, Adam) {
                      .gradient = gradient.data(),
                      .mean = mean.data(),
                      .square = square.data(),
+                     .rounded = rounded.data(),
                      .count = 37,
                      .rate = 0.01f,
                      .beta1 = 0.8f,
@@ -434,6 +503,8 @@ TEST(Gradients, Adam) {
       EXPECT_NEAR(weight[i], w[i], 1e-6) << "step " << step << ", parameter " << i;
       EXPECT_EQ(gradient[i], 0.0f);
     }
+    convert(weight.data(), DType::f32, expected.data(), DType::bf16, 37);
+    EXPECT_EQ(rounded, expected);
   }
   EXPECT_NEAR(gradients->sum_of_squares(weight.data(), 37, *ops.stream),
               std::inner_product(w.begin(), w.end(), w.begin(), 0.0), 1e-5);
@@ -441,7 +512,7 @@ TEST(Gradients, Adam) {
 
 TEST(Gradients, RefusesShapesThatDoNotFit) {
   Pair ops;
-  const auto gradients = make_cpu_gradients({.threads = 1});
+  const auto gradients = make_cpu_gradients({.threads = 1, .products = CpuProducts::f32});
   Matrix a(3, 4), b(3, 5);
   const Weight weight = ops.cpu->make_weight(DType::f32, 5, 3);
   EXPECT_THROW(gradients->activate(Epilogue::gated_silu, a.view(), b.view(), *ops.stream), Error);

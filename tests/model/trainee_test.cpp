@@ -85,7 +85,7 @@ class TraineeCase {
       CpuDevice device;
       const auto stream = device.make_stream();
       const auto operators = make_cpu_operators(device, {threads, {}});
-      const auto gradients = make_cpu_gradients({threads, {}});
+      const auto gradients = make_cpu_gradients({threads, {}, CpuProducts::f32});
       const auto source = make_checkpoint_source(
           Checkpoint::open(kFixtures / "models" / case_.at("model").get<std::string>()));
       const auto lengths = fixture_.at("lengths").get<std::vector<std::int64_t>>();
