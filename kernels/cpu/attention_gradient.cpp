@@ -11,10 +11,66 @@ namespace {
 
 constexpr std::int64_t kQueries = 64;  // a block's
 
+/// Rows that products take as factors: f32, or rounded copies of them where wanted.
+class Factors {
+ public:
+  /// `room`: for rows * cols bf16, and where nothing is to be rounded, null.
+  Factors(const float* data, std::int64_t rows, std::int64_t cols, std::int64_t stride,
+          std::uint16_t* room)
+      : data_(data), stride_(stride), rounded_(room), cols_(cols) {
+    for (std::int64_t r = 0; room && r < rows; ++r) {
+      round_to_bf16(data + r * stride, cols, room + r * cols);
+    }
+  }
+  Factors from(std::int64_t row) const {
+    Factors rest = *this;
+    rest.data_ += row * stride_;
+    if (rounded_) rest.rounded_ += row * cols_;
+    return rest;
+  }
+
+  /// c[m, n] = a[m, k] * b[n, k]^T
+  static void multiply_transposed(std::int64_t m, std::int64_t n, std::int64_t k, const Factors& a,
+                                  const Factors& b, float* c, std::int64_t c_stride) {
+    if (a.rounded_) {
+      multiply_bf16(m, n, k, a.upright(), b.turned(), false, c, c_stride);
+    } else {
+      spd::multiply_transposed(m, n, k, a.data_, a.stride_, b.data_, b.stride_, 0.0f, c, c_stride);
+    }
+  }
+  /// c[m, n] = a[m, k] * b[k, n]
+  static void multiply(std::int64_t m, std::int64_t n, std::int64_t k, const Factors& a,
+                       const Factors& b, float* c, std::int64_t c_stride) {
+    if (a.rounded_) {
+      multiply_bf16(m, n, k, a.upright(), b.upright(), false, c, c_stride);
+    } else {
+      spd::multiply(m, n, k, a.data_, a.stride_, b.data_, b.stride_, 0.0f, c, c_stride);
+    }
+  }
+  /// c[m, n] += a[k, m]^T * b[k, n]
+  static void add_left_transposed(std::int64_t m, std::int64_t n, std::int64_t k, const Factors& a,
+                                  const Factors& b, float* c, std::int64_t c_stride) {
+    if (a.rounded_) {
+      multiply_bf16(m, n, k, a.turned(), b.upright(), true, c, c_stride);
+    } else {
+      multiply_left_transposed(m, n, k, a.data_, a.stride_, b.data_, b.stride_, 1.0f, c, c_stride);
+    }
+  }
+
+ private:
+  Bf16Operand upright() const { return {rounded_, cols_}; }
+  Bf16Operand turned() const { return {.data = rounded_, .row_stride = 1, .col_stride = cols_}; }
+
+  const float* data_;
+  std::int64_t stride_;
+  std::uint16_t* rounded_;
+  std::int64_t cols_;
+};
+
 }  // namespace
 
 void attention_gradient(const AttentionGradientArgs& args, const Segment& segment,
-                        std::int64_t kv_head, Scratch& scratch) {
+                        std::int64_t kv_head, DType factors, Scratch& scratch) {
   const KvLayer& cache = args.cache;
   const std::int64_t hd = cache.head_dim;
   const auto q_heads = static_cast<std::int64_t>(args.kv_head_of.size());
@@ -28,11 +84,23 @@ void attention_gradient(const AttentionGradientArgs& args, const Segment& segmen
     std::fill_n(dkeys + i * stride, hd, 0.0f);
     std::fill_n(dvalues + i * stride, hd, 0.0f);
   }
-  float* probabilities = scratch.reserve(2 * kQueries * segment.length);
-  float* gradients = probabilities + kQueries * segment.length;
+  // Probabilities and their gradients; rounded, keys, values, q, dout, and those two.
+  const std::int64_t block = kQueries * segment.length, head = segment.length * hd;
+  const bool round = factors == DType::bf16;
+  float* probabilities = scratch.reserve(2 * block + (round ? 2 * head + block : 0));
+  float* gradients = probabilities + block;
+  auto* room = reinterpret_cast<std::uint16_t*>(gradients + block);
+  const auto part = [&](int i) { return round ? room + i * head : nullptr; };
+  const auto block_part = [&](int i) { return round ? room + 4 * head + i * block : nullptr; };
+  const Factors all_keys(keys, segment.length, hd, hd, part(0));
+  const Factors all_values(values, segment.length, hd, hd, part(1));
 
   for (std::int64_t h = 0; h < q_heads; ++h) {
     if (args.kv_head_of[h] != kv_head) continue;
+    const Factors all_q(args.q.row(segment.row) + h * hd, segment.length, hd, args.q.stride,
+                        part(2));
+    const Factors all_dout(args.dout.row(segment.row) + h * hd, segment.length, hd,
+                           args.dout.stride, part(3));
     for (std::int64_t first = 0; first < segment.length; first += kQueries) {
       const std::int64_t count = std::min(kQueries, segment.length - first);
       // Positions that any query of the block sees.
@@ -46,8 +114,8 @@ void attention_gradient(const AttentionGradientArgs& args, const Segment& segmen
 
       multiply_transposed(count, width, hd, q, args.q.stride, keys + begin * hd, hd, 0.0f,
                           probabilities, width);
-      multiply_transposed(count, width, hd, dout, args.dout.stride, values + begin * hd, hd, 0.0f,
-                          gradients, width);
+      Factors::multiply_transposed(count, width, hd, all_dout.from(first), all_values.from(begin),
+                                   gradients, width);
       for (std::int64_t i = 0; i < count; ++i) {
         float* p = probabilities + i * width;
         float* dp = gradients + i * width;
@@ -62,12 +130,14 @@ void attention_gradient(const AttentionGradientArgs& args, const Segment& segmen
         const float dot = dot_row(args.out.row(row + i) + h * hd, dout + i * args.dout.stride, hd);
         softmax_gradient_row(p, dp, width, dot, args.scale);
       }
-      float* dq = args.dqkv.row(row) + h * hd;
-      multiply(count, hd, width, gradients, width, keys + begin * hd, hd, 0.0f, dq, stride);
-      multiply_left_transposed(width, hd, count, probabilities, width, dout, args.dout.stride, 1.0f,
-                               dvalues + begin * stride, stride);
-      multiply_left_transposed(width, hd, count, gradients, width, q, args.q.stride, 1.0f,
-                               dkeys + begin * stride, stride);
+      const Factors p(probabilities, count, width, width, block_part(0));
+      const Factors dp(gradients, count, width, width, block_part(1));
+      Factors::multiply(count, hd, width, dp, all_keys.from(begin), args.dqkv.row(row) + h * hd,
+                        stride);
+      Factors::add_left_transposed(width, hd, count, p, all_dout.from(first),
+                                   dvalues + begin * stride, stride);
+      Factors::add_left_transposed(width, hd, count, dp, all_q.from(first), dkeys + begin * stride,
+                                   stride);
     }
   }
 }

@@ -128,7 +128,7 @@ class CpuGradients final : public Gradients {
     pool_.run([&](int thread) {
       for (std::int64_t i = thread; i < segments * args.cache.kv_heads; i += pool_.size()) {
         attention_gradient(args, args.segments[i / args.cache.kv_heads], i % args.cache.kv_heads,
-                           scratch_[thread]);
+                           operand_type_, scratch_[thread]);
       }
     });
   }
@@ -182,7 +182,7 @@ class CpuGradients final : public Gradients {
         const std::int64_t end = std::min(i + kAdamChunk, mine.end);
         adam_range(args, i, end);
         if (args.rounded) {
-          convert_from_f32(args.weight + i, end - i, args.rounded + i, DType::bf16);
+          round(args.weight + i, end - i, args.rounded + i);
         }
       }
     });
@@ -215,12 +215,18 @@ class CpuGradients final : public Gradients {
     return std::accumulate(row_sums_.begin(), row_sums_.end(), 0.0);
   }
 
+  void round(const float* from, std::int64_t count, std::uint16_t* to) const {
+    if (operand_type_ == DType::bf16) {
+      round_to_bf16(from, count, to);
+    } else {
+      convert_from_f32(from, count, to, DType::bf16);
+    }
+  }
+
   /// A copy in bf16, in `to`, without room between the rows.
   Bf16Operand rounded(ConstActivations x, Scratch& to) {
     auto* copy = to.reserve<std::uint16_t>(x.rows * x.cols);
-    for_rows(x.rows, [&](std::int64_t t) {
-      convert_from_f32(x.row(t), x.cols, copy + t * x.cols, DType::bf16);
-    });
+    for_rows(x.rows, [&](std::int64_t t) { round(x.row(t), x.cols, copy + t * x.cols); });
     return {copy, x.cols};
   }
 

@@ -30,6 +30,9 @@ void multiply_left_transposed(std::int64_t m, std::int64_t n, std::int64_t k, co
 /// do multiply_bf16, slower than it does f32.
 bool multiplies_bf16();
 
+/// Rounds to nearest even, denormals to zero. Only where the processor multiplies bf16.
+void round_to_bf16(const float* from, std::size_t count, std::uint16_t* to);
+
 /// A bf16 matrix as an operand; one of its strides is 1: the row's where it is stored transposed.
 struct Bf16Operand {
   const void* data = nullptr;

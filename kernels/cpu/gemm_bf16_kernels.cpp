@@ -4,6 +4,7 @@
 // elements of x and of the weight, adds both products in f32 and so does twice the work of an f32
 // multiply-add. x is rounded to bf16 on the way in (to nearest even, 2^-9 relative); the weight is
 // bf16 anyway and sums stay f32.
+#include "kernels/cpu/gemm.h"
 #include "kernels/cpu/gemm_kernels.h"
 
 #if defined(__x86_64__)
@@ -42,6 +43,14 @@ void pack_weight_pairs(const Weight& weight, std::int64_t row, std::int64_t rows
   const std::size_t stride = static_cast<std::size_t>(weight.stride) / 2;
   f32_gemm_kernels().pack_cells(weight.storage.as<const float>() + row * stride + first / 2, stride,
                                 rows, count / 2, out);
+}
+
+void round_row(const float* from, std::size_t count, std::uint16_t* to) {
+  std::size_t i = 0;
+  for (; i + 32 <= count; i += 32) _mm512_storeu_si512(to + i, round_pairs(from + i, 32));
+  if (i == count) return;
+  const auto rest = static_cast<__mmask32>((1u << (count - i)) - 1);
+  _mm512_mask_storeu_epi16(to + i, rest, round_pairs(from + i, count - i));
 }
 
 inline void multiply_tile(const float* a, const float* b, std::size_t depth, float* c,
@@ -88,6 +97,10 @@ HWY_POP_ATTRIBUTES
 
 namespace spd {
 
+void round_to_bf16(const float* from, std::size_t count, std::uint16_t* to) {
+  round_row(from, count, to);
+}
+
 const GemmKernels* bf16_gemm_kernels() {
   static const GemmKernels kernels{.tile_rows = kTileRows,
                                    .tile_cols = kTileCols,
@@ -107,6 +120,9 @@ const GemmKernels* bf16_gemm_kernels() {
 #else
 
 namespace spd {
+void round_to_bf16(const float* from, std::size_t count, std::uint16_t* to) {
+  convert(from, DType::f32, to, DType::bf16, count);
+}
 const GemmKernels* bf16_gemm_kernels() { return nullptr; }
 }  // namespace spd
 

@@ -328,8 +328,8 @@ class AttentionCase {
     return inner_product(out_, direction);
   }
 
-  void check(int threads) {
-    const auto gradients = make_cpu_gradients({.threads = threads, .products = CpuProducts::f32});
+  void check(int threads, CpuProducts products = CpuProducts::f32, double tolerance = 3e-3) {
+    const auto gradients = make_cpu_gradients({.threads = threads, .products = products});
     const auto reference = [&] { return loss(*ops_.reference); };
     Matrix wanted = slopes(qkv, reference, kRowStep);
     Matrix wanted_q = slopes(q_norm, reference), wanted_k = slopes(k_norm, reference);
@@ -363,13 +363,13 @@ class AttentionCase {
     for (std::int64_t r = 0; r < dqkv.view().rows; ++r) {
       for (std::int64_t c = 0; c < dqkv.view().cols && r % kRowStep != 0; ++c) dqkv.at(r, c) = 0.0f;
     }
-    expect_near(dqkv, wanted, 3e-3,
+    expect_near(dqkv, wanted, tolerance,
                 fmt::format("dqkv of {} and {} heads, window {}, {} threads", q_heads_, kv_heads_,
                             window_, threads));
     if (!norms_) return;
     Matrix got_q = as_row(dq), got_k = as_row(dk);
-    expect_near(got_q, wanted_q, 3e-3, "dq_norm");
-    expect_near(got_k, wanted_k, 3e-3, "dk_norm");
+    expect_near(got_q, wanted_q, tolerance, "dq_norm");
+    expect_near(got_k, wanted_k, tolerance, "dk_norm");
   }
 
   Matrix qkv, direction;
@@ -398,6 +398,17 @@ TEST(Gradients, Attention) {
   AttentionCase(4, 2, false, 0).check(2);
   AttentionCase(3, 1, false, 20).check(2);
   AttentionCase(2, 2, true, 0).check(1);
+}
+
+// Both factors of a product are off by 2^-9 at most, and so are the products; a gradient of the
+// heads' norms sums some 150 of them.
+TEST(Gradients, Bf16Attention) {
+  if (!multiplies_bf16()) GTEST_SKIP() << "this processor has no AVX-512-BF16";
+  for (const int threads : kThreads) {
+    AttentionCase(4, 2, false, 0).check(threads, CpuProducts::bf16_tiles, 1.5e-2);
+    AttentionCase(3, 1, false, 20).check(threads, CpuProducts::bf16_tiles, 1.5e-2);
+    AttentionCase(2, 2, true, 0).check(threads, CpuProducts::bf16_tiles, 1.5e-2);
+  }
 }
 
 TEST(Gradients, Losses) {
