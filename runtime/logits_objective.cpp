@@ -7,7 +7,10 @@ namespace spd {
 namespace {
 
 constexpr CallSite kSite{"logits"};
-constexpr std::int64_t kRows = 128;  // of logits held at a time: a vocabulary wide each
+// Rows of logits held at a time, a vocabulary wide each. Products of bf16 are so fast that reading
+// the vocabulary projection for fewer of them costs as much again.
+constexpr std::int64_t kRows = 128;
+constexpr std::int64_t kBf16Rows = 256;
 
 }  // namespace
 
@@ -17,7 +20,8 @@ LogitsObjective::LogitsObjective(Engine& engine, Transformer& teacher, Gradients
       teacher_(teacher),
       gradients_(gradients),
       targets_(targets),
-      window_(window) {
+      window_(window),
+      rows_(gradients.operand_type() == DType::bf16 ? kBf16Rows : kRows) {
   Device& device = engine.operators().device();
   const Weight& head = teacher.shard().lm_head;
   if (head.dtype != gradients.operand_type()) {
@@ -25,8 +29,8 @@ LogitsObjective::LogitsObjective(Engine& engine, Transformer& teacher, Gradients
                           engine.operators(), engine.stream());
   }
   const std::int64_t local = teacher.vocab_range().count;
-  teacher_logits_ = Buffer(device, kRows * local * sizeof(float));
-  student_logits_ = Buffer(device, kRows * local * sizeof(float));
+  teacher_logits_ = Buffer(device, rows_ * local * sizeof(float));
+  student_logits_ = Buffer(device, rows_ * local * sizeof(float));
   dnormed_ = Buffer(device, window * targets.cols * sizeof(float));
 }
 
@@ -55,8 +59,8 @@ double LogitsObjective::loss(ConstActivations out, std::int64_t index, Activatio
   const std::int64_t local = teacher_.vocab_range().count;
   const ConstActivations target = targets_.row_range(index * window_, out.rows);
   double sum = 0.0;
-  for (std::int64_t first = 0; first < out.rows; first += kRows) {
-    const std::int64_t count = std::min(kRows, out.rows - first);
+  for (std::int64_t first = 0; first < out.rows; first += rows_) {
+    const std::int64_t count = std::min(rows_, out.rows - first);
     const Activations p{teacher_logits_.as<float>(), count, local};
     const Activations q{student_logits_.as<float>(), count, local};
     teacher_.logits(target.row_range(first, count), p, stream);

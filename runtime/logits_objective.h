@@ -29,6 +29,7 @@ class LogitsObjective final : public Objective {
   Gradients& gradients_;
   ConstActivations targets_;
   std::int64_t window_;
+  std::int64_t rows_;  // of logits held at a time
   TrainedTensor
       head_;  // not trained: [local vocabulary, hidden]; none where the teacher's own is it
   Buffer teacher_logits_, student_logits_, dnormed_;

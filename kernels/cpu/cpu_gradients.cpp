@@ -19,7 +19,7 @@ namespace spd {
 namespace {
 
 constexpr std::int64_t kUnit = 16;             // columns or rows that shares are made of
-constexpr std::int64_t kAdamChunk = 1024;      // parameters
+constexpr std::int64_t kAdamChunk = 4096;      // parameters
 constexpr std::int64_t kSumChunk = 16 * 1024;  // summands of an f32 sum, before f64 takes over
 
 class CpuGradients final : public Gradients {
