@@ -15,9 +15,7 @@ namespace spd {
 
 namespace {
 
-void add(float* to, const float* from, std::size_t count) {
-  sum_rows(to, from, count, to);
-}
+void add(float* to, const float* from, std::size_t count) { sum_rows(to, from, count, to); }
 
 /// to = before + to: the other order of the same sum, for NaNs of different payload.
 void add_before(float* to, const float* before, std::size_t count) {

@@ -2,7 +2,7 @@
 """Writes a text to calibrate repairs on: what the model itself says behind common openings.
 
 Repairs learn what ranks miss on the text that they are calibrated on. One kind of text teaches little
-about others; what a model writes by itself is near all that it knows. --mix takes turns with a text of
+about others; what a model writes by itself is near all that it knows. --mix takes turns with texts of
 yours. Decodes with spd generate on this machine's cores; the same seed writes the same text.
 """
 import argparse
@@ -23,10 +23,10 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=pathlib.Path, required=True, help="text file to write")
-    parser.add_argument("--mix", type=pathlib.Path, metavar="FILE",
-                        help="take turns with this text, as long as both last")
+    parser.add_argument("--mix", type=pathlib.Path, metavar="FILE", nargs="+", default=[],
+                        help="take turns with these texts, as long as all last")
     parser.add_argument("--skip", type=int, default=0, metavar="CHARS",
-                        help="of --mix to leave out at its beginning (default 0)")
+                        help="of each to leave out at its beginning (default 0)")
     parser.add_argument("--texts", type=int, default=512, help="to write (default 512)")
     parser.add_argument("--tokens", type=int, default=400, help="of a text at most (default 400)")
     parser.add_argument("--temperature", type=float, default=0.85, help="default 0.85")
@@ -59,19 +59,18 @@ def write_texts(options):
     return "\n\n".join(texts) + "\n"
 
 
-def take_turns(first, second, chunk=2400):
-    """Chunks (characters, about a window of 512 tokens) of either, as long as both last."""
-    pairs = -(-min(len(first), len(second)) // chunk)
-    pieces = [text[i * chunk:(i + 1) * chunk] for i in range(pairs) for text in (first, second)]
-    return "\n".join(pieces) + "\n"
+def take_turns(texts, chunk=2400):
+    """Chunks (characters, about a window of 512 tokens) of each, as long as all last."""
+    rounds = -(-min(map(len, texts)) // chunk)
+    return "\n".join(text[i * chunk:(i + 1) * chunk] for i in range(rounds) for text in texts) + "\n"
 
 
 def main():
     options = arguments()
-    other = options.mix.read_text(encoding="utf-8")[options.skip:] if options.mix else None
+    others = [path.read_text(encoding="utf-8")[options.skip:] for path in options.mix]
     text = write_texts(options)
-    if other is not None:
-        text = take_turns(text, other)
+    if others:
+        text = take_turns([text, *others])
     options.out.write_text(text, encoding="utf-8")
     print(f"{options.out}: {len(text)} characters")
 
