@@ -22,14 +22,16 @@ METHODS = {"none": "", "grouping": "grouping", "placement": "placement", "predic
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=pathlib.Path, required=True)
+    parser.add_argument("--data", type=pathlib.Path)
     parser.add_argument("--calibration", type=pathlib.Path, metavar="FILE",
                         help="text to calibrate on (default: wikitext2/valid.txt; see self-text.py)")
     parser.add_argument("--spd", default=ROOT / "build/release/runtime/spd")
     parser.add_argument("--model", default=ROOT / "models/smollm2-135m")
     parser.add_argument("--ranks", type=int, nargs="+", default=[2, 3])
     parser.add_argument("--drop", type=int, nargs="+", metavar="N",
-                        help="attention syncs dropped (default all): those that are least sensitive")
+                        help="attention syncs dropped, those that are least sensitive (default 0: all)")
+    parser.add_argument("--select", type=int, metavar="N",
+                        help="only print which N those are, as a --drop of spd")
     parser.add_argument("--sensitivity", metavar="FILE",
                         help="of spd sensitivity, {} being the number of ranks; for --drop")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS)[:-1],
@@ -38,17 +40,24 @@ def arguments():
     parser.add_argument("--held-out", type=int, default=4, help="to choose by (default 4)")
     parser.add_argument("--distill-windows", type=int, default=48)
     parser.add_argument("--test-windows", type=int, default=4, help="to report on (default 4)")
+    parser.add_argument("--test-stride", type=int, default=0, metavar="TOKENS",
+                        help="from one window to the next (default 0: one behind the other)")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "results/repairs")
-    return parser.parse_args()
+    parser.add_argument("--table", type=pathlib.Path, help="write the table here, too, when it is whole")
+    options = parser.parse_args()
+    if options.select is None and options.data is None:
+        parser.error("--data is required")
+    if (options.select or any(options.drop or [])) and not options.sensitivity:
+        parser.error("--drop and --select need --sensitivity, to know which")
+    return options
 
 
 def selection(options, ranks, count):
     """The --drop of `count` attention syncs."""
     if not count:
         return "attn:all"
-    if not options.sensitivity:
-        sys.exit("repair_table.py: --drop needs --sensitivity, to know which")
-    entries = json.loads(pathlib.Path(options.sensitivity.format(ranks)).read_text())["entries"]
+    path = pathlib.Path(options.sensitivity.format(ranks))
+    entries = json.loads(path.read_text(encoding="utf-8"))["entries"]
     rises = {entry["block"]: entry["nll_rise_nats"] for entry in entries
              if entry["point"] == "attn" and entry["level"] == "drop" and entry["wire"] == "f32"}
     least = sorted(sorted(rises, key=rises.get)[:count])
@@ -75,7 +84,7 @@ def measure(options, ranks, count, method):
     if not result.exists():
         run([options.spd, "eval", *common, *(["--plan", plan] if METHODS[method] else drop),
              "--text", options.data / "wikitext2/test.txt", "--limit", options.test_windows,
-             "--json", result])
+             *(["--stride", options.test_stride] if options.test_stride else []), "--json", result])
     seconds = 0.0
     if METHODS[method]:
         report = json.loads(repair.read_text())
@@ -85,16 +94,23 @@ def measure(options, ranks, count, method):
 
 def main():
     options = arguments()
+    if options.select is not None:
+        print(selection(options, None, options.select))
+        return
     options.out.mkdir(parents=True, exist_ok=True)
-    print("| ranks | attention syncs dropped | repairs | rise of NLL (nats) | KL to the model (nats) "
-          "| same likeliest token | repaired in (s) |\n|---|---|---|---|---|---|---|")
+    lines = ["| ranks | attention syncs dropped | repairs | rise of NLL (nats) | KL to the model (nats) "
+             "| same likeliest token | repaired in (s) |", "|---|---|---|---|---|---|---|"]
+    print("\n".join(lines))
     for ranks in options.ranks:
         for count in options.drop or [0]:
             for method in options.methods:
                 loss, seconds = measure(options, ranks, count, method)
-                print(f"| {ranks} | {count or 'all'} | {method} | {loss['nll_rise_nats']:+.3f} | "
-                      f"{loss['kl_nats']:.3f} | {100 * loss['top1_agreement']:.1f} % | "
-                      f"{seconds:.0f} |", flush=True)
+                lines.append(f"| {ranks} | {count or 'all'} | {method} "
+                             f"| {loss['nll_rise_nats']:+.3f} | {loss['kl_nats']:.3f} "
+                             f"| {100 * loss['top1_agreement']:.1f} % | {seconds:.0f} |")
+                print(lines[-1], flush=True)
+    if options.table:
+        options.table.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

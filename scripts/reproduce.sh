@@ -7,8 +7,9 @@ cd "$(dirname "$0")/.."
 usage() {
   cat <<'TEXT'
 Usage: scripts/reproduce.sh --data DIR [--ranks LIST] [--quick] [--out DIR]
-  --data DIR    wikitext2/valid.txt to calibrate and choose on, wikitext2/test.txt to report on, and
-                the tasks' *.jsonl (spd eval --help says in which form)
+  --data DIR    wikitext2/valid.txt to calibrate and choose on (the first half, in turns with what the
+                model writes itself, and the second), wikitext2/test.txt to report on, and the tasks'
+                *.jsonl (spd eval --help says in which form)
   --ranks LIST  RANKSxNODES, or a number of nodes of one rank (default "2 3 9x3")
   --quick       a few windows and items: minutes instead of hours, and figures that say little
   --out DIR     default results/reproduce
@@ -20,8 +21,9 @@ left out by name. On few cores the ranks of all nodes share them: read ratios.
 TEXT
 }
 
-data='' ranks_list='2 3 9x3' out=results/reproduce budgets='1 2 5'
-windows=24 test_windows=64 choice_windows=64 sensitivity_windows=4 items=200 repetitions=5
+data='' ranks_list='2 3 9x3' out=results/reproduce budgets='1 2 5' counts='15 20 0'
+texts=256 windows=24 held_out=4 test_windows=32 choice_windows=32 sensitivity_windows=4
+taught_tokens=65536 items=400 repetitions=5
 while (($#)); do
   case $1 in
     --data | --ranks | --out)
@@ -30,7 +32,8 @@ while (($#)); do
       shift
       ;;
     --quick)
-      windows=6 test_windows=8 choice_windows=8 sensitivity_windows=1 items=10 repetitions=2 budgets=5
+      texts=64 windows=6 held_out=2 test_windows=8 choice_windows=8 sensitivity_windows=1
+      taught_tokens=4096 items=10 repetitions=2 budgets=5 counts=0
       ;;
     -h | --help) usage; exit 0 ;;
     *) echo "reproduce.sh: unknown option $1" >&2; usage >&2; exit 2 ;;
@@ -84,9 +87,17 @@ over_links() { # COMMAND...: the program on the emulated nodes
     -n "$ranks" "$PWD/$spd" "$@"
 }
 
-# Windows of 512 tokens of valid: the first to calibrate on, those behind them to choose by. Those of
-# test are spread over the text.
-skip=$((windows + 4)) stride=$((512 * 552 / test_windows))
+# The text to calibrate on ends before what plans are chosen by begins: windows of 512 tokens of valid.
+# Those of test are spread over the text.
+skip=260 stride=$((512 * 552 / test_windows))
+calibration=$out/calibration.txt
+step "$calibration" scripts/self-text.py --texts "$texts" --mix "$valid" --until 500000 \
+  --spd "$spd" --model "$model" --out "$calibration"
+
+least_sensitive() { # COUNT SENSITIVITY: so many attention syncs, as a selection; 0: all
+  if (($1 == 0)); then echo attn:all; else scripts/repair_table.py --select "$1" --sensitivity "$2"; fi
+}
+
 for entry in $ranks_list; do
   ranks=${entry%x*} nodes=${entry#*x} at=$out/tp$entry
   virtual=(-m "$model" --virtual-ranks "$ranks" --virtual-nodes "$nodes")
@@ -94,32 +105,53 @@ for entry in $ranks_list; do
     step "$at-$1.json" "$spd" eval "${virtual[@]}" --text "$test" --limit "$test_windows" \
       --stride "$stride" --json "$at-$1.json" "${@:2}"
   }
-  resumed "$at-sensitivity.json" "$spd" sensitivity "${virtual[@]}" --text "$valid" \
+  resumed "$at-sensitivity.json" "$spd" sensitivity "${virtual[@]}" --text "$calibration" \
     --limit "$sensitivity_windows" --formats int8 --json "$at-sensitivity.json" \
     --plot "$at-sensitivity.svg"
-  judge dropped --drop attn:all
-  step "$at-repaired.plan.json" "$spd" repair "${virtual[@]}" --text "$valid" \
-    --windows "$windows" --drop attn:all --out "$at-repaired.plan.json" --json "$at-repair.json"
-  judge repaired --plan "$at-repaired.plan.json"
+
+  # Repairs one by one, for half of the attention syncs and for all.
+  step "$at-repairs.md" scripts/repair_table.py --data "$data" --calibration "$calibration" \
+    --spd "$spd" --model "$model" --ranks "$ranks" --drop 15 0 --sensitivity "$at-sensitivity.json" \
+    --windows "$windows" --held-out "$held_out" --test-windows "$test_windows" \
+    --test-stride "$stride" --out "$out/repairs" --table "$at-repairs.md"
+
+  # What repairs and training on the logits bring back, by the number of syncs.
+  for count in $counts; do
+    drop=$(least_sensitive "$count" "$at-sensitivity.json")
+    name=$at-${count/#0/all}
+    judge "${count/#0/all}-dropped" --drop "$drop"
+    step "$name-repaired.plan.json" "$spd" repair "${virtual[@]}" --text "$calibration" \
+      --windows "$windows" --held-out "$held_out" --drop "$drop" --out "$name-repaired.plan.json" \
+      --json "$name-repair.json"
+    judge "${count/#0/all}-repaired" --plan "$name-repaired.plan.json"
+    resumed "$name-taught.plan.json" "$spd" distill "${virtual[@]}" --text "$calibration" \
+      --skip-windows $((windows + held_out)) --tokens "$taught_tokens" --epochs 0 --logits 1 \
+      --plan "$name-repaired.plan.json" --out "$name-taught.plan.json" --resume \
+      --json "$name-distill.json"
+    judge "${count/#0/all}-taught" --plan "$name-taught.plan.json"
+    if [[ -f $data/lambada_openai.jsonl ]]; then
+      step "$name-tasks.json" "$spd" eval "${virtual[@]}" --tasks all --data "$data" \
+        --limit "$items" --plan "$name-taught.plan.json" --items "$name-items.jsonl" \
+        --json "$name-tasks.json"
+    fi
+  done
+
   if scripts/emulate-nodes.sh check; then
     step "$at-topology.json" over_links topo --json "$PWD/$at-topology.json"
     for budget in $budgets; do
       plan=$at-$budget.plan.json
       step "$plan" "$spd" plan "${virtual[@]}" --topology "$at-topology.json" \
         --sensitivity "$at-sensitivity.json" --max-loss "$budget%" --text "$valid" \
-        --skip-windows "$skip" --limit "$choice_windows" --out "$plan" --plot "$at-$budget.svg"
+        --skip-windows "$skip" --limit "$choice_windows" --repair "$calibration" \
+        --repair-windows "$windows" --out "$plan" --plot "$at-$budget.svg"
       judge "$budget-percent" --plan "$plan"
       step "$at-$budget-bench.json" over_links bench -m "$PWD/$model" --plan "$PWD/$plan" \
         -r "$repetitions" --json "$PWD/$at-$budget-bench.json"
     done
-    step "$at-bench.json" over_links bench -m "$PWD/$model" --plan "$PWD/$at-repaired.plan.json" \
-      -r "$repetitions" --json "$PWD/$at-bench.json"
+    step "$at-bench.json" over_links bench -m "$PWD/$model" \
+      --plan "$PWD/$at-all-taught.plan.json" -r "$repetitions" --json "$PWD/$at-bench.json"
   else
     echo "skipped: $at's plans and times over links"
-  fi
-  if [[ -f $data/lambada_openai.jsonl ]]; then
-    step "$at-tasks.json" "$spd" eval "${virtual[@]}" --tasks all --data "$data" --limit "$items" \
-      --plan "$at-repaired.plan.json" --items "$at-items.jsonl" --json "$at-tasks.json"
   fi
 done
 scripts/reproduce_summary.py "$out" | tee "$out/summary.md"

@@ -27,6 +27,8 @@ def arguments():
                         help="take turns with these texts, as long as all last")
     parser.add_argument("--skip", type=int, default=0, metavar="CHARS",
                         help="of each to leave out at its beginning (default 0)")
+    parser.add_argument("--until", type=int, metavar="CHARS",
+                        help="of each to leave out what is behind (default: nothing)")
     parser.add_argument("--texts", type=int, default=512, help="to write (default 512)")
     parser.add_argument("--tokens", type=int, default=400, help="of a text at most (default 400)")
     parser.add_argument("--temperature", type=float, default=0.85, help="default 0.85")
@@ -67,7 +69,7 @@ def take_turns(texts, chunk=2400):
 
 def main():
     options = arguments()
-    others = [path.read_text(encoding="utf-8")[options.skip:] for path in options.mix]
+    others = [path.read_text(encoding="utf-8")[options.skip:options.until] for path in options.mix]
     text = write_texts(options)
     if others:
         text = take_turns([text, *others])
