@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <thread>
+#include <numeric>
 #include <tuple>
 
 #include "kernels/device/cpu_device.h"
@@ -17,11 +17,14 @@ constexpr int kSweeps = 5;
 constexpr int kFewest = 4;  // repetitions of a size in a sweep
 constexpr int kMost = 400;
 constexpr int kWarmup = 1;
-// What is sent in a row, and the pause before more is. Links with a token bucket (cloud networks,
-// shaped ones) let bursts through at full speed and then slow down: in a row, the time of a size
-// would be a matter of how often it was repeated. A model computes between its syncs.
-constexpr std::size_t kInARow = 32 * 1024;  // bytes
-constexpr std::chrono::microseconds kPause{500};
+// What a model does before a sync: it computes, for so long at least, on weights that pass through
+// the caches. A small message takes up to twice as long behind that as behind another message. And
+// links with a token bucket (cloud networks, shaped ones) let bursts through at full speed and then
+// slow down: in a row, the time of a size would be a matter of how often it was repeated.
+constexpr std::chrono::microseconds kBetween{150};
+constexpr std::chrono::microseconds kBetweenBursts{500};
+constexpr std::size_t kBurst = 16 * 1024;           // bytes sent across nodes at a time
+constexpr std::size_t kWeights = 16 * 1024 * 1024;  // bytes
 constexpr std::size_t kLongest = 1 << 20;  // bytes: beyond, a line between two sizes says it all
 // A held-out size that is predicted worse than this, of what is promised (15 %), is looked into.
 constexpr double kDoubt = 0.10;
@@ -47,21 +50,41 @@ std::vector<double> slowest(const RankComms& comms, const std::vector<double>& m
   return result;
 }
 
-/// Runs `step` so many times on the ranks that have one: one after another as a model does, but for
-/// a pause each time behind `in_a_row` of them.
-std::vector<double> repeat(const RankComms& comms, int times, int in_a_row, Stream& stream,
+/// Weights that a rank reads between its syncs.
+class Computing {
+ public:
+  void run(std::chrono::microseconds time) {
+    for (const auto end = Clock::now() + time; Clock::now() < end;) {
+      constexpr std::size_t kPiece = 64 * 1024;
+      const auto first = weights_.begin() + static_cast<std::ptrdiff_t>(at_);
+      sum_ = std::accumulate(first, first + kPiece, std::uint64_t{0});
+      at_ = (at_ + kPiece) % weights_.size();
+    }
+  }
+
+ private:
+  std::vector<std::uint64_t> weights_ =
+      std::vector<std::uint64_t>(kWeights / sizeof(std::uint64_t));
+  std::size_t at_ = 0;
+  volatile std::uint64_t sum_ = 0;  // read by nobody, but not left out
+};
+
+/// Runs `step` so many times on the ranks that have one: in a row, or each time behind `between`,
+/// at once on all ranks.
+std::vector<double> repeat(const RankComms& comms, int times, Stream& stream,
+                           const std::function<void()>& between,
                            const std::function<void()>& step) {
   std::vector<double> mine(times, 0.0);
-  for (int first = 0; first < times; first += in_a_row) {
-    if (in_a_row < times) std::this_thread::sleep_for(kPause);
-    comms.world->barrier(kSite);
-    if (!step) continue;
-    auto begin = Clock::now();
-    for (int i = first; i < std::min(times, first + in_a_row); ++i) {
-      step();
-      mine[i] = us_since(begin);
-      begin = Clock::now();
+  if (!between) comms.world->barrier(kSite);
+  for (double& us : mine) {
+    if (between) {
+      between();
+      comms.world->barrier(kSite);
     }
+    if (!step) continue;
+    const auto begin = Clock::now();
+    step();
+    us = us_since(begin);
   }
   return slowest(comms, mine, stream);
 }
@@ -109,8 +132,8 @@ std::vector<Cell> cells_of(const std::vector<ProbeTarget>& targets) {
   return cells;
 }
 
-void measure(const RankComms& comms, Cell& cell, double budget_us, std::vector<float>& data,
-             Stream& stream) {
+void measure(const RankComms& comms, Cell& cell, double budget_us, Computing& computing,
+             std::vector<float>& data, Stream& stream) {
   std::function<void()> step;
   if (cell.target->comm) {
     step = [&] {
@@ -118,15 +141,13 @@ void measure(const RankComms& comms, Cell& cell, double budget_us, std::vector<f
                                     cell.target->wire);
     };
   }
-  const auto warm = repeat(comms, kWarmup, kWarmup, stream, step);
-  // Nothing crosses a link within nodes.
-  const bool within = cell.target->group == LinkGroup::node;
-  const int in_a_row =
-      within ? kMost : static_cast<int>(std::clamp<std::size_t>(kInARow / cell.bytes, 1, kMost));
-  const double pause_us = within ? 0.0 : std::chrono::duration<double, std::micro>(kPause).count();
-  const double expected_us = std::max(warm.back(), 0.1) + pause_us / in_a_row;
+  const bool burst = cell.target->group != LinkGroup::node && cell.bytes >= kBurst;
+  const auto between = [&] { computing.run(burst ? kBetweenBursts : kBetween); };
+  const auto begin = Clock::now();
+  repeat(comms, kWarmup, stream, between, step);
+  const double expected_us = slowest(comms, {us_since(begin) / kWarmup}, stream).back();
   const int times = static_cast<int>(std::clamp<double>(budget_us / expected_us, kFewest, kMost));
-  const auto us = repeat(comms, times, in_a_row, stream, step);
+  const auto us = repeat(comms, times, stream, between, step);
   cell.us.insert(cell.us.end(), us.begin(), us.end());
   cell.medians.push_back(summarize(us).p50);
 }
@@ -187,6 +208,7 @@ LinkProbe probe_all_reduces(const RankComms& comms, const std::vector<ProbeTarge
                             const std::function<void(std::int64_t, std::int64_t)>& progress) {
   CpuDevice device;
   const auto stream = device.make_stream();
+  Computing computing;
   std::vector<Cell> cells = cells_of(targets);
   std::size_t largest = kSmallestProbe;
   for (const Cell& cell : cells) largest = std::max(largest, cell.bytes);
@@ -199,7 +221,7 @@ LinkProbe probe_all_reduces(const RankComms& comms, const std::vector<ProbeTarge
       // What is left, shared by what is left: cheap sizes leave their time to expensive ones.
       double left_us = std::max(0.0, seconds * 1e6 - us_since(begin));
       comms.world->broadcast(&left_us, sizeof left_us, 0, *stream, kSite);
-      measure(comms, cell, left_us / static_cast<double>(count - done), data, *stream);
+      measure(comms, cell, left_us / static_cast<double>(count - done), computing, data, *stream);
       progress(++done, count);
     }
   }
@@ -207,7 +229,7 @@ LinkProbe probe_all_reduces(const RankComms& comms, const std::vector<ProbeTarge
   for (int round = 0; round < kRounds && doubt(probe.held_out, cells); ++round) {
     for (int sweep = 0; sweep < kSweeps; ++sweep) {
       for (Cell& cell : cells) {
-        if (cell.doubted) measure(comms, cell, kDoubtedUs, data, *stream);
+        if (cell.doubted) measure(comms, cell, kDoubtedUs, computing, data, *stream);
       }
     }
     probe = fit(targets, cells);
@@ -228,8 +250,8 @@ PairTimes probe_pair(const RankComms& comms, Communicator* pair) {
         pair->broadcast(data.data(), bytes, 1, *stream, kSite);
       };
     }
-    repeat(comms, times / 10, times, *stream, step);
-    auto us = repeat(comms, times, times, *stream, step);
+    repeat(comms, times / 10, *stream, {}, step);
+    auto us = repeat(comms, times, *stream, {}, step);
     for (double& round_trip : us) round_trip /= 2;
     return summarize(us);
   };

@@ -43,11 +43,11 @@ inline constexpr std::size_t kSmallestProbe = 256;  ///< bytes
 /// Times every kAuto target at sizes that double up to its max_bytes, at 1.5 times each below 1
 /// MiB, and at 1.4 times some of them, to check the fit; others at every second of the doubling
 /// sizes. All ranks call it alike and get the same result, but for a curve's backend on ranks that
-/// are not in its group. Sizes are swept five times, in about `seconds`, with pauses
-/// between bursts of 32 KiB across nodes, as a model makes them; p50 is that of the calmest sweep
-/// but one, p99 and the largest are over all. Where a held-out size is off by more than a tenth,
-/// it, its neighbours and sizes between them are measured (again), which takes a little longer.
-/// `progress(done, of)` does not count those.
+/// are not in its group. Sizes are swept five times, in about `seconds`, each all-reduce behind
+/// some computing, as in a model; p50 is that of the calmest sweep but one, p99 and the largest are
+/// over all. Where a held-out size is off by more than a tenth, it, its neighbours and sizes
+/// between them are measured (again), which takes a little longer. `progress(done, of)` does not
+/// count those.
 LinkProbe probe_all_reduces(const RankComms& comms, const std::vector<ProbeTarget>& targets,
                             double seconds,
                             const std::function<void(std::int64_t, std::int64_t)>& progress);
