@@ -38,7 +38,7 @@ constexpr double kMiB = 1024.0 * 1024.0;
 
 struct TopoOptions {
   StartOptions start;
-  double seconds = 13.0;
+  double seconds = 11.0;
   std::size_t max_kib = 4096;
   bool skip_algorithms = false;
   std::string json;
@@ -47,7 +47,7 @@ struct TopoOptions {
     po::options_description work("Probing");
     work.add_options()                                                                  //
         ("seconds", po::value(&seconds)->value_name("S"),                               //
-         "time to spend on all-reduces, roughly (default 13)")                          //
+         "time to spend on all-reduces, roughly (default 11)")                          //
         ("max-kib", po::value(&max_kib)->value_name("N"),                               //
          "largest all-reduce (default 4096; 512 tokens of hidden size 4096 are 8192)")  //
         ("no-algorithms", po::bool_switch(&skip_algorithms),                            //

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <ctime>
 #include <numeric>
+#include <thread>
 #include <tuple>
 
 #include "kernels/device/cpu_device.h"
@@ -29,7 +31,7 @@ constexpr std::size_t kLongest = 1 << 20;  // bytes: beyond, a line between two 
 // A held-out size that is predicted worse than this, of what is promised (15 %), is looked into.
 constexpr double kDoubt = 0.10;
 constexpr int kRounds = 2;                 // of that
-constexpr double kDoubtedUs = 15'000.0;    // a size and sweep
+constexpr double kDoubtedUs = 10'000.0;    // a size and sweep
 constexpr std::size_t kWholeBlocks = 128;  // bytes: a multiple of any wire format's block
 constexpr std::size_t kLine = 64;          // bytes: what new sizes are multiples of
 
@@ -50,10 +52,28 @@ std::vector<double> slowest(const RankComms& comms, const std::vector<double>& m
   return result;
 }
 
-/// Weights that a rank reads between its syncs.
+double thread_cpu_us() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return 1e6 * static_cast<double>(time.tv_sec) + 1e-3 * static_cast<double>(time.tv_nsec);
+}
+
+/// What a rank does between its syncs: it reads weights. Where ranks share cores (nodes that are
+/// emulated on one machine), it rests instead: all times would be those of waiting for a core.
 class Computing {
  public:
+  /// Collective over all ranks, who find out together whether they share cores.
+  Computing(const RankComms& comms, Stream& stream) {
+    comms.world->barrier(kSite);
+    const auto begin = Clock::now();
+    const double cpu_before = thread_cpu_us();
+    run(kTrial);
+    const double waited = 1.0 - (thread_cpu_us() - cpu_before) / us_since(begin);
+    rests_ = slowest(comms, {waited}, stream).back() > kShared;
+  }
+
   void run(std::chrono::microseconds time) {
+    if (rests_) return std::this_thread::sleep_for(time);
     for (const auto end = Clock::now() + time; Clock::now() < end;) {
       constexpr std::size_t kPiece = 64 * 1024;
       const auto first = weights_.begin() + static_cast<std::ptrdiff_t>(at_);
@@ -63,6 +83,10 @@ class Computing {
   }
 
  private:
+  static constexpr std::chrono::milliseconds kTrial{30};
+  static constexpr double kShared = 0.25;  // of the time spent waiting for the core
+
+  bool rests_ = false;
   std::vector<std::uint64_t> weights_ =
       std::vector<std::uint64_t>(kWeights / sizeof(std::uint64_t));
   std::size_t at_ = 0;
@@ -70,7 +94,7 @@ class Computing {
 };
 
 /// Runs `step` so many times on the ranks that have one: in a row, or each time behind `between`,
-/// at once on all ranks.
+/// at once on all ranks. Nobody computes while others are at it.
 std::vector<double> repeat(const RankComms& comms, int times, Stream& stream,
                            const std::function<void()>& between,
                            const std::function<void()>& step) {
@@ -81,10 +105,12 @@ std::vector<double> repeat(const RankComms& comms, int times, Stream& stream,
       between();
       comms.world->barrier(kSite);
     }
-    if (!step) continue;
-    const auto begin = Clock::now();
-    step();
-    us = us_since(begin);
+    if (step) {
+      const auto begin = Clock::now();
+      step();
+      us = us_since(begin);
+    }
+    if (between) comms.world->barrier(kSite);
   }
   return slowest(comms, mine, stream);
 }
@@ -98,12 +124,12 @@ struct Cell {
   std::vector<double> us{};
   std::vector<double> medians{};  // of the sweeps
 
-  // The calmest sweep's but one: whatever else runs on the machine adds time, and a sweep that was
-  // lucky with where its threads ran does not stand for the size.
+  // The lower quartile of the sweeps: whatever else runs on the machine adds time, and a sweep that
+  // was lucky with where its threads ran does not stand for the size.
   double p50_us() const {
     std::vector<double> ascending = medians;
     std::sort(ascending.begin(), ascending.end());
-    return ascending.at(std::min<std::size_t>(1, ascending.size() - 1));
+    return ascending.at((ascending.size() - 1) / 4);
   }
 };
 
@@ -208,7 +234,7 @@ LinkProbe probe_all_reduces(const RankComms& comms, const std::vector<ProbeTarge
                             const std::function<void(std::int64_t, std::int64_t)>& progress) {
   CpuDevice device;
   const auto stream = device.make_stream();
-  Computing computing;
+  Computing computing(comms, *stream);
   std::vector<Cell> cells = cells_of(targets);
   std::size_t largest = kSmallestProbe;
   for (const Cell& cell : cells) largest = std::max(largest, cell.bytes);
