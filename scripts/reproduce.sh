@@ -59,9 +59,9 @@ build=${SPD_BUILD_ROOT:-build}/release
 cmake --preset release -B "$build" --log-level=WARNING
 cmake --build "$build" --parallel "$(nproc)" --target spd
 scripts/fetch-model.py
-spd=$build/runtime/spd
-model=models/smollm2-135m
 valid=$data/wikitext2/valid.txt test=$data/wikitext2/test.txt
+# Absolute: emulated nodes may not share a working directory.
+out=$(realpath -m "$out") spd=$(realpath "$build/runtime/spd") model=$(realpath models/smollm2-135m)
 mkdir -p "$out"
 # shellcheck source=scripts/mpi-env.sh
 . scripts/mpi-env.sh
@@ -84,7 +84,7 @@ resumed() { # RESULT COMMAND...
 }
 over_links() { # COMMAND...: the program on the emulated nodes
   scripts/emulate-nodes.sh once -N "$nodes" --slots $((ranks / nodes)) --rate 1gbit -- run \
-    -n "$ranks" "$PWD/$spd" "$@"
+    -n "$ranks" "$spd" "$@"
 }
 
 # The text to calibrate on ends before what plans are chosen by begins: windows of 512 tokens of valid.
@@ -137,7 +137,7 @@ for entry in $ranks_list; do
   done
 
   if scripts/emulate-nodes.sh check; then
-    step "$at-topology.json" over_links topo --json "$PWD/$at-topology.json"
+    step "$at-topology.json" over_links topo --json "$at-topology.json"
     for budget in $budgets; do
       plan=$at-$budget.plan.json
       step "$plan" "$spd" plan "${virtual[@]}" --topology "$at-topology.json" \
@@ -145,11 +145,11 @@ for entry in $ranks_list; do
         --skip-windows "$skip" --limit "$choice_windows" --repair "$calibration" \
         --repair-windows "$windows" --out "$plan" --plot "$at-$budget.svg"
       judge "$budget-percent" --plan "$plan"
-      step "$at-$budget-bench.json" over_links bench -m "$PWD/$model" --plan "$PWD/$plan" \
-        -r "$repetitions" --json "$PWD/$at-$budget-bench.json"
+      step "$at-$budget-bench.json" over_links bench -m "$model" --plan "$plan" \
+        -r "$repetitions" --json "$at-$budget-bench.json"
     done
-    step "$at-bench.json" over_links bench -m "$PWD/$model" \
-      --plan "$PWD/$at-all-taught.plan.json" -r "$repetitions" --json "$PWD/$at-bench.json"
+    step "$at-bench.json" over_links bench -m "$model" \
+      --plan "$at-all-taught.plan.json" -r "$repetitions" --json "$at-bench.json"
   else
     echo "skipped: $at's plans and times over links"
   fi
