@@ -92,7 +92,7 @@ struct DistillCommand {
          "epochs of all blocks together on the logits (default 0)")                               //
         ("logits-rate", po::value(&logits_rate)->value_name("R"), "Adam's there (default 3e-5)")  //
         ("products", po::value(&products)->value_name("P"),
-         "bf16 (default where the processor multiplies it: several times faster) rounds what is\n"
+         "bf16 (default where the processor multiplies it: about twice as fast) rounds what is\n"
          "multiplied and sums in f32; weights, gradients and Adam stay f32. f32: nothing is "
          "rounded\n"
          "in the trained blocks, nor anywhere else with --exact");

@@ -118,17 +118,17 @@ for entry in $ranks_list; do
   # What repairs and training on the logits bring back, by the number of syncs.
   for count in $counts; do
     drop=$(least_sensitive "$count" "$at-sensitivity.json")
-    name=$at-${count/#0/all}
-    judge "${count/#0/all}-dropped" --drop "$drop"
+    label=${count/#0/all} name=$at-$label
+    judge "$label-dropped" --drop "$drop"
     step "$name-repaired.plan.json" "$spd" repair "${virtual[@]}" --text "$calibration" \
       --windows "$windows" --held-out "$held_out" --drop "$drop" --out "$name-repaired.plan.json" \
       --json "$name-repair.json"
-    judge "${count/#0/all}-repaired" --plan "$name-repaired.plan.json"
+    judge "$label-repaired" --plan "$name-repaired.plan.json"
     resumed "$name-taught.plan.json" "$spd" distill "${virtual[@]}" --text "$calibration" \
       --skip-windows $((windows + held_out)) --tokens "$taught_tokens" --epochs 0 --logits 1 \
       --plan "$name-repaired.plan.json" --out "$name-taught.plan.json" --resume \
       --json "$name-distill.json"
-    judge "${count/#0/all}-taught" --plan "$name-taught.plan.json"
+    judge "$label-taught" --plan "$name-taught.plan.json"
     if [[ -f $data/lambada_openai.jsonl ]]; then
       step "$name-tasks.json" "$spd" eval "${virtual[@]}" --tasks all --data "$data" \
         --limit "$items" --plan "$name-taught.plan.json" --items "$name-items.jsonl" \

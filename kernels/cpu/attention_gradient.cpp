@@ -29,42 +29,35 @@ class Factors {
     return rest;
   }
 
-  /// c[m, n] = a[m, k] * b[n, k]^T
-  static void multiply_transposed(std::int64_t m, std::int64_t n, std::int64_t k, const Factors& a,
-                                  const Factors& b, float* c, std::int64_t c_stride) {
-    if (a.rounded_) {
-      multiply_bf16(m, n, k, a.upright(), b.turned(), false, c, c_stride);
-    } else {
-      spd::multiply_transposed(m, n, k, a.data_, a.stride_, b.data_, b.stride_, 0.0f, c, c_stride);
-    }
+  Factors transposed() const {
+    Factors other = *this;
+    other.transposed_ = !transposed_;
+    return other;
   }
-  /// c[m, n] = a[m, k] * b[k, n]
+
+  /// c[m, n] = a[m, k] * b[k, n], or c += that; not both of them transposed.
   static void multiply(std::int64_t m, std::int64_t n, std::int64_t k, const Factors& a,
-                       const Factors& b, float* c, std::int64_t c_stride) {
+                       const Factors& b, bool accumulate, float* c, std::int64_t c_stride) {
     if (a.rounded_) {
-      multiply_bf16(m, n, k, a.upright(), b.upright(), false, c, c_stride);
-    } else {
-      spd::multiply(m, n, k, a.data_, a.stride_, b.data_, b.stride_, 0.0f, c, c_stride);
+      return multiply_bf16(m, n, k, a.operand(), b.operand(), accumulate, c, c_stride);
     }
-  }
-  /// c[m, n] += a[k, m]^T * b[k, n]
-  static void add_left_transposed(std::int64_t m, std::int64_t n, std::int64_t k, const Factors& a,
-                                  const Factors& b, float* c, std::int64_t c_stride) {
-    if (a.rounded_) {
-      multiply_bf16(m, n, k, a.turned(), b.upright(), true, c, c_stride);
-    } else {
-      multiply_left_transposed(m, n, k, a.data_, a.stride_, b.data_, b.stride_, 1.0f, c, c_stride);
-    }
+    const auto product = a.transposed_   ? multiply_left_transposed
+                         : b.transposed_ ? multiply_transposed
+                                         : spd::multiply;
+    product(m, n, k, a.data_, a.stride_, b.data_, b.stride_, accumulate ? 1.0f : 0.0f, c, c_stride);
   }
 
  private:
-  Bf16Operand upright() const { return {rounded_, cols_}; }
-  Bf16Operand turned() const { return {.data = rounded_, .row_stride = 1, .col_stride = cols_}; }
+  Bf16Operand operand() const {
+    if (transposed_) return {.data = rounded_, .row_stride = 1, .col_stride = cols_};
+    return {.data = rounded_, .row_stride = cols_};
+  }
 
   const float* data_;
   std::int64_t stride_;
   std::uint16_t* rounded_;
   std::int64_t cols_;
+  bool transposed_ = false;
 };
 
 }  // namespace
@@ -114,8 +107,8 @@ void attention_gradient(const AttentionGradientArgs& args, const Segment& segmen
 
       multiply_transposed(count, width, hd, q, args.q.stride, keys + begin * hd, hd, 0.0f,
                           probabilities, width);
-      Factors::multiply_transposed(count, width, hd, all_dout.from(first), all_values.from(begin),
-                                   gradients, width);
+      Factors::multiply(count, width, hd, all_dout.from(first), all_values.from(begin).transposed(),
+                        false, gradients, width);
       for (std::int64_t i = 0; i < count; ++i) {
         float* p = probabilities + i * width;
         float* dp = gradients + i * width;
@@ -132,12 +125,12 @@ void attention_gradient(const AttentionGradientArgs& args, const Segment& segmen
       }
       const Factors p(probabilities, count, width, width, block_part(0));
       const Factors dp(gradients, count, width, width, block_part(1));
-      Factors::multiply(count, hd, width, dp, all_keys.from(begin), args.dqkv.row(row) + h * hd,
-                        stride);
-      Factors::add_left_transposed(width, hd, count, p, all_dout.from(first),
-                                   dvalues + begin * stride, stride);
-      Factors::add_left_transposed(width, hd, count, dp, all_q.from(first), dkeys + begin * stride,
-                                   stride);
+      Factors::multiply(count, hd, width, dp, all_keys.from(begin), false,
+                        args.dqkv.row(row) + h * hd, stride);
+      Factors::multiply(width, hd, count, p.transposed(), all_dout.from(first), true,
+                        dvalues + begin * stride, stride);
+      Factors::multiply(width, hd, count, dp.transposed(), all_q.from(first), true,
+                        dkeys + begin * stride, stride);
     }
   }
 }
