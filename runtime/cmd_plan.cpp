@@ -9,11 +9,11 @@
 #include "kernels/device/error.h"
 #include "model/fingerprint.h"
 #include "model/hash.h"
-#include "runtime/benchmark.h"
 #include "runtime/command.h"
 #include "runtime/held_out.h"
 #include "runtime/interrupt.h"
 #include "runtime/output_file.h"
+#include "runtime/phase_timing.h"
 #include "runtime/plan_report.h"
 #include "runtime/planner.h"
 #include "runtime/svg_plot.h"
@@ -124,7 +124,7 @@ struct Options {
         ("out,o", po::value(&out)->value_name("FILE"), "the plan")                  //
         ("plot", po::value(&plot)->value_name("FILE.svg"), "latency against loss")  //
         ("check-latency", po::bool_switch(&check_latency),
-         "time the plan against every sync full, in turn, beside the prediction")  //
+         "time every sync full, the plan and no syncs in turn, and compare with the prediction")  //
         ("tau1", po::value(&tau1)->value_name("NATS"),
          "blocks whose attn sync costs at most this are in-sensitive (default: budget / blocks)")  //
         ("tau2", po::value(&tau2)->value_name("NATS"),
@@ -236,32 +236,6 @@ LinkModel load_links(const Options& options, const Topology& topology, std::stri
   return {topology.ranks_per_node(), file.links.curves()};
 }
 
-// The workload as a benchmark: medians of nine, for short steps vary by a fifth.
-BenchmarkOptions benchmark_of(const Workload& workload) {
-  BenchmarkOptions work;
-  work.prompt_tokens = work.depth = workload.prompt;
-  work.gen_tokens = std::min<std::int64_t>(workload.generate, 32);
-  work.batch = workload.batch;
-  work.warmup = 2;
-  work.repetitions = 9;
-  return work;
-}
-
-// Seconds without syncs, unless given.
-PhaseTimes compute_times(const Options& options, Engine& engine) {
-  PhaseTimes times{options.prefill_compute_ms * 1e3, options.decode_compute_ms * 1e3};
-  BenchmarkOptions work = benchmark_of(options.workload);
-  if (times.prefill_us >= 0.0) work.prompt_tokens = 0;
-  if (times.decode_us >= 0.0) work.gen_tokens = 0;
-  if (work.prompt_tokens + work.gen_tokens == 0) return times;
-  const SyncLevels full = SyncLevels::all_full(engine.config().blocks);
-  for (const TestResult& result : run_benchmark(engine, {{"no-comm", full, true}}, work)) {
-    const double us = summarize(result.step_s).p50 * 1e6;
-    (result.test.starts_with("pp") ? times.prefill_us : times.decode_us) = us;
-  }
-  return times;
-}
-
 // What held-out losses depend on besides the text.
 std::string setting_of(const Engine& engine) {
   const SyncPlan& plan = engine.plan();
@@ -270,19 +244,6 @@ std::string setting_of(const Engine& engine) {
       "model {} nodes {} partition {} repair {} kv {} exact {}", plan.fingerprint,
       nlohmann::json(plan.ranks_per_node).dump(), hash_text(plan.partition.to_json().dump()),
       plan.repair ? plan.repair->hash : "none", name(options.kv_dtype), options.exact);
-}
-
-// Predicted beside measured, both phases; full and plan in turn in one run.
-void check_latency(const Options& options, Engine& engine, const SyncLevels& levels,
-                   PlanReport& report) {
-  const SyncLevels full = SyncLevels::all_full(levels.attn.size());
-  const std::vector<Variant> variants{{"full", full, false}, {"plan", levels, false}};
-  report.checked.assign(2, PhaseTimes{});
-  for (const TestResult& result : run_benchmark(engine, variants, benchmark_of(options.workload))) {
-    const double us = summarize(result.step_s).p50 * 1e6;
-    PhaseTimes& times = report.checked[result.variant == "plan" ? 1 : 0];
-    (result.test.starts_with("pp") ? times.prefill_us : times.decode_us) = us;
-  }
 }
 
 }  // namespace
@@ -331,7 +292,9 @@ void run_plan(RankContext& context, const std::vector<std::string>& arguments) {
       tables.push_back(load_sensitivity(file, options, engine));
     }
   });
-  const PhaseTimes compute = compute_times(options, engine);
+  const PhaseTimes compute =
+      time_computing(engine, options.workload,
+                     {options.prefill_compute_ms * 1e3, options.decode_compute_ms * 1e3});
   std::optional<Planner> made;
   agree(context.comms, "weighing the choices", [&] {
     made.emplace(engine.config(), links, options.workload, tables,
@@ -376,7 +339,9 @@ void run_plan(RankContext& context, const std::vector<std::string>& arguments) {
   report.virtual_compute = context.is_virtual && options.prefill_compute_ms < 0.0;
   const SyncLevels levels = planner.levels(solution);
   if (options.check_latency) {
-    with_repairs(levels, [&](Engine& with) { check_latency(options, with, levels, report); });
+    with_repairs(levels, [&](Engine& with) {
+      report.checked = check_latency(with, levels, options.workload);
+    });
   }
 
   SyncPlan plan = repairs ? repairs->keep(levels, options.out) : engine.plan();

@@ -2,11 +2,13 @@
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "runtime/block_class.h"
 #include "runtime/held_out.h"
+#include "runtime/phase_timing.h"
 #include "runtime/planner.h"
 #include "runtime/svg_plot.h"
 
@@ -14,12 +16,12 @@ namespace spd {
 
 struct PlanReport {
   std::string machine;
-  double budget = 0.0;                 ///< nats
-  ClassThresholds thresholds{};        ///< nats that a block's attn sync is worth
-  const HeldOut* judged_by = nullptr;  ///< what joint losses were measured on, if they were
-  std::vector<PlanTrial> trials;       ///< joint losses measured; the last is the plan's
-  std::vector<PhaseTimes> checked;     ///< measured: every sync full, then the plan; or empty
-  bool virtual_compute = false;        ///< compute times are of virtual ranks on this machine
+  double budget = 0.0;                  ///< nats
+  ClassThresholds thresholds{};         ///< nats that a block's attn sync is worth
+  const HeldOut* judged_by = nullptr;   ///< what joint losses were measured on, if they were
+  std::vector<PlanTrial> trials;        ///< joint losses measured; the last is the plan's
+  std::optional<LatencyCheck> checked;  ///< measured
+  bool virtual_compute = false;         ///< compute times are of virtual ranks on this machine
 };
 
 void print_report(const Planner& planner, const PlanSolution& solution, const PlanReport& report);

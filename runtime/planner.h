@@ -34,6 +34,11 @@ struct PhaseTimes {
     decode_us += other.decode_us;
     return *this;
   }
+  friend PhaseTimes operator+(PhaseTimes a, const PhaseTimes& b) { return a += b; }
+  friend PhaseTimes operator-(PhaseTimes a, const PhaseTimes& b) { return a += -1.0 * b; }
+  friend PhaseTimes operator*(double factor, const PhaseTimes& times) {
+    return {factor * times.prefill_us, factor * times.decode_us};
+  }
   /// Of the whole request.
   double request_us(const Workload& workload) const {
     return prefill_us + static_cast<double>(workload.generate - 1) * decode_us;

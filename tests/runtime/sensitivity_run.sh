@@ -92,8 +92,10 @@ grep -q 'nothing faster than every sync full was found' "$dir/log" || fail "no w
   --virtual-ranks 2 >"$dir/log"
 grep -q 'rise of NLL' "$dir/log" || fail "the plan does not run"
 
-# With repairs: what the search measured is what its plan loses.
-"${search[@]}" 20% --trials 1 --repair "$dir/text" --repair-windows 8 --out "$dir/repaired.json" >"$dir/log"
+# With repairs: what the search measured is what its plan loses. Its times can be measured at once.
+"${search[@]}" 20% --trials 1 --repair "$dir/text" --repair-windows 8 --check-latency --prompt 64 \
+  --gen 4 --out "$dir/repaired.json" >"$dir/log"
+grep -q 'computing as it was while these were measured' "$dir/log" || fail "no latency was checked"
 [[ -f $dir/repaired.safetensors && ! -e $dir/repaired.json.repairs ]] || fail "no repairs, or too many"
 "$spd" eval -m "$model" --plan "$dir/repaired.json" --text "$dir/text" --window 24 --stride 24 \
   --virtual-ranks 2 --json "$dir/repaired-eval.json" >"$dir/log"
@@ -105,5 +107,9 @@ taken = [told["window_nll_nats"][i * windows // 24] for i in range(24)]
 rise = sum(taken) / 24 - plan["measured"]["full_nll_nats"]
 assert plan["levels"]["attn"].count("drop") > 3 and "repair" in plan, plan["levels"]
 assert abs(rise - plan["measured"]["loss_nats"]) < 1e-4, (rise, plan["measured"])
+for variant in ("full", "plan", "no_comm"):
+    times = plan["measured"][variant]
+    whole = times["ttft_us"] + 3 * times["tpot_us"]
+    assert times["tpot_us"] > 0 and abs(times["request_us"] - whole) < 1e-6 * whole, (variant, times)
 PY
 echo passed

@@ -1,0 +1,24 @@
+// A workload's two phases, timed: without syncs, for the planner to add syncs to; and a plan beside
+// every sync full, to judge what it predicted.
+#pragma once
+
+#include "runtime/engine.h"
+#include "runtime/planner.h"
+
+namespace spd {
+
+/// Times without any sync. A phase that is given (>= 0) is not timed. Medians over nine
+/// repetitions of at most 32 tokens; all ranks call it alike and get the same result.
+PhaseTimes time_computing(Engine& engine, const Workload& workload, PhaseTimes given);
+
+/// Timed in turn in one run. A machine that is shared gets faster and slower between planning and
+/// checking; `no_comm` tells how fast it computed here, so that syncs can be judged apart.
+struct LatencyCheck {
+  PhaseTimes full;     ///< every sync full
+  PhaseTimes plan;     ///< the plan, its repairs included
+  PhaseTimes no_comm;  ///< no sync, no repair
+};
+
+LatencyCheck check_latency(Engine& engine, const SyncLevels& levels, const Workload& workload);
+
+}  // namespace spd
