@@ -1,5 +1,7 @@
-// The launcher's first sign that it is ending the job.
+// What can be known of the launcher: the first sign that it is ending the job, and its patience.
 #pragma once
+
+#include <optional>
 
 namespace spd {
 
@@ -17,5 +19,10 @@ class LauncherWord {
  private:
   int before_;
 };
+
+/// Seconds after which Open MPI's mpirun ends a job one of whose nodes it cannot reach: the
+/// keep-alive of its connections (oob_tcp_keepalive_*, which ranks inherit), infinity where that is
+/// turned off. Nothing where this process was not started by mpirun.
+std::optional<double> launcher_keepalive_s();
 
 }  // namespace spd

@@ -4,11 +4,13 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "comm/collective.h"
+#include "comm/launcher_word.h"
 #include "comm/mpi_session.h"
 #include "kernels/device/log.h"
 #include "runtime/agreed_error.h"
@@ -93,6 +95,20 @@ int end_mpi(MpiSession& session, const Error& error, bool known_to_all, bool spe
   return error.exit_status();
 }
 
+// Ranks that give up before mpirun misses their peers' node leave it waiting for its daemon there.
+void warn_if_mpirun_is_slower(const MpiSession& session, double deadline_s) {
+  const std::optional<double> patience = launcher_keepalive_s();
+  if (session.rank() > 0 || session.topology().nodes() < 2 || !patience || *patience < deadline_s) {
+    return;
+  }
+  spdlog::warn(
+      "mpirun notices the loss of a node after {} s, not before the {} s of --deadline are over; "
+      "it "
+      "would then not end for minutes: shorten OMPI_MCA_oob_tcp_keepalive_time, _intvl and _probes "
+      "as scripts/mpi-env.sh does, or allow more",
+      *patience, deadline_s);
+}
+
 int run_mpi(MpiSession& session, const std::string& name,
             const std::vector<std::string>& arguments) {
   const bool root = session.rank() == 0;
@@ -101,6 +117,7 @@ int run_mpi(MpiSession& session, const std::string& name,
     const Command& command = find_command(name);
     StartOptions start = parse_start_options(arguments);
     init_logging(session.rank(), "");
+    warn_if_mpirun_is_slower(session, start.deadline_s);
     if (!start.algo_topology.empty()) {
       start.launch.backends.algorithms = shared_algorithms_from(start.algo_topology, session);
     }

@@ -1,18 +1,21 @@
 #!/usr/bin/env bash
 # usage: topo_test.sh EMULATE_NODES_SH SPD    (inside of head, with nodes of 3 and 1 ranks up)
-# spd topo finds what is there, and slows down with the link.
+# spd topo finds what is there, and slows down with the link. Ranks less patient than mpirun say so.
 set -euo pipefail
 emulate=$1 spd=$2
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-topo() { # NAME
-  "$emulate" run -n 4 "$spd" topo --seconds 2 --max-kib 256 --json "$folder/$1.json" \
-    >"$folder/log" || { cat "$folder/log"; exit 1; }
+topo() { # NAME OPTIONS...
+  "$emulate" run -n 4 "$spd" topo --seconds 2 --max-kib 256 --json "$folder/$1.json" "${@:2}" \
+    >"$folder/log" 2>&1 || { cat "$folder/log"; exit 1; }
 }
+impatient='mpirun notices the loss of a node after'
 topo fast
+if grep "$impatient" "$folder/log"; then exit 1; fi
 "$emulate" shape all 100mbit
-topo slow
+topo slow --deadline 15
 cat "$folder/log"
+grep -q "$impatient" "$folder/log"
 python3 - "$folder" <<'PYTHON'
 import json
 import pathlib
