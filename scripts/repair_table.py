@@ -22,16 +22,15 @@ METHODS = {"none": "", "grouping": "grouping", "placement": "placement", "predic
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=pathlib.Path)
+    parser.add_argument("--data", type=pathlib.Path, required=True)
     parser.add_argument("--calibration", type=pathlib.Path, metavar="FILE",
                         help="text to calibrate on (default: wikitext2/valid.txt; see self-text.py)")
     parser.add_argument("--spd", default=ROOT / "build/release/runtime/spd")
     parser.add_argument("--model", default=ROOT / "models/smollm2-135m")
     parser.add_argument("--ranks", type=int, nargs="+", default=[2, 3])
-    parser.add_argument("--drop", type=int, nargs="+", metavar="N",
+    parser.add_argument("--nodes", type=int, default=1, help="that they are spread over (default 1)")
+    parser.add_argument("--drop", type=int, nargs="+", metavar="N", default=[0],
                         help="attention syncs dropped, those that are least sensitive (default 0: all)")
-    parser.add_argument("--select", type=int, metavar="N",
-                        help="only print which N those are, as a --drop of spd")
     parser.add_argument("--sensitivity", metavar="FILE",
                         help="of spd sensitivity, {} being the number of ranks; for --drop")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS)[:-1],
@@ -45,10 +44,8 @@ def arguments():
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "results/repairs")
     parser.add_argument("--table", type=pathlib.Path, help="write the table here, too, when it is whole")
     options = parser.parse_args()
-    if options.select is None and options.data is None:
-        parser.error("--data is required")
-    if (options.select or any(options.drop or [])) and not options.sensitivity:
-        parser.error("--drop and --select need --sensitivity, to know which")
+    if any(options.drop) and not options.sensitivity:
+        parser.error("--drop needs --sensitivity, to know which")
     return options
 
 
@@ -74,7 +71,8 @@ def measure(options, ranks, count, method):
     name = f"tp{ranks}-{count or 'all'}-{method.replace(', ', '-').replace(' ', '-')}"
     plan, repair, result = (options.out / f"{name}{end}"
                             for end in (".plan.json", ".repair.json", ".json"))
-    common = ["-m", options.model, "--virtual-ranks", ranks]
+    common = ["-m", options.model, "--virtual-ranks", ranks, "--virtual-nodes",
+              options.nodes]
     drop = ["--drop", selection(options, ranks, count)]
     if METHODS[method] and not repair.exists():
         text = options.calibration or options.data / "wikitext2/valid.txt"
@@ -94,15 +92,12 @@ def measure(options, ranks, count, method):
 
 def main():
     options = arguments()
-    if options.select is not None:
-        print(selection(options, None, options.select))
-        return
     options.out.mkdir(parents=True, exist_ok=True)
     lines = ["| ranks | attention syncs dropped | repairs | rise of NLL (nats) | KL to the model (nats) "
              "| same likeliest token | repaired in (s) |", "|---|---|---|---|---|---|---|"]
     print("\n".join(lines))
     for ranks in options.ranks:
-        for count in options.drop or [0]:
+        for count in options.drop:
             for method in options.methods:
                 loss, seconds = measure(options, ranks, count, method)
                 lines.append(f"| {ranks} | {count or 'all'} | {method} "

@@ -21,9 +21,9 @@ left out by name. On few cores the ranks of all nodes share them: read ratios.
 TEXT
 }
 
-data='' ranks_list='2 3 9x3' out=results/reproduce budgets='1 2 5' counts='15 20 0'
-texts=256 windows=24 held_out=4 test_windows=32 choice_windows=32 sensitivity_windows=4
-taught_tokens=65536 items=400 repetitions=5
+data='' ranks_list='2 3 9x3' out=results/reproduce budgets='1 2 5' counts='20 0'
+texts=384 windows=24 held_out=4 test_windows=32 choice_windows=32 sensitivity_windows=4
+taught_tokens=184320 passes=2 items=400 repetitions=5
 while (($#)); do
   case $1 in
     --data | --ranks | --out)
@@ -33,7 +33,7 @@ while (($#)); do
       ;;
     --quick)
       texts=64 windows=6 held_out=2 test_windows=8 choice_windows=8 sensitivity_windows=1
-      taught_tokens=4096 items=10 repetitions=2 budgets=5 counts=0
+      taught_tokens=4096 passes=1 items=10 repetitions=2 budgets=5 counts=0
       ;;
     -h | --help) usage; exit 0 ;;
     *) echo "reproduce.sh: unknown option $1" >&2; usage >&2; exit 2 ;;
@@ -94,40 +94,46 @@ calibration=$out/calibration.txt
 step "$calibration" scripts/self-text.py --texts "$texts" --mix "$valid" --until 500000 \
   --spd "$spd" --model "$model" --out "$calibration"
 
-least_sensitive() { # COUNT SENSITIVITY: so many attention syncs, as a selection; 0: all
-  if (($1 == 0)); then echo attn:all; else scripts/repair_table.py --select "$1" --sensitivity "$2"; fi
+for_ranks() { # ENTRY: sets ranks, nodes, at and virtual
+  ranks=${1%x*} nodes=${1#*x} at=$out/tp$1
+  virtual=(-m "$model" --virtual-ranks "$ranks" --virtual-nodes "$nodes")
+}
+judge() { # NAME OPTIONS...: on test
+  step "$at-$1.json" "$spd" eval "${virtual[@]}" --text "$test" --limit "$test_windows" \
+    --stride "$stride" --json "$at-$1.json" "${@:2}"
 }
 
 for entry in $ranks_list; do
-  ranks=${entry%x*} nodes=${entry#*x} at=$out/tp$entry
-  virtual=(-m "$model" --virtual-ranks "$ranks" --virtual-nodes "$nodes")
-  judge() { # NAME OPTIONS...: on test
-    step "$at-$1.json" "$spd" eval "${virtual[@]}" --text "$test" --limit "$test_windows" \
-      --stride "$stride" --json "$at-$1.json" "${@:2}"
-  }
+  for_ranks "$entry"
   resumed "$at-sensitivity.json" "$spd" sensitivity "${virtual[@]}" --text "$calibration" \
     --limit "$sensitivity_windows" --formats int8 --json "$at-sensitivity.json" \
     --plot "$at-sensitivity.svg"
-
   # Repairs one by one, for half of the attention syncs and for all.
-  step "$at-repairs.md" scripts/repair_table.py --data "$data" --calibration "$calibration" \
-    --spd "$spd" --model "$model" --ranks "$ranks" --drop 15 0 --sensitivity "$at-sensitivity.json" \
-    --windows "$windows" --held-out "$held_out" --test-windows "$test_windows" \
-    --test-stride "$stride" --out "$out/repairs" --table "$at-repairs.md"
+  table=(scripts/repair_table.py --data "$data" --calibration "$calibration" --spd "$spd"
+    --model "$model" --ranks "$ranks" --nodes "$nodes" --sensitivity "$at-sensitivity.json"
+    --windows "$windows" --held-out "$held_out" --test-windows "$test_windows"
+    --test-stride "$stride" --out "$out/repairs")
+  step "$at-repairs.md" "${table[@]}" --drop 15 0 --table "$at-repairs.md"
+  # Those that are to be trained.
+  # shellcheck disable=SC2086
+  step "$at-repaired.md" "${table[@]}" --drop $counts --methods none "all without training" \
+    --table "$at-repaired.md"
+  # What a dropped attention sync costs when it is repaired, for plans that are.
+  resumed "$at-repaired-sensitivity.json" "$spd" sensitivity "${virtual[@]}" --text "$calibration" \
+    --plan "$out/repairs/tp$ranks-all-all-without-training.plan.json" --points attn --levels drop \
+    --limit "$sensitivity_windows" --json "$at-repaired-sensitivity.json"
+done
 
-  # What repairs and training on the logits bring back, by the number of syncs.
+# What training on the logits then brings back, and what is left to lose in tasks.
+for entry in $ranks_list; do
+  for_ranks "$entry"
   for count in $counts; do
-    drop=$(least_sensitive "$count" "$at-sensitivity.json")
-    label=${count/#0/all} name=$at-$label
-    judge "$label-dropped" --drop "$drop"
-    step "$name-repaired.plan.json" "$spd" repair "${virtual[@]}" --text "$calibration" \
-      --windows "$windows" --held-out "$held_out" --drop "$drop" --out "$name-repaired.plan.json" \
-      --json "$name-repair.json"
-    judge "$label-repaired" --plan "$name-repaired.plan.json"
+    label=${count/#0/all} name=$at-${count/#0/all}
     resumed "$name-taught.plan.json" "$spd" distill "${virtual[@]}" --text "$calibration" \
-      --skip-windows $((windows + held_out)) --tokens "$taught_tokens" --epochs 0 --logits 1 \
-      --plan "$name-repaired.plan.json" --out "$name-taught.plan.json" --resume \
-      --json "$name-distill.json"
+      --skip-windows $((windows + held_out)) --tokens "$taught_tokens" --epochs 0 \
+      --logits "$passes" --logits-rate 4e-5 \
+      --plan "$out/repairs/tp$ranks-$label-all-without-training.plan.json" \
+      --out "$name-taught.plan.json" --resume --json "$name-distill.json"
     judge "$label-taught" --plan "$name-taught.plan.json"
     if [[ -f $data/lambada_openai.jsonl ]]; then
       step "$name-tasks.json" "$spd" eval "${virtual[@]}" --tasks all --data "$data" \
@@ -135,23 +141,27 @@ for entry in $ranks_list; do
         --json "$name-tasks.json"
     fi
   done
+done
 
-  if scripts/emulate-nodes.sh check; then
-    step "$at-topology.json" over_links topo --json "$at-topology.json"
-    for budget in $budgets; do
-      plan=$at-$budget.plan.json
-      step "$plan" "$spd" plan "${virtual[@]}" --topology "$at-topology.json" \
-        --sensitivity "$at-sensitivity.json" --max-loss "$budget%" --text "$valid" \
-        --skip-windows "$skip" --limit "$choice_windows" --repair "$calibration" \
-        --repair-windows "$windows" --out "$plan" --plot "$at-$budget.svg"
-      judge "$budget-percent" --plan "$plan"
-      step "$at-$budget-bench.json" over_links bench -m "$model" --plan "$plan" \
-        -r "$repetitions" --json "$at-$budget-bench.json"
-    done
-    step "$at-bench.json" over_links bench -m "$model" \
-      --plan "$at-all-taught.plan.json" -r "$repetitions" --json "$at-bench.json"
-  else
+for entry in $ranks_list; do
+  for_ranks "$entry"
+  if ! scripts/emulate-nodes.sh check; then
     echo "skipped: $at's plans and times over links"
+    continue
   fi
+  step "$at-topology.json" over_links topo --json "$at-topology.json"
+  for budget in $budgets; do
+    plan=$at-$budget.plan.json
+    step "$plan" "$spd" plan "${virtual[@]}" --topology "$at-topology.json" \
+      --sensitivity "$at-sensitivity.json" --sensitivity "$at-repaired-sensitivity.json" \
+      --max-loss "$budget%" --text "$valid" --skip-windows "$skip" \
+      --limit "$choice_windows" --repair "$calibration" --repair-windows "$windows" \
+      --out "$plan" --plot "$at-$budget.svg"
+    judge "$budget-percent" --plan "$plan"
+    step "$at-$budget-bench.json" over_links bench -m "$model" --plan "$plan" \
+      -r "$repetitions" --json "$at-$budget-bench.json"
+  done
+  step "$at-bench.json" over_links bench -m "$model" \
+    --plan "$at-all-taught.plan.json" -r "$repetitions" --json "$at-bench.json"
 done
 scripts/reproduce_summary.py "$out" | tee "$out/summary.md"

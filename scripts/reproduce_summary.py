@@ -41,11 +41,11 @@ def budget_rows(folder, degree):
 
 def task_rows(folder, degree):
     """Mean accuracy of all tasks, by the number of attention syncs dropped."""
-    for count in ("15", "20", "all"):
+    for count in ("20", "all"):
         tasks = load(folder / f"{degree}-{count}-tasks.json")
         for metric in ("acc", "acc_norm") if tasks else ():
             mean = tasks["mean"][metric]
-            yield (f"| {degree.upper()}, {count} taught, mean {metric} | {100 * mean['baseline']:.1f} "
+            yield (f"| {degree.upper()}, {count} trained, mean {metric} | {100 * mean['baseline']:.1f} "
                    f"| {100 * mean['value']:.1f} | {100 * mean['difference']:+.2f} "
                    f"± {100 * mean['difference_stderr']:.2f} |")
 
@@ -54,24 +54,24 @@ def main():
     if len(sys.argv) != 2:
         sys.exit("usage: reproduce_summary.py DIR")
     folder = pathlib.Path(sys.argv[1])
-    print("| attention syncs dropped | rise of NLL (nats) | KL to the model (nats) |\n|---|---|---|")
+    print("| trained on the logits, attention syncs dropped | rise of NLL (nats) "
+          "| KL to the model (nats) |\n|---|---|---|")
     degrees = sorted({path.name.split("-")[0] for path in folder.glob("tp*-*.json")},
                      key=lambda name: [int(number) for number in name[2:].split("x")])
     for degree in degrees:
-        for count in ("15", "20", "all"):
-            for what in ("dropped", "repaired", "taught"):
-                row = loss_row(f"{degree.upper()}, {count} {what}",
-                               load(folder / f"{degree}-{count}-{what}.json"))
-                if row:
-                    print(row)
+        for count in ("20", "all"):
+            row = loss_row(f"{degree.upper()}, {count}", load(folder / f"{degree}-{count}-taught.json"))
+            if row:
+                print(row)
     print("\n| tasks | baseline (%) | plan (%) | difference (points) |\n|---|---|---|---|")
     for degree in degrees:
         for row in task_rows(folder, degree):
             print(row)
     for degree in degrees:
-        table = folder / f"{degree}-repairs.md"
-        if table.exists():
-            print("\n" + table.read_text(encoding="utf-8").rstrip())
+        for name in ("repairs", "repaired"):
+            table = folder / f"{degree}-{name}.md"
+            if table.exists():
+                print("\n" + table.read_text(encoding="utf-8").rstrip())
     print("\n| budget (perplexity) | syncs dropped | held-out valid | at most, 95 % | test |\n"
           "|---|---|---|---|---|")
     for degree in degrees:
