@@ -105,6 +105,18 @@ std::vector<T> from_names(const nlohmann::json& names, T (*parse)(std::string_vi
 
 }  // namespace
 
+std::string SyncLevels::key() const {
+  std::string key;
+  for (const SyncPoint point : {SyncPoint::attn, SyncPoint::mlp}) {
+    for (std::int64_t block = 0; block < std::ssize(attn); ++block) {
+      const SyncLevel level = at(block, point);
+      key += fmt::format("{}{} ", name(level)[0],
+                         level == SyncLevel::drop ? "" : name(wire_at(block, point)));
+    }
+  }
+  return key;
+}
+
 nlohmann::json SyncLevels::to_json() const {
   return {{"attn", to_names(attn)}, {"mlp", to_names(mlp)}};
 }

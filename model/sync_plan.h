@@ -54,6 +54,9 @@ struct SyncLevels {
   /// Throws usage Error unless all have `blocks` entries and the last mlp level is `full`.
   void validate(std::int64_t blocks) const;
   bool operator==(const SyncLevels&) const = default;
+  /// In a few characters a sync point: the same for levels that run alike, whatever wires they
+  /// name for what is dropped.
+  std::string key() const;
 
   /// {"attn": ["full", ...], "mlp": [...]}: the levels alone, read with wires of f32. Reading
   /// throws input Error or nlohmann's exceptions.

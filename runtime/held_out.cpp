@@ -22,21 +22,6 @@ namespace {
 constexpr const char* kSchema = "spd.plan-trials/1";
 constexpr std::int64_t kChunk = 8;  // windows between looks at the clock, the budget and signals
 
-// Levels and wire formats in a few characters a sync point.
-std::string key_of(const SyncLevels& levels) {
-  std::string key;
-  for (const SyncPoint point : {SyncPoint::attn, SyncPoint::mlp}) {
-    for (std::size_t block = 0; block < levels.attn.size(); ++block) {
-      const auto at = static_cast<std::int64_t>(block);
-      key += fmt::format("{}{} ", name(levels.at(at, point))[0],
-                         levels.at(at, point) == SyncLevel::drop
-                             ? ""
-                             : std::string_view(name(levels.wire_at(at, point))));
-    }
-  }
-  return key;
-}
-
 }  // namespace
 
 HeldOut::HeldOut(const RankComms& comms, const std::vector<std::int32_t>& text,
@@ -132,7 +117,7 @@ double HeldOut::full_nll() const {
 }
 
 JointLoss HeldOut::measure(Engine& engine, const SyncLevels& levels, double budget) {
-  Losses& losses = plans_[key_of(levels)];
+  Losses& losses = plans_[levels.key()];
   const double error_rate = (1.0 - options_.confidence) / options_.trials;
   while (true) {
     const auto done = static_cast<std::int64_t>(losses.size());

@@ -44,13 +44,7 @@ TrialRepairs::TrialRepairs(RankContext& context, const EngineOptions& engine,
 }
 
 std::filesystem::path TrialRepairs::file_of(const SyncLevels& levels) const {
-  nlohmann::json json = levels.to_json();
-  for (const SyncPoint point : {SyncPoint::attn, SyncPoint::mlp}) {
-    for (std::size_t block = 0; block < levels.attn.size(); ++block) {
-      json["wire"].push_back(name(levels.wire_at(static_cast<std::int64_t>(block), point)));
-    }
-  }
-  return folder_ / (hash_text(setting_ + json.dump()) + ".json");
+  return folder_ / (hash_text(setting_ + levels.key()) + ".json");
 }
 
 std::filesystem::path TrialRepairs::plan_for(const SyncLevels& levels) {

@@ -94,5 +94,17 @@ TEST(SyncSelection, SaysWhatIsWrong) {
   }
 }
 
+TEST(SyncLevels, HaveOneKeyAsLongAsTheyRunAlike) {
+  SyncLevels levels = SyncLevels::all_full(2);
+  const std::string full = levels.key();
+  levels.attn[1] = SyncLevel::drop;
+  const std::string dropped = levels.key();
+  EXPECT_NE(dropped, full);
+  levels.attn_wire[1] = WireFormat::int8;
+  EXPECT_EQ(levels.key(), dropped);
+  levels.attn_wire[0] = WireFormat::int8;
+  EXPECT_NE(levels.key(), dropped);
+}
+
 }  // namespace
 }  // namespace spd
