@@ -183,8 +183,9 @@ class Operators {
 
   /// y += x
   virtual void add(ConstActivations x, Activations y, Stream&) = 0;
-  /// out = a + b; out may be a or b.
-  virtual void sum(ConstActivations a, ConstActivations b, Activations out, Stream&) = 0;
+  /// out = a + b, and in every token bias, if there is one; out may be a or b.
+  virtual void sum(ConstActivations a, ConstActivations b, const float* bias, Activations out,
+                   Stream&) = 0;
   /// y[t] += bias for every token t.
   virtual void add_bias(const float* bias, Activations y, Stream&) = 0;
   virtual void copy(ConstActivations from, Activations to, Stream&) = 0;

@@ -72,7 +72,7 @@ void ResidualGradient::add_view(ConstActivations dview, Stream& stream) {
 
 ConstActivations ResidualGradient::partial(Stream& stream) {
   if (known_empty_) return active(delta_);
-  operators_.sum(active(delta_), active(known_), active(sum_), stream);
+  operators_.sum(active(delta_), active(known_), nullptr, active(sum_), stream);
   return active(sum_);
 }
 

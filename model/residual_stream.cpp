@@ -74,9 +74,10 @@ void ResidualStream::sync(SyncLevel level, WireFormat wire, const RankComms& com
 
 ConstActivations ResidualStream::view(Stream& stream) {
   if (delta_empty_) return active(base_);
-  operators_.sum(active(base_), active(known_is_delta_ ? delta_ : known_), active(view_), stream);
+  operators_.sum(active(base_), active(known_is_delta_ ? delta_ : known_),
+                 pending_ ? pending_->mean : nullptr, active(view_), stream);
   if (!predicted_empty_) operators_.add(active(predicted_), active(view_), stream);
-  if (pending_) add_missing(*pending_, true, active(view_), stream);
+  if (pending_) add_variation(*pending_, active(view_), stream);
   return active(view_);
 }
 
@@ -94,24 +95,21 @@ void ResidualStream::predict(const Missing& missing, Stream& stream) {
 
 void ResidualStream::settle_prediction(Stream& stream) {
   if (!pending_) return;
-  add_missing(*pending_, !predicted_empty_, active(predicted_), stream);
+  if (predicted_empty_) operators_.fill(active(predicted_), 0.0f, stream);
+  operators_.add_bias(pending_->mean, active(predicted_), stream);
+  add_variation(*pending_, active(predicted_), stream);
   pending_.reset();
   predicted_empty_ = false;
 }
 
-void ResidualStream::add_missing(const Missing& missing, bool accumulate, Activations y,
-                                 Stream& stream) {
-  if (!missing.to_hidden) {
-    if (!accumulate) operators_.fill(y, 0.0f, stream);
-    operators_.add_bias(missing.mean, y, stream);
-    return;
-  }
+void ResidualStream::add_variation(const Missing& missing, Activations y, Stream& stream) {
+  if (!missing.to_hidden) return;
   operators_.linear({.x = missing.z,
                      .norm = nullptr,
                      .weight = missing.to_hidden,
-                     .bias = missing.mean,
+                     .bias = nullptr,
                      .epilogue = Epilogue::none,
-                     .accumulate = accumulate,
+                     .accumulate = true,
                      .y = y},
                     stream);
 }

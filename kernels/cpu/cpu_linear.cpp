@@ -178,6 +178,14 @@ void CpuLinear::multiply(const LinearArgs& args, const Blocking& blocking, int t
     const std::int64_t count = std::min(width, mine.end - n);
     const std::int64_t padded = round_up(count, kernels.tile_cols);
     const std::int64_t columns = gated ? 2 * padded : padded;
+    // Where results are what the kernels write, whole tiles of tokens go where they belong; the
+    // others' are added up in the same order, lest a token depend on how many come with it.
+    const bool plain = args.epilogue == Epilogue::none && !args.bias && count == padded;
+    const std::int64_t direct = plain ? blocking.tokens / kernels.tile_rows * kernels.tile_rows : 0;
+    const bool add_to_y = plain && args.accumulate;
+    for (std::int64_t t = direct; add_to_y && t < blocking.tokens; ++t) {
+      std::copy_n(args.y.row(blocking.first + t) + n, count, results + t * columns);
+    }
     for (std::int64_t k = 0; k < blocking.cells; k += blocking.depth) {
       const std::int64_t depth = std::min(blocking.depth, blocking.cells - k);
       const std::int64_t first = k * kernels.per_cell, elements = depth * kernels.per_cell;
@@ -186,21 +194,32 @@ void CpuLinear::multiply(const LinearArgs& args, const Blocking& blocking, int t
         kernels.pack_weight(w, outputs + n, count, first, elements, packed + padded * depth);
       }
       for (std::int64_t t = 0; t < blocking.tokens; t += kRows) {
-        kernels.multiply(
-            {.a = blocking.packed_x + t / kernels.tile_rows * blocking.tile + k * kernels.tile_rows,
-             .a_tile = blocking.tile,
-             .rows = std::min(kRows, blocking.padded_tokens() - t),
-             .b = packed,
-             .panels = columns / kernels.tile_cols,
-             .depth = static_cast<std::size_t>(depth),
-             .c = results + t * columns,
-             .c_stride = static_cast<std::size_t>(columns),
-             .accumulate = k > 0});
+        GemmBlock block{
+            .a = blocking.packed_x + t / kernels.tile_rows * blocking.tile + k * kernels.tile_rows,
+            .a_tile = blocking.tile,
+            .rows = std::min(kRows, blocking.padded_tokens() - t),
+            .b = packed,
+            .panels = columns / kernels.tile_cols,
+            .depth = static_cast<std::size_t>(depth),
+            .c = results + t * columns,
+            .c_stride = static_cast<std::size_t>(columns),
+            .accumulate = k > 0 || add_to_y};
+        if (const std::int64_t rows = std::clamp(direct - t, std::int64_t{0}, block.rows)) {
+          GemmBlock whole = block;
+          whole.rows = rows;
+          whole.c = args.y.row(blocking.first + t) + n;
+          whole.c_stride = args.y.stride;
+          kernels.multiply(whole);
+          block.a += rows / kernels.tile_rows * blocking.tile;
+          block.c += rows * columns;
+          block.rows -= rows;
+        }
+        if (block.rows > 0) kernels.multiply(block);
       }
     }
-    for (std::int64_t t = 0; t < blocking.tokens; ++t) {
+    for (std::int64_t t = direct; t < blocking.tokens; ++t) {
       finish_row({.epilogue = args.epilogue,
-                  .accumulate = args.accumulate,
+                  .accumulate = args.accumulate && !add_to_y,
                   .value = results + t * columns,
                   .bias = args.bias ? args.bias + n : nullptr,
                   .up = results + t * columns + padded,

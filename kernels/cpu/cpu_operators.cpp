@@ -85,13 +85,16 @@ class CpuOperators final : public Operators {
     });
   }
 
-  void add(ConstActivations x, Activations y, Stream& stream) override { sum(y, x, y, stream); }
+  void add(ConstActivations x, Activations y, Stream& stream) override { sum(y, x, nullptr, y, stream); }
 
-  void sum(ConstActivations a, ConstActivations b, Activations out, Stream&) override {
+  void sum(ConstActivations a, ConstActivations b, const float* bias, Activations out,
+           Stream&) override {
     check_same_shape("sum", a, b);
     check_same_shape("sum", a, out);
-    for_rows(a.rows, a.cols,
-             [&](std::int64_t t) { sum_rows(a.row(t), b.row(t), a.cols, out.row(t)); });
+    for_rows(a.rows, a.cols, [&](std::int64_t t) {
+      sum_rows(a.row(t), b.row(t), a.cols, out.row(t));
+      if (bias) sum_rows(out.row(t), bias, a.cols, out.row(t));
+    });
   }
 
   void add_bias(const float* bias, Activations y, Stream&) override {

@@ -176,13 +176,18 @@ class ReferenceOperators final : public Operators {
     }
   }
 
-  void add(ConstActivations x, Activations y, Stream& stream) override { sum(x, y, y, stream); }
+  void add(ConstActivations x, Activations y, Stream& stream) override {
+    sum(x, y, nullptr, y, stream);
+  }
 
-  void sum(ConstActivations a, ConstActivations b, Activations out, Stream&) override {
+  void sum(ConstActivations a, ConstActivations b, const float* bias, Activations out,
+           Stream&) override {
     check_same_shape("sum", a, b);
     check_same_shape("sum", a, out);
     for (std::int64_t t = 0; t < a.rows; ++t) {
-      for (std::int64_t i = 0; i < a.cols; ++i) out.row(t)[i] = a.row(t)[i] + b.row(t)[i];
+      for (std::int64_t i = 0; i < a.cols; ++i) {
+        out.row(t)[i] = a.row(t)[i] + b.row(t)[i] + (bias ? bias[i] : 0.0f);
+      }
     }
   }
 

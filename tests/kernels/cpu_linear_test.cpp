@@ -100,6 +100,49 @@ TEST(CpuLinear, EveryEpilogueWithNormBiasAndAccumulation) {
   }
 }
 
+// Kernels write whole tiles where they belong; tokens and outputs that fill none go another way.
+TEST(CpuLinear, WholeTilesAndWhatIsLeft) {
+  for (const int threads : {1, 2}) {
+    for (const std::int64_t tokens : {12, 24, 41, 130}) {
+      for (const auto& [in, out] :
+           std::initializer_list<std::pair<int, int>>{{64, 96}, {700, 192}, {64, 210}}) {
+        for (const bool bias : {false, true}) {
+          for (const bool accumulate : {false, true}) {
+            compare({tokens, in, out, DType::bf16, Epilogue::none, {}, bias, accumulate}, threads);
+            if (HasFatalFailure()) return;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(CpuLinear, ATokenDoesNotDependOnHowManyComeWithIt) {
+  for (const CpuProducts products :
+       {CpuProducts::f32, CpuProducts::bf16_pairs, CpuProducts::bf16_tiles}) {
+    Pair ops(1, products);
+    Random random;
+    Matrix x = random.matrix(130, 700), many = random.matrix(130, 192);
+    const Weight weight = ops.random_weight(random, DType::bf16, 192, 700);
+    Matrix few = many;
+    const auto add = [&](std::int64_t tokens, Matrix& y) {
+      ops.cpu->linear({.x = x.view().row_range(0, tokens),
+                       .norm = nullptr,
+                       .weight = &weight,
+                       .bias = nullptr,
+                       .accumulate = true,
+                       .y = y.view().row_range(0, tokens)},
+                      *ops.stream);
+    };
+    add(130, many);
+    add(41, few);
+    for (std::int64_t t = 0; t < 41; ++t) {
+      for (std::int64_t n = 0; n < 192; ++n)
+        ASSERT_EQ(few.at(t, n), many.at(t, n)) << t << " " << n;
+    }
+  }
+}
+
 TEST(CpuLinear, SideProducts) {
   for (const int threads : {1, 2}) {
     for (const DType type : {DType::f32, DType::bf16, DType::f16}) {

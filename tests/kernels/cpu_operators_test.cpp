@@ -50,9 +50,11 @@ TEST(CpuOperators, SumsAndCopies) {
       const std::vector<float> bias = random.vector(s.cols);
       Matrix got(s.rows, s.cols), wanted(s.rows, s.cols);
       // One f32 addition has one right result.
-      ops.cpu->sum(a.view(), b.view(), got.view(), *ops.stream);
-      ops.reference->sum(a.view(), b.view(), wanted.view(), *ops.stream);
-      expect_near(got, wanted, 0.0, describe("sum", s, threads));
+      for (const float* added : {static_cast<const float*>(nullptr), bias.data()}) {
+        ops.cpu->sum(a.view(), b.view(), added, got.view(), *ops.stream);
+        ops.reference->sum(a.view(), b.view(), added, wanted.view(), *ops.stream);
+        expect_near(got, wanted, 0.0, describe("sum", s, threads));
+      }
       ops.cpu->add(a.view(), got.view(), *ops.stream);
       ops.reference->add(a.view(), wanted.view(), *ops.stream);
       expect_near(got, wanted, 0.0, describe("add", s, threads));
@@ -161,7 +163,7 @@ TEST(CpuOperators, RefusesShapesThatDiffer) {
   Pair ops;
   Matrix a(2, 4), b(2, 5), c(3, 4);
   for (Operators* implementation : {ops.cpu.get(), ops.reference.get()}) {
-    EXPECT_THROW(implementation->sum(a.view(), b.view(), a.view(), *ops.stream), Error);
+    EXPECT_THROW(implementation->sum(a.view(), b.view(), nullptr, a.view(), *ops.stream), Error);
     EXPECT_THROW(implementation->add(a.view(), c.view(), *ops.stream), Error);
     EXPECT_THROW(implementation->copy(a.view(), c.view(), *ops.stream), Error);
     EXPECT_THROW(implementation->top_k(a.view(), 5, *ops.stream), Error);
