@@ -84,8 +84,8 @@ class RepairFile {
                            const std::vector<RankRepair>& ranks, DType dtype);
 
   /// Maps the file. Throws input Error naming the file and the difference where it was made for
-  /// another model, number of ranks, node split or partition than `plan`, or for another level at a
-  /// sync point that `plan` does not leave full.
+  /// another model, number of ranks or partition than `plan`, for another level at a sync point
+  /// that `plan` does not leave full or, if it has syncs within nodes, for other nodes.
   RepairFile(const std::filesystem::path& file, const SyncPlan& plan);
 
   /// Reads one rank's share; nothing else of the file is touched.

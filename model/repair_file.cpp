@@ -14,6 +14,7 @@ namespace spd {
 namespace {
 
 constexpr const char* kSchema = "spd.repair/1";
+constexpr const char* kNodes = "ranks_per_node";  // of account for levels within nodes only
 constexpr std::array kPoints{SyncPoint::attn, SyncPoint::mlp};
 constexpr std::array kWeights{"qkv",     "qkv_bias", "o",         "o_bias",    "up",
                               "up_bias", "down",     "down_bias", "attn_norm", "mlp_norm"};
@@ -30,7 +31,7 @@ std::vector<std::pair<std::string, std::string>> made_for(const SyncPlan& plan) 
   return {{"schema", kSchema},
           {"model", plan.fingerprint},
           {"tp", std::to_string(plan.ranks())},
-          {"ranks_per_node", nlohmann::json(plan.ranks_per_node).dump()},
+          {kNodes, nlohmann::json(plan.ranks_per_node).dump()},
           {"partition", hash_text(plan.partition.to_json().dump())}};
 }
 
@@ -104,7 +105,7 @@ RepairFile::RepairFile(const std::filesystem::path& file, const SyncPlan& plan)
     const auto theirs = metadata.find(key);
     if (theirs == metadata.end())
       fail(fmt::format("is no repair file: it does not say its {}", key));
-    if (theirs->second != ours) {
+    if (theirs->second != ours && key != kNodes) {
       fail(fmt::format("was made for another {}: {}, the plan's is {}", key, theirs->second, ours));
     }
   }
@@ -116,6 +117,11 @@ RepairFile::RepairFile(const std::filesystem::path& file, const SyncPlan& plan)
     fail(fmt::format("its levels cannot be read: {}", error.what()));
   }
   if (levels_.attn.size() != plan.levels.attn.size()) fail("has levels of another model");
+  const std::string nodes = nlohmann::json(plan.ranks_per_node).dump();
+  if (levels_.count(SyncLevel::node) > 0 && metadata.at(kNodes) != nodes) {
+    fail(fmt::format("has repairs of syncs within nodes of {} ranks, the plan's are of {}",
+                     metadata.at(kNodes), nodes));
+  }
   for (std::int64_t block = 0; block < blocks_; ++block) {
     for (const SyncPoint point : kPoints) {
       const SyncLevel wanted = plan.levels.at(block, point);

@@ -161,13 +161,16 @@ void check_made_for(const nlohmann::json& json, const ModelConfig& config,
         fmt::format("the plan was made for {} ranks, this run has {}", tp, topology.ranks()),
         fmt::format("start {} ranks, or {}", tp, remedy));
   }
+}
+
+// Who shares a node is of account where a sync stays within one, and only there.
+void check_nodes(const nlohmann::json& json, const SyncLevels& levels, const Topology& topology) {
   const auto split = json.at("ranks_per_node").get<std::vector<int>>();
-  if (split != topology.ranks_per_node()) {
-    throw Error(ErrorCode::input,
-                fmt::format("the plan was made for nodes of [{}] ranks, this run has [{}]",
-                            fmt::join(split, ", "), fmt::join(topology.ranks_per_node(), ", ")),
-                remedy);
-  }
+  if (levels.count(SyncLevel::node) == 0 || split == topology.ranks_per_node()) return;
+  throw Error(ErrorCode::input,
+              fmt::format("the plan has syncs within nodes of [{}] ranks, this run has [{}]",
+                          fmt::join(split, ", "), fmt::join(topology.ranks_per_node(), ", ")),
+              "start ranks so, or make a plan for these nodes");
 }
 
 }  // namespace
@@ -196,6 +199,7 @@ SyncPlan SyncPlan::from_json(const nlohmann::json& json, const std::string& orig
       plan.levels.mlp_wire = from_names(json.at("wire").at("mlp"), parse_wire_format);
     }
     plan.levels.validate(config.blocks);
+    check_nodes(json, plan.levels, topology);
     if (const auto repair = json.find("repair"); repair != json.end()) {
       const std::filesystem::path folder = std::filesystem::path(origin).parent_path();
       plan.repair = RepairReference{folder / repair->at("file").get<std::string>(),

@@ -90,7 +90,8 @@ struct SyncPlan {
   static SyncPlan all_full(const ModelConfig& config, const Topology& topology);
 
   /// Reads a plan for `config` on `topology`. Throws input Error naming the file and the difference
-  /// where it is malformed or was made for another model, TP degree or node split.
+  /// where it is malformed or was made for another model or TP degree or, if it has syncs within
+  /// nodes, for other nodes.
   static SyncPlan load(const std::filesystem::path& file, const ModelConfig& config,
                        const Topology& topology);
   /// The same from parsed JSON; `origin` names it in messages.

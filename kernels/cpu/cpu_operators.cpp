@@ -85,7 +85,9 @@ class CpuOperators final : public Operators {
     });
   }
 
-  void add(ConstActivations x, Activations y, Stream& stream) override { sum(y, x, nullptr, y, stream); }
+  void add(ConstActivations x, Activations y, Stream& stream) override {
+    sum(y, x, nullptr, y, stream);
+  }
 
   void sum(ConstActivations a, ConstActivations b, const float* bias, Activations out,
            Stream&) override {

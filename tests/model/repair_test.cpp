@@ -313,7 +313,7 @@ TEST_F(RepairFiles, AnotherPlanIsRefused) {
   EXPECT_EQ(refusal(plan_), "");
   const std::pair<const char*, std::function<void(SyncPlan&)>> changes[] = {
       {"another model", [](SyncPlan& plan) { plan.fingerprint = "0123456789abcdef"; }},
-      {"another ranks_per_node",
+      {"within nodes of [2,2] ranks, the plan's are of [1,3]",
        [](SyncPlan& plan) {
          plan.ranks_per_node = {1, 3};
        }},
@@ -331,6 +331,19 @@ TEST_F(RepairFiles, AnotherPlanIsRefused) {
     change(plan);
     EXPECT_NE(refusal(plan).find(expected), std::string::npos) << expected << ": " << refusal(plan);
   }
+  SyncPlan elsewhere = plan_;  // nothing that stays within nodes: they may be others
+  elsewhere.levels.mlp.assign(config_.blocks, SyncLevel::full);
+  elsewhere.ranks_per_node = {1, 3};
+  EXPECT_NE(refusal(elsewhere), "") << "the repairs are of syncs within nodes";
+  std::vector<RankRepair> dropped;
+  for (int rank = 0; rank < kRanks; ++rank) {
+    dropped.push_back(random_repair(config_, plan_.partition, rank, elsewhere.levels, 5));
+  }
+  RepairFile::write(file_, elsewhere, dropped, DType::bf16);
+  elsewhere.ranks_per_node = {2, 2};
+  EXPECT_EQ(refusal(elsewhere), "");
+  RepairFile::write(file_, plan_, ranks_, DType::bf16);
+
   SyncPlan fewer = plan_;  // a sync that is full after all needs no repair
   fewer.levels.attn[1] = SyncLevel::full;
   EXPECT_EQ(refusal(fewer), "");

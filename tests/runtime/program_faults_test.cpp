@@ -38,7 +38,9 @@ TEST_F(Refuses, PlansMadeForSomethingElse) {
   expect_refusal(3, with_plan(good), {"plan.json", "2", "3"});
   json bad = good;
   bad["ranks_per_node"] = {1, 1};
-  expect_refusal(2, with_plan(bad), {"plan.json", "node"});
+  run_program(2, with_plan(bad));  // nothing stays within nodes: they may be others
+  bad["levels"]["attn"][1] = "node";
+  expect_refusal(2, with_plan(bad), {"plan.json", "within nodes of [1, 1] ranks", "has [2]"});
   const TinyModel other("llama-biases");
   expect_refusal(2, with_plan(plan_of(other, 2)), {"plan.json", "model"});
   bad = good;
