@@ -178,13 +178,16 @@ void CpuLinear::multiply(const LinearArgs& args, const Blocking& blocking, int t
     const std::int64_t count = std::min(width, mine.end - n);
     const std::int64_t padded = round_up(count, kernels.tile_cols);
     const std::int64_t columns = gated ? 2 * padded : padded;
-    // Where results are what the kernels write, whole tiles of tokens go where they belong; the
-    // others' are added up in the same order, lest a token depend on how many come with it.
-    const bool plain = args.epilogue == Epilogue::none && !args.bias && count == padded;
-    const std::int64_t direct = plain ? blocking.tokens / kernels.tile_rows * kernels.tile_rows : 0;
+    // Where results are what the kernels write, whole tiles go where they belong. All others are
+    // added up in the same order, lest a result depend on the tokens and threads around it.
+    const bool plain = args.epilogue == Epilogue::none && !args.bias;
+    const std::int64_t direct =
+        plain && count == padded ? blocking.tokens / kernels.tile_rows * kernels.tile_rows : 0;
     const bool add_to_y = plain && args.accumulate;
     for (std::int64_t t = direct; add_to_y && t < blocking.tokens; ++t) {
-      std::copy_n(args.y.row(blocking.first + t) + n, count, results + t * columns);
+      float* row = results + t * columns;
+      std::fill_n(std::copy_n(args.y.row(blocking.first + t) + n, count, row), padded - count,
+                  0.0f);
     }
     for (std::int64_t k = 0; k < blocking.cells; k += blocking.depth) {
       const std::int64_t depth = std::min(blocking.depth, blocking.cells - k);

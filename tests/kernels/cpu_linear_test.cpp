@@ -117,28 +117,33 @@ TEST(CpuLinear, WholeTilesAndWhatIsLeft) {
   }
 }
 
-TEST(CpuLinear, ATokenDoesNotDependOnHowManyComeWithIt) {
+TEST(CpuLinear, ASumDependsNeitherOnOtherTokensNorOnThreads) {
   for (const CpuProducts products :
        {CpuProducts::f32, CpuProducts::bf16_pairs, CpuProducts::bf16_tiles}) {
-    Pair ops(1, products);
+    Pair ops(1, products), two(2, products);
     Random random;
-    Matrix x = random.matrix(130, 700), many = random.matrix(130, 192);
-    const Weight weight = ops.random_weight(random, DType::bf16, 192, 700);
-    Matrix few = many;
-    const auto add = [&](std::int64_t tokens, Matrix& y) {
-      ops.cpu->linear({.x = x.view().row_range(0, tokens),
-                       .norm = nullptr,
-                       .weight = &weight,
-                       .bias = nullptr,
-                       .accumulate = true,
-                       .y = y.view().row_range(0, tokens)},
-                      *ops.stream);
+    Matrix x = random.matrix(130, 700), many = random.matrix(130, 176);
+    const Weight weight = ops.random_weight(random, DType::bf16, 176, 700);
+    Matrix few = many, shared = many;
+    const auto add = [&](Pair& by, std::int64_t tokens, Matrix& y) {
+      by.cpu->linear({.x = x.view().row_range(0, tokens),
+                      .norm = nullptr,
+                      .weight = &weight,
+                      .bias = nullptr,
+                      .accumulate = true,
+                      .y = y.view().row_range(0, tokens)},
+                     *ops.stream);
     };
-    add(130, many);
-    add(41, few);
-    for (std::int64_t t = 0; t < 41; ++t) {
-      for (std::int64_t n = 0; n < 192; ++n)
-        ASSERT_EQ(few.at(t, n), many.at(t, n)) << t << " " << n;
+    add(ops, 130, many);
+    add(ops, 41, few);
+    add(two, 130, shared);
+    for (std::int64_t t = 0; t < 130; ++t) {
+      for (std::int64_t n = 0; n < 176; ++n) {
+        if (t < 41) {
+          ASSERT_EQ(few.at(t, n), many.at(t, n)) << t << " " << n;
+        }
+        ASSERT_EQ(shared.at(t, n), many.at(t, n)) << t << " " << n;
+      }
     }
   }
 }
