@@ -31,6 +31,8 @@ void listen_to_launcher() {
 
 LauncherWord::LauncherWord() : before_(signals.load(std::memory_order_relaxed)) {}
 
+bool LauncherWord::given() const { return signals.load(std::memory_order_relaxed) != before_; }
+
 std::optional<double> launcher_keepalive_s() {
   if (!std::getenv("OMPI_MCA_orte_hnp_uri")) return std::nullopt;
   const double idle = keepalive("OMPI_MCA_oob_tcp_keepalive_time", 300);
@@ -38,7 +40,5 @@ std::optional<double> launcher_keepalive_s() {
   return idle + keepalive("OMPI_MCA_oob_tcp_keepalive_intvl", 20) *
                     keepalive("OMPI_MCA_oob_tcp_keepalive_probes", 9);
 }
-
-bool LauncherWord::given() const { return signals.load(std::memory_order_relaxed) != before_; }
 
 }  // namespace spd

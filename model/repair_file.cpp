@@ -101,13 +101,10 @@ RepairFile::RepairFile(const std::filesystem::path& file, const SyncPlan& plan)
                 "use the repair file that was written with this plan");
   };
   const auto& metadata = file_.metadata();
-  for (const auto& [key, ours] : made_for(plan)) {
-    const auto theirs = metadata.find(key);
-    if (theirs == metadata.end())
+  const auto expected = made_for(plan);
+  for (const auto& [key, ours] : expected) {
+    if (!metadata.contains(key))
       fail(fmt::format("is no repair file: it does not say its {}", key));
-    if (theirs->second != ours && key != kNodes) {
-      fail(fmt::format("was made for another {}: {}, the plan's is {}", key, theirs->second, ours));
-    }
   }
   const auto levels = metadata.find("levels");
   if (levels == metadata.end()) fail("is no repair file: it does not say its levels");
@@ -116,12 +113,13 @@ RepairFile::RepairFile(const std::filesystem::path& file, const SyncPlan& plan)
   } catch (const std::exception& error) {
     fail(fmt::format("its levels cannot be read: {}", error.what()));
   }
-  if (levels_.attn.size() != plan.levels.attn.size()) fail("has levels of another model");
-  const std::string nodes = nlohmann::json(plan.ranks_per_node).dump();
-  if (levels_.count(SyncLevel::node) > 0 && metadata.at(kNodes) != nodes) {
-    fail(fmt::format("has repairs of syncs within nodes of {} ranks, the plan's are of {}",
-                     metadata.at(kNodes), nodes));
+  for (const auto& [key, ours] : expected) {
+    if (key == kNodes && levels_.count(SyncLevel::node) == 0) continue;
+    if (const std::string& theirs = metadata.at(key); theirs != ours) {
+      fail(fmt::format("was made for another {}: {}, the plan's is {}", key, theirs, ours));
+    }
   }
+  if (levels_.attn.size() != plan.levels.attn.size()) fail("has levels of another model");
   for (std::int64_t block = 0; block < blocks_; ++block) {
     for (const SyncPoint point : kPoints) {
       const SyncLevel wanted = plan.levels.at(block, point);

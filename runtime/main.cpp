@@ -103,9 +103,8 @@ void warn_if_mpirun_is_slower(const MpiSession& session, double deadline_s) {
   }
   spdlog::warn(
       "mpirun notices the loss of a node after {} s, not before the {} s of --deadline are over; "
-      "it "
-      "would then not end for minutes: shorten OMPI_MCA_oob_tcp_keepalive_time, _intvl and _probes "
-      "as scripts/mpi-env.sh does, or allow more",
+      "it would then not end for minutes: shorten OMPI_MCA_oob_tcp_keepalive_time, _intvl and "
+      "_probes as scripts/mpi-env.sh does, or allow more",
       *patience, deadline_s);
 }
 

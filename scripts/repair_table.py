@@ -71,8 +71,7 @@ def measure(options, ranks, count, method):
     name = f"tp{ranks}-{count or 'all'}-{method.replace(', ', '-').replace(' ', '-')}"
     plan, repair, result = (options.out / f"{name}{end}"
                             for end in (".plan.json", ".repair.json", ".json"))
-    common = ["-m", options.model, "--virtual-ranks", ranks, "--virtual-nodes",
-              options.nodes]
+    common = ["-m", options.model, "--virtual-ranks", ranks, "--virtual-nodes", options.nodes]
     drop = ["--drop", selection(options, ranks, count)]
     if METHODS[method] and not repair.exists():
         text = options.calibration or options.data / "wikitext2/valid.txt"

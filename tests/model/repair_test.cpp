@@ -313,7 +313,7 @@ TEST_F(RepairFiles, AnotherPlanIsRefused) {
   EXPECT_EQ(refusal(plan_), "");
   const std::pair<const char*, std::function<void(SyncPlan&)>> changes[] = {
       {"another model", [](SyncPlan& plan) { plan.fingerprint = "0123456789abcdef"; }},
-      {"within nodes of [2,2] ranks, the plan's are of [1,3]",
+      {"another ranks_per_node",
        [](SyncPlan& plan) {
          plan.ranks_per_node = {1, 3};
        }},
