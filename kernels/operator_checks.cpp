@@ -74,6 +74,12 @@ void check_linear(const LinearArgs& args) {
   require(args.y.cols == out, kOp, "y has {} features, the weight gives {}", args.y.cols, out);
   require(args.y.rows == args.x.rows, kOp, "x has {} tokens, y {}", args.x.rows, args.y.rows);
   if (args.norm) check_norm(kOp, args.x.cols, *args.norm);
+  if (args.plus.given()) {
+    check_same_shape(kOp, args.plus.a, args.y);
+    check_same_shape(kOp, args.plus.b, args.y);
+    require(args.epilogue == Epilogue::none && !args.accumulate, kOp,
+            "addends of a product that is activated or accumulated");
+  }
   if (!args.side.weight) return;
   require(args.side.weight->dtype == w.dtype, kOp, "the side product's weight has another type");
   check_linear(side_of(args));

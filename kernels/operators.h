@@ -60,6 +60,12 @@ struct SideProduct {
   Activations y;  ///< [tokens, out]
 };
 
+/// What a product is added to, [tokens, out] each: y = a + b + product, in one pass over y.
+struct Addends {
+  ConstActivations a, b;
+  bool given() const { return a.data != nullptr; }
+};
+
 struct LinearArgs {
   ConstActivations x;              ///< [tokens, in]
   const Norm* norm = nullptr;      ///< applied to x first, if given
@@ -68,6 +74,7 @@ struct LinearArgs {
   Epilogue epilogue = Epilogue::none;
   bool accumulate = false;  ///< y += result instead of y = result
   Activations y;            ///< [tokens, out]
+  Addends plus = {};        ///< only with Epilogue::none and without accumulate
   SideProduct side = {};
 };
 
@@ -174,7 +181,8 @@ class Operators {
                            Activations out, Stream&) = 0;
   /// out = norm(x); out may be x.
   virtual void norm(ConstActivations x, const Norm& norm, Activations out, Stream&) = 0;
-  /// y (+)= epilogue(norm(x) * weight^T + bias). y must not overlap x.
+  /// y (+)= epilogue(norm(x) * weight^T + bias), with a + b added where given. y must not overlap
+  /// x, nor a or b.
   virtual void linear(const LinearArgs& args, Stream&) = 0;
   /// Normalises heads and rotates q and k (q in place, in args.qkv), stores k and v in the cache.
   virtual void store_kv(const StoreKvArgs& args, Stream&) = 0;

@@ -29,6 +29,14 @@ struct Profile {
     for (const double value : seconds) sum += value;
     return sum;
   }
+  /// Of computing in blocks: without syncs, the embedding and the LM head.
+  double in_blocks() const {
+    double sum = 0.0;
+    for (const Work work : {Work::qkv, Work::attention, Work::o_proj, Work::mlp, Work::residual}) {
+      sum += seconds[static_cast<std::size_t>(work)];
+    }
+    return sum;
+  }
 };
 
 /// Charges the time since the last lap to one kind of work.

@@ -74,10 +74,21 @@ void ResidualStream::sync(SyncLevel level, WireFormat wire, const RankComms& com
 
 ConstActivations ResidualStream::view(Stream& stream) {
   if (delta_empty_) return active(base_);
-  operators_.sum(active(base_), active(known_is_delta_ ? delta_ : known_),
-                 pending_ ? pending_->mean : nullptr, active(view_), stream);
+  const Activations base = active(base_), known = active(known_is_delta_ ? delta_ : known_);
+  if (pending_ && pending_->to_hidden) {
+    operators_.linear({.x = pending_->z,
+                       .norm = nullptr,
+                       .weight = pending_->to_hidden,
+                       .bias = pending_->mean,
+                       .epilogue = Epilogue::none,
+                       .accumulate = false,
+                       .y = active(view_),
+                       .plus = {base, known}},
+                      stream);
+  } else {
+    operators_.sum(base, known, pending_ ? pending_->mean : nullptr, active(view_), stream);
+  }
   if (!predicted_empty_) operators_.add(active(predicted_), active(view_), stream);
-  if (pending_) add_variation(*pending_, active(view_), stream);
   return active(view_);
 }
 
@@ -96,22 +107,20 @@ void ResidualStream::predict(const Missing& missing, Stream& stream) {
 void ResidualStream::settle_prediction(Stream& stream) {
   if (!pending_) return;
   if (predicted_empty_) operators_.fill(active(predicted_), 0.0f, stream);
-  operators_.add_bias(pending_->mean, active(predicted_), stream);
-  add_variation(*pending_, active(predicted_), stream);
+  if (pending_->to_hidden) {
+    operators_.linear({.x = pending_->z,
+                       .norm = nullptr,
+                       .weight = pending_->to_hidden,
+                       .bias = pending_->mean,
+                       .epilogue = Epilogue::none,
+                       .accumulate = true,
+                       .y = active(predicted_)},
+                      stream);
+  } else {
+    operators_.add_bias(pending_->mean, active(predicted_), stream);
+  }
   pending_.reset();
   predicted_empty_ = false;
-}
-
-void ResidualStream::add_variation(const Missing& missing, Activations y, Stream& stream) {
-  if (!missing.to_hidden) return;
-  operators_.linear({.x = missing.z,
-                     .norm = nullptr,
-                     .weight = missing.to_hidden,
-                     .bias = nullptr,
-                     .epilogue = Epilogue::none,
-                     .accumulate = true,
-                     .y = y},
-                    stream);
 }
 
 ResidualState ResidualStream::save(Stream& stream) {

@@ -97,7 +97,6 @@ class ResidualStream {
  private:
   Activations active(const Buffer& buffer) const;
   void forget_predictions();
-  void add_variation(const Missing& missing, Activations y, Stream& stream);  // around its mean
   void settle_prediction(Stream& stream);
 
   Operators& operators_;

@@ -176,7 +176,8 @@ ConstActivations Transformer::begin_sub_layer(LapTimer& timer, Stream& stream) {
 
 void Transformer::begin_prediction(const std::optional<PredictionWeights>& prediction,
                                    SyncLevel level) {
-  const bool used = prediction && level != SyncLevel::full && prediction->level == level;
+  const bool used = use_predictions_ && prediction && level != SyncLevel::full &&
+                    prediction->level == level;
   prediction_ = used ? &*prediction : nullptr;
   if (!prediction_) return;
   factors_in_use_ = 1 - factors_in_use_;

@@ -68,6 +68,8 @@ class Transformer {
   const RankComms& comms() const { return comms_; }
   /// Replaces the peers, e.g. by ones that do nothing (the no-comm bound).
   void set_comms(const RankComms& comms) { comms_ = comms; }
+  /// Whether predictions of what a view lacks are made where there are any; they are at first.
+  void use_predictions(bool used) { use_predictions_ = used; }
   Profile& profile() { return profile_; }
   /// The weights, to be replaced between steps by others of the same shapes.
   Shard& shard() { return shard_; }
@@ -108,6 +110,7 @@ class Transformer {
   Buffer qkv_, attention_, mlp_, positions_;
   std::vector<Segment> segments_;  // of the step under way
   std::int64_t tokens_ = 0;
+  bool use_predictions_ = true;
   SyncObserver* observer_ = nullptr;
   Buffer observed_input_;   // a copy: the view is gone by the time of the sync
   ConstActivations inner_;  // of the sub-layer that ran last

@@ -95,6 +95,17 @@ std::vector<double> slowest(const RankComms& comms, const std::vector<double>& m
   return most;
 }
 
+// Each sample becomes its mean over the ranks.
+void average(const RankComms& comms, std::vector<double>& samples, Stream& stream) {
+  std::vector<double> all(samples.size() * comms.ranks());
+  comms.world->all_gather(samples.data(), all.data(), samples.size() * sizeof(double), stream,
+                          kSite);
+  std::fill(samples.begin(), samples.end(), 0.0);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    samples[i % samples.size()] += all[i] / comms.ranks();
+  }
+}
+
 std::vector<Profile> gather(const RankComms& comms, const Profile& mine, Stream& stream) {
   const std::size_t blocks = mine.attn_sync_seconds.size();
   std::vector<double> flat(mine.seconds.begin(), mine.seconds.end());
@@ -170,7 +181,7 @@ std::vector<TestResult> run_benchmark(
   std::vector<Traffic> sent;
   for (const Test& test : tests) {
     for (const Variant& variant : variants) {
-      results.push_back({variant.name, test.name, test.tokens, {}, {}, {}, {}});
+      results.push_back({variant.name, test.name, test.tokens, {}, {}, {}, {}, {}});
       own.emplace_back(engine.config().blocks);
       sent.emplace_back();
     }
@@ -182,11 +193,13 @@ std::vector<TestResult> run_benchmark(
       for (const Variant& variant : variants) {
         comms.world->barrier(kSite);
         transformer.set_comms(variant.no_comm ? no_comms : comms);
+        transformer.use_predictions(variant.predictions);
         transformer.profile().reset();
         const Traffic before = comms.traffic();
         const auto mine = test.run(variant.levels);
         const Traffic traffic = comms.traffic() - before;
         transformer.set_comms(comms);
+        transformer.use_predictions(true);
         const std::size_t index = next++;
         sent[index] = traffic;  // the same in every repetition
         if (round < options.warmup) continue;
@@ -195,6 +208,7 @@ std::vector<TestResult> run_benchmark(
         for (const double step : steps) total += step;
         results[index].repetition_s.push_back(total);
         results[index].step_s.insert(results[index].step_s.end(), steps.begin(), steps.end());
+        results[index].block_s.push_back(transformer.profile().in_blocks());
         add(own[index], transformer.profile());
       }
     }
@@ -205,6 +219,7 @@ std::vector<TestResult> run_benchmark(
     for (auto* points : {&own[i].attn_sync_seconds, &own[i].mlp_sync_seconds}) {
       for (double& seconds : *points) seconds /= static_cast<double>(options.repetitions);
     }
+    average(comms, results[i].block_s, engine.stream());
     results[i].profile = gather(comms, own[i], engine.stream());
     results[i].traffic = gather(comms, sent[i], engine.stream());
   }

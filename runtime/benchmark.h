@@ -25,7 +25,8 @@ struct BenchmarkOptions {
 struct Variant {
   std::string name;
   SyncLevels levels;
-  bool no_comm = false;  ///< every sync removed, whatever the levels
+  bool no_comm = false;      ///< every sync removed, whatever the levels
+  bool predictions = true;  ///< made where the plan has any
 };
 
 /// Seconds of one test of one variant. Times are the maximum over the ranks, step by step.
@@ -35,6 +36,7 @@ struct TestResult {
   std::int64_t tokens = 0;  ///< processed in one repetition, over the batch
   std::vector<double> repetition_s;  ///< [repetitions]
   std::vector<double> step_s;        ///< [repetitions * steps]: TTFT samples, or TPOT samples
+  std::vector<double> block_s;       ///< [repetitions]: see Profile::in_blocks, mean over ranks
   std::vector<Profile> profile;      ///< [ranks]: where the time went, per repetition
   std::vector<Traffic> traffic;      ///< [ranks]: what each sent, per repetition
 };

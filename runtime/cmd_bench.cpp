@@ -8,6 +8,7 @@
 #include "kernels/device/error.h"
 #include "runtime/benchmark.h"
 #include "runtime/command.h"
+#include "runtime/prediction_cost.h"
 #include "runtime/progress.h"
 
 namespace spd {
@@ -35,6 +36,7 @@ struct BenchOptions {
   BenchmarkOptions benchmark;
   std::string against = "auto";
   bool skip_bound = false;
+  bool prediction_cost = false;
 
   void parse(const std::vector<std::string>& arguments) {
     EngineOptions& engine = common.engine;
@@ -54,6 +56,8 @@ struct BenchOptions {
          "baseline to run in turn: full, none, or a plan file (default: full where the plan "
          "skips a sync)")                                                                    //
         ("no-bound", po::bool_switch(&skip_bound), "leave the no-comm bound out")            //
+        ("prediction-cost", po::bool_switch(&prediction_cost),
+         "run the plan without its predictions, too, and say what they cost")                //
         ("random-weights", po::bool_switch(&engine.random_weights),                          //
          "config.json is enough: time the shapes of a model whose weights are not at hand")  //
         ("layers", po::value(&engine.layers)->value_name("N"), "use the first N blocks only");
@@ -204,6 +208,15 @@ void run_bench(RankContext& context, const std::vector<std::string>& arguments) 
   if (variants.size() == 2 && variants[0].name == variants[1].name) variants.pop_back();
   if (!options.skip_bound && context.ranks() > 1) variants.push_back({"no-comm", full, true});
 
+  const double share = prediction_share(engine.transformer().shard(), levels);
+  if (options.prediction_cost) {
+    if (share == 0.0) {
+      throw Error(ErrorCode::usage, "--prediction-cost: the plan makes no predictions of rank 1 or more",
+                  "give a plan that spd repair --methods prediction made");
+    }
+    variants.push_back({kUnpredicted, levels, false, false});
+  }
+
   const int threads = engine.operators().parallelism();
   // Every rank reads at once, as in decoding: the bandwidth of the job is the sum.
   context.comms.world->barrier({"bandwidth"});
@@ -232,6 +245,8 @@ void run_bench(RankContext& context, const std::vector<std::string>& arguments) 
           read_share(result, weight_bytes, own_bandwidth);
     }
   }
+  const std::vector<PredictionCost> costs = prediction_costs(results, share);
+  for (const PredictionCost& cost : costs) json["prediction_cost"].push_back(to_json(cost));
   if (context.root()) {
     fmt::print(
         "{} | {} rank(s) x {} thread(s), {} node(s), {} | {} blocks, {:.1f} MiB of weights "
@@ -247,6 +262,7 @@ void run_bench(RankContext& context, const std::vector<std::string>& arguments) 
           result.test, result.variant, weight_bytes / summarize(result.step_s).p50 / 1e9,
           100.0 * read_share(result, weight_bytes, own_bandwidth), own_bandwidth / 1e9);
     }
+    print(costs);
     print_work(results);
     print_traffic(results);
   }

@@ -6,6 +6,23 @@
 
 namespace spd {
 
+namespace {
+
+double quantile_of_sorted(const std::vector<double>& samples, double p) {
+  const double place = p * (static_cast<double>(samples.size()) - 1.0);
+  const auto below = static_cast<std::size_t>(place);
+  const std::size_t above = std::min(below + 1, samples.size() - 1);
+  return samples[below] + (place - std::floor(place)) * (samples[above] - samples[below]);
+}
+
+}  // namespace
+
+double quantile(std::vector<double> samples, double p) {
+  if (samples.empty()) return 0.0;
+  std::sort(samples.begin(), samples.end());
+  return quantile_of_sorted(samples, p);
+}
+
 Summary summarize(std::vector<double> samples) {
   Summary summary;
   if (samples.empty()) return summary;
@@ -16,15 +33,9 @@ Summary summarize(std::vector<double> samples) {
     summary.deviation += (sample - summary.mean) * (sample - summary.mean);
   }
   summary.deviation = samples.size() > 1 ? std::sqrt(summary.deviation / (count - 1.0)) : 0.0;
-  const auto percentile = [&](double p) {
-    const double place = p * (count - 1.0);
-    const auto below = static_cast<std::size_t>(place);
-    const std::size_t above = std::min(below + 1, samples.size() - 1);
-    return samples[below] + (place - std::floor(place)) * (samples[above] - samples[below]);
-  };
   summary.min = samples.front();
-  summary.p50 = percentile(0.5);
-  summary.p99 = percentile(0.99);
+  summary.p50 = quantile_of_sorted(samples, 0.5);
+  summary.p99 = quantile_of_sorted(samples, 0.99);
   summary.max = samples.back();
   return summary;
 }

@@ -15,6 +15,9 @@ struct Summary {
   double max = 0.0;
 };
 
+/// The p-quantile, by linear interpolation between order statistics. No samples: 0.
+double quantile(std::vector<double> samples, double p);
+
 /// Percentiles by linear interpolation between order statistics. No samples: all zero.
 Summary summarize(std::vector<double> samples);
 /// {"mean", "std", "min", "p50", "p99", "max"}

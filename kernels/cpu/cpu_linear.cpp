@@ -5,6 +5,7 @@
 #include "kernels/cpu/gemv_kernels.h"
 #include "kernels/cpu/vector_kernels.h"
 #include "kernels/cpu/work_split.h"
+#include "kernels/device/host_memory.h"
 
 namespace spd {
 
@@ -29,6 +30,13 @@ constexpr std::int64_t round_up(std::int64_t value, std::int64_t unit) {
   return (value + unit - 1) / unit * unit;
 }
 
+/// What token t's outputs [n, n + count) of a product with addends start from.
+void add_up(const LinearArgs& args, std::int64_t t, std::int64_t n, std::int64_t count,
+            float* out) {
+  sum_rows(args.plus.a.row(t) + n, args.plus.b.row(t) + n, count, out);
+  if (args.bias) sum_rows(out, args.bias + n, count, out);
+}
+
 }  // namespace
 
 /// What all threads agree upon for one pass over some tokens.
@@ -39,6 +47,7 @@ struct CpuLinear::Blocking {
   std::int64_t cells = 0;    // depth of the whole product
   std::int64_t depth = 0;    // of a block
   std::int64_t columns = 0;  // of a block
+  std::int64_t rows = 0;     // tokens of a block
   std::size_t tile = 0;      // cells from packed tile to packed tile
   float* packed_x = nullptr;
 
@@ -99,13 +108,16 @@ void CpuLinear::stream_product(const LinearArgs& args, int thread, const DotToke
     dot_rows(w, n, count, tokens.arranged, tokens.count, values, kChunk);
     if (gated) dot_rows(w, outputs + n, count, tokens.arranged, tokens.count, ups, kChunk);
     for (int i = 0; i < tokens.count; ++i) {
+      float* y = args.y.row(tokens.first + i) + n;
+      if (args.plus.given()) add_up(args, tokens.first + i, n, count, y);
+      const float* bias = args.bias && !args.plus.given() ? args.bias + n : nullptr;
       finish_row({.epilogue = args.epilogue,
-                  .accumulate = args.accumulate,
+                  .accumulate = args.accumulate || args.plus.given(),
                   .value = values + i * kChunk,
-                  .bias = args.bias ? args.bias + n : nullptr,
+                  .bias = bias,
                   .up = ups + i * kChunk,
-                  .up_bias = args.bias ? args.bias + outputs + n : nullptr,
-                  .y = args.y.row(tokens.first + i) + n,
+                  .up_bias = bias ? bias + outputs : nullptr,
+                  .y = y,
                   .count = static_cast<std::size_t>(count)});
     }
   }
@@ -117,8 +129,13 @@ void CpuLinear::run_blocked(const LinearArgs& args, const GemmKernels& kernels) 
   blocking.cells = static_cast<std::int64_t>(packed_depth(kernels, w.cols));
   const std::int64_t blocks = (blocking.cells + kMostDepth - 1) / kMostDepth;
   blocking.depth = round_up((blocking.cells + blocks - 1) / blocks, kernels.depth_unit);
-  // Two halves where gated, each of whole panels.
-  blocking.columns = round_up(kColumns, 2 * kernels.tile_cols);
+  // Two halves where gated, each of whole panels. What is shallow takes more of them, so that its
+  // rows are read in long pieces, and fewer tokens.
+  const std::int64_t panels = 2 * kernels.tile_cols;
+  blocking.columns = std::max(round_up(kColumns, panels),
+                              kColumns * kMostDepth / blocking.depth / panels * panels);
+  blocking.columns = std::min(blocking.columns, round_up(w.rows, panels));
+  blocking.rows = round_up(kRows * kColumns / blocking.columns, kernels.tile_rows);
   blocking.tile = packed_tile_cells(kernels, w.cols);
 
   const std::int64_t tile_bytes = static_cast<std::int64_t>(blocking.tile * sizeof(float));
@@ -180,14 +197,19 @@ void CpuLinear::multiply(const LinearArgs& args, const Blocking& blocking, int t
     const std::int64_t columns = gated ? 2 * padded : padded;
     // Where results are what the kernels write, whole tiles go where they belong. All others are
     // added up in the same order, lest a result depend on the tokens and threads around it.
-    const bool plain = args.epilogue == Epilogue::none && !args.bias;
+    const bool summed = args.plus.given();
+    const bool plain = args.epilogue == Epilogue::none && (summed || !args.bias);
     const std::int64_t direct =
         plain && count == padded ? blocking.tokens / kernels.tile_rows * kernels.tile_rows : 0;
-    const bool add_to_y = plain && args.accumulate;
-    for (std::int64_t t = direct; add_to_y && t < blocking.tokens; ++t) {
+    const bool started = plain && (args.accumulate || summed);
+    for (std::int64_t t = direct; started && t < blocking.tokens; ++t) {
       float* row = results + t * columns;
-      std::fill_n(std::copy_n(args.y.row(blocking.first + t) + n, count, row), padded - count,
-                  0.0f);
+      if (summed) {
+        add_up(args, blocking.first + t, n, count, row);
+      } else {
+        std::copy_n(args.y.row(blocking.first + t) + n, count, row);
+      }
+      std::fill_n(row + count, padded - count, 0.0f);
     }
     for (std::int64_t k = 0; k < blocking.cells; k += blocking.depth) {
       const std::int64_t depth = std::min(blocking.depth, blocking.cells - k);
@@ -196,22 +218,26 @@ void CpuLinear::multiply(const LinearArgs& args, const Blocking& blocking, int t
       if (gated) {
         kernels.pack_weight(w, outputs + n, count, first, elements, packed + padded * depth);
       }
-      for (std::int64_t t = 0; t < blocking.tokens; t += kRows) {
+      for (std::int64_t t = 0; t < blocking.tokens; t += blocking.rows) {
         GemmBlock block{
             .a = blocking.packed_x + t / kernels.tile_rows * blocking.tile + k * kernels.tile_rows,
             .a_tile = blocking.tile,
-            .rows = std::min(kRows, blocking.padded_tokens() - t),
+            .rows = std::min(blocking.rows, blocking.padded_tokens() - t),
             .b = packed,
             .panels = columns / kernels.tile_cols,
             .depth = static_cast<std::size_t>(depth),
             .c = results + t * columns,
             .c_stride = static_cast<std::size_t>(columns),
-            .accumulate = k > 0 || add_to_y};
+            .accumulate = k > 0 || started};
         if (const std::int64_t rows = std::clamp(direct - t, std::int64_t{0}, block.rows)) {
           GemmBlock whole = block;
           whole.rows = rows;
           whole.c = args.y.row(blocking.first + t) + n;
           whole.c_stride = args.y.stride;
+          // Just before the product, which finds it in the cache.
+          for (std::int64_t i = t; k == 0 && summed && i < t + rows; ++i) {
+            add_up(args, blocking.first + i, n, count, args.y.row(blocking.first + i) + n);
+          }
           kernels.multiply(whole);
           block.a += rows / kernels.tile_rows * blocking.tile;
           block.c += rows * columns;
@@ -220,13 +246,14 @@ void CpuLinear::multiply(const LinearArgs& args, const Blocking& blocking, int t
         if (block.rows > 0) kernels.multiply(block);
       }
     }
+    const float* bias = args.bias && !summed ? args.bias + n : nullptr;
     for (std::int64_t t = direct; t < blocking.tokens; ++t) {
       finish_row({.epilogue = args.epilogue,
-                  .accumulate = args.accumulate && !add_to_y,
+                  .accumulate = args.accumulate && !started,
                   .value = results + t * columns,
-                  .bias = args.bias ? args.bias + n : nullptr,
+                  .bias = bias,
                   .up = results + t * columns + padded,
-                  .up_bias = args.bias ? args.bias + outputs + n : nullptr,
+                  .up_bias = bias ? bias + outputs : nullptr,
                   .y = args.y.row(blocking.first + t) + n,
                   .count = static_cast<std::size_t>(count)});
     }

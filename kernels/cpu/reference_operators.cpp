@@ -129,6 +129,7 @@ class ReferenceOperators final : public Operators {
       for (std::int64_t n = 0; n < args.y.cols; ++n) {
         double value = activated(args.epilogue, product(args, x, n));
         if (is_gated(args.epilogue)) value *= product(args, x, n + args.y.cols);
+        if (args.plus.given()) value += double{args.plus.a.row(t)[n]} + args.plus.b.row(t)[n];
         float& y = args.y.row(t)[n];
         y = static_cast<float>(args.accumulate ? y + value : value);
       }

@@ -20,12 +20,15 @@ struct Case {
   bool bias = false;
   bool accumulate = false;
   std::int64_t side = 0;  // outputs of a side product
+  bool addends = false;
 };
 
 std::string describe(const Case& c, int threads) {
-  return fmt::format("{} x {} -> {}, {}, epilogue {}, norm {}, bias {}, accumulate {}, threads {}",
+  return fmt::format("{} x {} -> {}, {}, epilogue {}, norm {}, bias {}, accumulate {}, addends {}, "
+                     "threads {}",
                      c.tokens, c.in, c.out, name(c.type), static_cast<int>(c.epilogue),
-                     c.norm ? static_cast<int>(*c.norm) : -1, c.bias, c.accumulate, threads);
+                     c.norm ? static_cast<int>(*c.norm) : -1, c.bias, c.accumulate, c.addends,
+                     threads);
 }
 
 // f32 sums of at most a few thousand terms of at most 1 / sqrt(terms) each: rounding walks to about
@@ -54,6 +57,8 @@ void compare(const Case& c, int threads) {
                   .epilogue = c.epilogue,
                   .accumulate = c.accumulate,
                   .y = wanted.view()};
+  Matrix a = random.matrix(c.tokens, c.out), b = random.matrix(c.tokens, c.out);
+  if (c.addends) args.plus = {a.view(), b.view()};
   const Weight side = ops.random_weight(random, c.type, c.side, c.in);
   Matrix side_got = random.matrix(c.tokens, c.side);
   Matrix side_wanted = side_got;
@@ -103,7 +108,7 @@ TEST(CpuLinear, EveryEpilogueWithNormBiasAndAccumulation) {
 // Kernels write whole tiles where they belong; tokens and outputs that fill none go another way.
 TEST(CpuLinear, WholeTilesAndWhatIsLeft) {
   for (const int threads : {1, 2}) {
-    for (const std::int64_t tokens : {12, 24, 41, 130}) {
+    for (const std::int64_t tokens : {1, 11, 12, 24, 41, 130}) {
       for (const auto& [in, out] :
            std::initializer_list<std::pair<int, int>>{{64, 96}, {700, 192}, {64, 210}}) {
         for (const bool bias : {false, true}) {
@@ -111,6 +116,9 @@ TEST(CpuLinear, WholeTilesAndWhatIsLeft) {
             compare({tokens, in, out, DType::bf16, Epilogue::none, {}, bias, accumulate}, threads);
             if (HasFatalFailure()) return;
           }
+          compare({tokens, in, out, DType::bf16, Epilogue::none, {}, bias, false, 0, true},
+                  threads);
+          if (HasFatalFailure()) return;
         }
       }
     }
@@ -262,6 +270,11 @@ TEST(CpuLinear, RefusesShapesThatDoNotFit) {
   table.back().args.y = gated_y.view();
   table.push_back({"a norm without weight", good});
   table.back().args.norm = &no_weight;
+  table.push_back({"addends of too few rows", good});
+  table.back().args.plus = {short_y.view(), short_y.view()};
+  table.push_back({"addends and accumulation", good});
+  table.back().args.plus = {y.view(), y.view()};
+  table.back().args.accumulate = true;
   table.push_back({"no weight", good});
   table.back().args.weight = nullptr;
   for (const Bad& bad : table) {

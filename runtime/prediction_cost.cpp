@@ -1,0 +1,66 @@
+#include "runtime/prediction_cost.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+namespace spd {
+
+double prediction_share(const Shard& shard, const SyncLevels& levels) {
+  double products = 0.0;
+  double weights = 0.0;
+  for (std::size_t i = 0; i < shard.blocks.size(); ++i) {
+    const BlockWeights& block = shard.blocks[i];
+    const auto count = [&](const std::optional<PredictionWeights>& prediction, SyncPoint point) {
+      if (!prediction || prediction->level != levels.at(static_cast<std::int64_t>(i), point)) return;
+      products += 2.0 * static_cast<double>(block.o.rows * prediction->k());
+    };
+    count(block.attn_prediction, SyncPoint::attn);
+    count(block.mlp_prediction, SyncPoint::mlp);
+    for (const Weight* weight : {&block.qkv, &block.o, &block.up, &block.down}) {
+      weights += static_cast<double>(weight->rows * weight->cols);
+    }
+  }
+  return weights > 0.0 ? products / weights : 0.0;
+}
+
+std::vector<PredictionCost> prediction_costs(const std::vector<TestResult>& results, double share) {
+  std::vector<PredictionCost> costs;
+  for (const TestResult& with : results) {
+    if (with.variant != "plan") continue;
+    for (const TestResult& without : results) {
+      if (without.variant != kUnpredicted || without.test != with.test) continue;
+      std::vector<double> differences;
+      for (std::size_t i = 0; i < with.block_s.size(); ++i) {
+        differences.push_back((with.block_s[i] - without.block_s.at(i)) * 1e3);
+      }
+      costs.push_back({.test = with.test,
+                       .without_ms = summarize(without.block_s).p50 * 1e3,
+                       .cost_ms = quantile(differences, 0.5),
+                       .low_ms = quantile(differences, 0.25),
+                       .high_ms = quantile(differences, 0.75),
+                       .share = share});
+    }
+  }
+  return costs;
+}
+
+void print(const std::vector<PredictionCost>& costs) {
+  for (const PredictionCost& cost : costs) {
+    fmt::print(
+        "{:<14} predictions cost {:.2f} ms (quartiles {:.2f} to {:.2f}) a repetition on top of "
+        "{:.2f} ms in blocks: {:.2f}x their {:.1f} % of the arithmetic\n",
+        cost.test, cost.cost_ms, cost.low_ms, cost.high_ms, cost.without_ms, cost.times_share(),
+        100.0 * cost.share);
+  }
+}
+
+nlohmann::json to_json(const PredictionCost& cost) {
+  return {{"test", cost.test},
+          {"blocks_without_ms", cost.without_ms},
+          {"cost_ms", {{"p25", cost.low_ms}, {"p50", cost.cost_ms}, {"p75", cost.high_ms}}},
+          {"share_of_arithmetic", cost.share},
+          {"times_share", cost.times_share()}};
+}
+
+}  // namespace spd

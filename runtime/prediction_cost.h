@@ -1,0 +1,32 @@
+// What a plan's missing-sum predictions cost, against their share of the arithmetic.
+#pragma once
+
+#include <vector>
+
+#include "model/transformer.h"
+#include "runtime/benchmark.h"
+
+namespace spd {
+
+/// Of the predictions that these levels use, on this rank: 2 * hidden * k multiply-adds a token
+/// each, over the elements of all blocks' weights. 0: none is used.
+double prediction_share(const Shard& shard, const SyncLevels& levels);
+
+struct PredictionCost {
+  std::string test;
+  double without_ms = 0.0;  ///< in blocks, without syncs and predictions; the median repetition
+  double cost_ms = 0.0;     ///< what predictions add: the median of repetitions in turn
+  double low_ms = 0.0;      ///< a quarter of the repetitions says less
+  double high_ms = 0.0;     ///< and a quarter more
+  double share = 0.0;       ///< see prediction_share
+  double times_share() const { return cost_ms / without_ms / share; }
+};
+
+/// One for each test that was run both as "plan" and as kUnpredicted.
+inline constexpr const char* kUnpredicted = "unpredicted";
+std::vector<PredictionCost> prediction_costs(const std::vector<TestResult>& results, double share);
+
+void print(const std::vector<PredictionCost>& costs);
+nlohmann::json to_json(const PredictionCost& cost);
+
+}  // namespace spd
