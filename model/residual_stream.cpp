@@ -21,6 +21,7 @@ Activations ResidualStream::active(const Buffer& buffer) const {
 
 Activations ResidualStream::begin(std::int64_t tokens) {
   tokens_ = tokens;
+  bias_ = nullptr;
   delta_empty_ = true;
   known_is_delta_ = true;
   forget_predictions();
@@ -28,7 +29,13 @@ Activations ResidualStream::begin(std::int64_t tokens) {
 }
 
 void ResidualStream::add_shared_bias(const float* bias, Stream& stream) {
-  if (bias) operators_.add_bias(bias, active(base_), stream);
+  settle_bias(stream);
+  bias_ = bias;
+}
+
+void ResidualStream::settle_bias(Stream& stream) {
+  if (bias_) operators_.add_bias(bias_, active(base_), stream);
+  bias_ = nullptr;
 }
 
 ResidualStream::Target ResidualStream::begin_partial() {
@@ -60,7 +67,8 @@ void ResidualStream::sync(SyncLevel level, WireFormat wire, const RankComms& com
   const std::size_t count = static_cast<std::size_t>(tokens_ * hidden_);
   if (level == SyncLevel::full) {
     comms.world->all_reduce(delta_.as<float>(), count, stream, site, wire);
-    operators_.add(active(delta_), active(base_), stream);
+    operators_.sum(active(base_), active(delta_), bias_, active(base_), stream);
+    bias_ = nullptr;
     delta_empty_ = true;
     known_is_delta_ = true;
     forget_predictions();
@@ -73,6 +81,7 @@ void ResidualStream::sync(SyncLevel level, WireFormat wire, const RankComms& com
 }
 
 ConstActivations ResidualStream::view(Stream& stream) {
+  settle_bias(stream);
   if (delta_empty_) return active(base_);
   const Activations base = active(base_), known = active(known_is_delta_ ? delta_ : known_);
   if (pending_ && pending_->to_hidden) {
@@ -125,6 +134,7 @@ void ResidualStream::settle_prediction(Stream& stream) {
 
 ResidualState ResidualStream::save(Stream& stream) {
   settle_prediction(stream);
+  settle_bias(stream);
   const auto download = [&](const Buffer& buffer) {
     std::vector<float> values(tokens_ * hidden_);
     operators_.device().download(values.data(), buffer.data(), values.size() * sizeof(float),

@@ -51,7 +51,8 @@ class ResidualStream {
   /// with what is identical on every rank (the embeddings).
   Activations begin(std::int64_t tokens);
 
-  /// Adds a bias, [hidden], that is identical on every rank: once, to base. Null adds nothing.
+  /// Adds a bias, [hidden], that is identical on every rank: once, to base. Null adds nothing. It
+  /// must stay as it is until the next sync point is passed: a full sync adds it on its way.
   void add_shared_bias(const float* bias, Stream& stream);
 
   /// Where to write this rank's next partial, [tokens, hidden], and whether to add to what is
@@ -85,7 +86,10 @@ class ResidualStream {
   ConstActivations view(Stream& stream);
 
   /// base, and what this rank has added since the last full sync: no rows right after one.
-  ConstActivations base() const { return active(base_); }
+  ConstActivations base(Stream& stream) {
+    settle_bias(stream);
+    return active(base_);
+  }
   ConstActivations delta() const { return delta_empty_ ? ConstActivations() : active(delta_); }
   /// The partial that begin_separate_partial() gave out last.
   ConstActivations partial() const { return active(partial_); }
@@ -98,11 +102,13 @@ class ResidualStream {
   Activations active(const Buffer& buffer) const;
   void forget_predictions();
   void settle_prediction(Stream& stream);
+  void settle_bias(Stream& stream);
 
   Operators& operators_;
   std::int64_t hidden_;
   std::int64_t tokens_ = 0;
   Buffer base_, delta_, known_, partial_, view_, predicted_;
+  const float* bias_ = nullptr;     // to be added to base still
   bool delta_empty_ = true;         // no partial since the last full sync
   bool separate_ = false;           // the current partial is in partial_
   bool known_is_delta_ = true;      // no node sync since the last full sync

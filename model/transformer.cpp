@@ -176,8 +176,8 @@ ConstActivations Transformer::begin_sub_layer(LapTimer& timer, Stream& stream) {
 
 void Transformer::begin_prediction(const std::optional<PredictionWeights>& prediction,
                                    SyncLevel level) {
-  const bool used = use_predictions_ && prediction && level != SyncLevel::full &&
-                    prediction->level == level;
+  const bool used =
+      use_predictions_ && prediction && level != SyncLevel::full && prediction->level == level;
   prediction_ = used ? &*prediction : nullptr;
   if (!prediction_) return;
   factors_in_use_ = 1 - factors_in_use_;
@@ -297,7 +297,7 @@ void Transformer::show_before(SyncPassage& passage, Stream& stream) {
   passage.norm = (passage.point == SyncPoint::attn ? weights.attn_norm : weights.mlp_norm).view();
   passage.inner = inner_;
   passage.partial = residual_.partial();
-  passage.base = residual_.base();
+  passage.base = residual_.base(stream);
   passage.delta = residual_.delta();
   passage.view = residual_.view(stream);
   observer_->before_sync(passage, stream);

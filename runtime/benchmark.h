@@ -25,7 +25,7 @@ struct BenchmarkOptions {
 struct Variant {
   std::string name;
   SyncLevels levels;
-  bool no_comm = false;      ///< every sync removed, whatever the levels
+  bool no_comm = false;     ///< every sync removed, whatever the levels
   bool predictions = true;  ///< made where the plan has any
 };
 

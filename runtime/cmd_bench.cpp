@@ -54,8 +54,8 @@ struct BenchOptions {
          "repetitions not counted (default 1)")            //
         ("against", po::value(&against)->value_name("B"),  //
          "baseline to run in turn: full, none, or a plan file (default: full where the plan "
-         "skips a sync)")                                                                    //
-        ("no-bound", po::bool_switch(&skip_bound), "leave the no-comm bound out")            //
+         "skips a sync)")                                                          //
+        ("no-bound", po::bool_switch(&skip_bound), "leave the no-comm bound out")  //
         ("prediction-cost", po::bool_switch(&prediction_cost),
          "run the plan without its predictions, too, and say what they cost")                //
         ("random-weights", po::bool_switch(&engine.random_weights),                          //
@@ -211,7 +211,7 @@ void run_bench(RankContext& context, const std::vector<std::string>& arguments) 
   const double share = prediction_share(engine.transformer().shard(), levels);
   if (options.prediction_cost) {
     if (share == 0.0) {
-      throw Error(ErrorCode::usage, "--prediction-cost: the plan makes no predictions of rank 1 or more",
+      throw Error(ErrorCode::usage, "--prediction-cost: the plan predicts nothing, or only means",
                   "give a plan that spd repair --methods prediction made");
     }
     variants.push_back({kUnpredicted, levels, false, false});

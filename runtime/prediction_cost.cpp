@@ -6,22 +6,32 @@
 
 namespace spd {
 
+namespace {
+
+double elements(std::initializer_list<const Weight*> weights) {
+  double sum = 0.0;
+  for (const Weight* weight : weights) sum += static_cast<double>(weight->rows * weight->cols);
+  return sum;
+}
+
+}  // namespace
+
 double prediction_share(const Shard& shard, const SyncLevels& levels) {
-  double products = 0.0;
+  double predicted = 0.0;
   double weights = 0.0;
   for (std::size_t i = 0; i < shard.blocks.size(); ++i) {
     const BlockWeights& block = shard.blocks[i];
     const auto count = [&](const std::optional<PredictionWeights>& prediction, SyncPoint point) {
-      if (!prediction || prediction->level != levels.at(static_cast<std::int64_t>(i), point)) return;
-      products += 2.0 * static_cast<double>(block.o.rows * prediction->k());
+      if (!prediction || prediction->level != levels.at(static_cast<std::int64_t>(i), point))
+        return;
+      predicted +=
+          elements({&prediction->from_input, &prediction->from_inner, &prediction->to_hidden});
     };
     count(block.attn_prediction, SyncPoint::attn);
     count(block.mlp_prediction, SyncPoint::mlp);
-    for (const Weight* weight : {&block.qkv, &block.o, &block.up, &block.down}) {
-      weights += static_cast<double>(weight->rows * weight->cols);
-    }
+    weights += elements({&block.qkv, &block.o, &block.up, &block.down});
   }
-  return weights > 0.0 ? products / weights : 0.0;
+  return weights > 0.0 ? predicted / weights : 0.0;
 }
 
 std::vector<PredictionCost> prediction_costs(const std::vector<TestResult>& results, double share) {

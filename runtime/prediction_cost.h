@@ -8,8 +8,8 @@
 
 namespace spd {
 
-/// Of the predictions that these levels use, on this rank: 2 * hidden * k multiply-adds a token
-/// each, over the elements of all blocks' weights. 0: none is used.
+/// Of the predictions that these levels use, on this rank: the elements of their matrices, which is
+/// what they multiply a token by, over those of all blocks' weights. 0: none is used.
 double prediction_share(const Shard& shard, const SyncLevels& levels);
 
 struct PredictionCost {

@@ -24,11 +24,11 @@ struct Case {
 };
 
 std::string describe(const Case& c, int threads) {
-  return fmt::format("{} x {} -> {}, {}, epilogue {}, norm {}, bias {}, accumulate {}, addends {}, "
-                     "threads {}",
-                     c.tokens, c.in, c.out, name(c.type), static_cast<int>(c.epilogue),
-                     c.norm ? static_cast<int>(*c.norm) : -1, c.bias, c.accumulate, c.addends,
-                     threads);
+  return fmt::format(
+      "{} x {} -> {}, {}, epilogue {}, norm {}, bias {}, accumulate {}, addends {}, "
+      "threads {}",
+      c.tokens, c.in, c.out, name(c.type), static_cast<int>(c.epilogue),
+      c.norm ? static_cast<int>(*c.norm) : -1, c.bias, c.accumulate, c.addends, threads);
 }
 
 // f32 sums of at most a few thousand terms of at most 1 / sqrt(terms) each: rounding walks to about

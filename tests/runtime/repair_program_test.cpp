@@ -125,6 +125,30 @@ TEST_F(RepairProgram, DistillationGoesOnWhereItWasStopped) {
   EXPECT_LT(loss(2, {"--plan", file("d.json")}), loss(2, {"--drop", "attn:all"}));
 }
 
+TEST_F(RepairProgram, BenchTellsWhatPredictionsCost) {
+  const std::vector<std::string> small = {
+      "bench", "-m", model_.path(), "--prompt-tokens",  "24", "--gen-tokens",
+      "4",     "-r", "3",           "--prediction-cost"};
+  const auto bench = [&](const std::vector<std::string>& plan) {
+    auto arguments = small;
+    arguments.insert(arguments.end(), plan.begin(), plan.end());
+    return arguments;
+  };
+  run_program(2, repair({"--drop", "attn:all", "--methods", "prediction", "--ks", "8"}));
+  json result;
+  const Outcome outcome = run_program(2, bench({"--plan", file("r.json")}), &result);
+  EXPECT_THAT(outcome.out, HasSubstr("predictions cost"));
+  ASSERT_EQ(result.at("prediction_cost").size(), 2U);
+  for (const json& cost : result.at("prediction_cost")) {
+    // k <= 8, 48 hidden, 2 heads of 16 and 44 neurons a rank.
+    EXPECT_GT(cost.at("share_of_arithmetic").get<double>(), 0.0);
+    EXPECT_LE(cost.at("share_of_arithmetic").get<double>(),
+              8 * (48 + 32 + 48) / (64 * 48 + 48 * 32 + 88 * 48 + 48 * 44.0));
+    EXPECT_GT(cost.at("blocks_without_ms").get<double>(), 0.0);
+  }
+  expect_refusal(2, bench({"--drop", "attn:all"}), {"--prediction-cost", "spd repair"});
+}
+
 TEST_F(RepairProgram, RefusesWhatItCannotRepair) {
   run_program(2, repair({"--drop", "attn:all"}));
   struct Case {
