@@ -23,7 +23,7 @@ TEXT
 
 data='' ranks_list='2 3 9x3' out=results/reproduce budgets='1 2 5' counts='20 0'
 texts=384 windows=24 held_out=4 test_windows=32 choice_windows=32 sensitivity_windows=4
-taught_tokens=184320 passes=1 items=400 repetitions=5
+taught_tokens=215040 passes=1 items=400 repetitions=5
 while (($#)); do
   case $1 in
     --data | --ranks | --out)

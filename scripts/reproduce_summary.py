@@ -50,6 +50,22 @@ def task_rows(folder, degree):
                    f"± {100 * mean['difference_stderr']:.2f} |")
 
 
+def repair_table(folder, degree):
+    """Both tables of repair_table.py as one: rows by the number of syncs dropped, each once."""
+    tables = [path.read_text(encoding="utf-8").splitlines()
+              for path in (folder / f"{degree}-repairs.md", folder / f"{degree}-repaired.md")
+              if path.exists()]
+    if not tables:
+        return []
+
+    def dropped(row):
+        count = row.split("|")[2].strip()
+        return math.inf if count == "all" else int(count)
+
+    rows = dict.fromkeys(row for table in tables for row in table[2:])
+    return ["", *tables[0][:2], *sorted(rows, key=dropped)]
+
+
 def main():
     if len(sys.argv) != 2:
         sys.exit("usage: reproduce_summary.py DIR")
@@ -68,10 +84,8 @@ def main():
         for row in task_rows(folder, degree):
             print(row)
     for degree in degrees:
-        for name in ("repairs", "repaired"):
-            table = folder / f"{degree}-{name}.md"
-            if table.exists():
-                print("\n" + table.read_text(encoding="utf-8").rstrip())
+        for line in repair_table(folder, degree):
+            print(line)
     print("\n| budget (perplexity) | syncs dropped | held-out valid | at most, 95 % | test |\n"
           "|---|---|---|---|---|")
     for degree in degrees:
