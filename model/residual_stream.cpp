@@ -5,6 +5,19 @@
 #include "kernels/device/error.h"
 
 namespace spd {
+namespace {
+
+LinearArgs predicted(const ResidualStream::Missing& missing, Activations y) {
+  return {.x = missing.z,
+          .norm = nullptr,
+          .weight = missing.to_hidden,
+          .bias = missing.mean,
+          .epilogue = Epilogue::none,
+          .accumulate = false,
+          .y = y};
+}
+
+}  // namespace
 
 ResidualStream::ResidualStream(Operators& operators, std::int64_t max_tokens, std::int64_t hidden)
     : operators_(operators), hidden_(hidden) {
@@ -85,15 +98,9 @@ ConstActivations ResidualStream::view(Stream& stream) {
   if (delta_empty_) return active(base_);
   const Activations base = active(base_), known = active(known_is_delta_ ? delta_ : known_);
   if (pending_ && pending_->to_hidden) {
-    operators_.linear({.x = pending_->z,
-                       .norm = nullptr,
-                       .weight = pending_->to_hidden,
-                       .bias = pending_->mean,
-                       .epilogue = Epilogue::none,
-                       .accumulate = false,
-                       .y = active(view_),
-                       .plus = {base, known}},
-                      stream);
+    LinearArgs args = predicted(*pending_, active(view_));
+    args.plus = {base, known};
+    operators_.linear(args, stream);
   } else {
     operators_.sum(base, known, pending_ ? pending_->mean : nullptr, active(view_), stream);
   }
@@ -115,17 +122,12 @@ void ResidualStream::predict(const Missing& missing, Stream& stream) {
 
 void ResidualStream::settle_prediction(Stream& stream) {
   if (!pending_) return;
-  if (predicted_empty_) operators_.fill(active(predicted_), 0.0f, stream);
   if (pending_->to_hidden) {
-    operators_.linear({.x = pending_->z,
-                       .norm = nullptr,
-                       .weight = pending_->to_hidden,
-                       .bias = pending_->mean,
-                       .epilogue = Epilogue::none,
-                       .accumulate = true,
-                       .y = active(predicted_)},
-                      stream);
+    LinearArgs args = predicted(*pending_, active(predicted_));
+    args.accumulate = !predicted_empty_;
+    operators_.linear(args, stream);
   } else {
+    if (predicted_empty_) operators_.fill(active(predicted_), 0.0f, stream);
     operators_.add_bias(pending_->mean, active(predicted_), stream);
   }
   pending_.reset();
