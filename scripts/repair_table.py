@@ -16,7 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 FITS = "grouping,placement,prediction,refit"
 METHODS = {"none": "", "grouping": "grouping", "placement": "placement", "prediction": "prediction",
            "prediction, refit": "prediction,refit", "all without training": FITS,
-           "all": FITS + ",distillation"}
+           "distillation": "distillation", "all": FITS + ",distillation"}
 
 
 def arguments():
@@ -33,8 +33,8 @@ def arguments():
                         help="attention syncs dropped, those that are least sensitive (default 0: all)")
     parser.add_argument("--sensitivity", metavar="FILE",
                         help="of spd sensitivity, {} being the number of ranks; for --drop")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS)[:-1],
-                        help="rows (default all but the last, which trains)")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS)[:-2],
+                        help="rows (default all but the last two, which train)")
     parser.add_argument("--windows", type=int, default=24, help="to fit on (default 24)")
     parser.add_argument("--held-out", type=int, default=4, help="to choose by (default 4)")
     parser.add_argument("--distill-windows", type=int, default=48)

@@ -6,11 +6,14 @@ cd "$(dirname "$0")/.."
 
 usage() {
   cat <<'TEXT'
-Usage: scripts/reproduce.sh --data DIR [--ranks LIST] [--quick] [--out DIR]
+Usage: scripts/reproduce.sh --data DIR [--ranks LIST] [--trained LIST] [--budgets LIST] [--quick]
+                            [--out DIR]
   --data DIR    wikitext2/valid.txt to calibrate and choose on (the first half, in turns with what the
                 model writes itself, and the second), wikitext2/test.txt to report on, and the tasks'
                 *.jsonl (spd eval --help says in which form)
   --ranks LIST  RANKSxNODES, or a number of nodes of one rank (default "2 3 9x3")
+  --trained LIST  attention syncs dropped in plans that are trained, 0: all (default "20 0")
+  --budgets LIST  of plans over slow links, in percent of perplexity (default "1 2 5")
   --quick       a few windows and items: minutes instead of hours, and figures that say little
   --out DIR     default results/reproduce
 Each step writes a file. One that is there is not made again, and an interrupted step goes on where
@@ -26,9 +29,15 @@ texts=384 windows=24 held_out=4 test_windows=32 choice_windows=32 sensitivity_wi
 taught_tokens=215040 passes=1 items=400 repetitions=5
 while (($#)); do
   case $1 in
-    --data | --ranks | --out)
+    --data | --ranks | --trained | --budgets | --out)
       if (($# < 2)); then echo "reproduce.sh: $1 needs a value" >&2; exit 2; fi
-      case $1 in --data) data=$2 ;; --ranks) ranks_list=$2 ;; --out) out=$2 ;; esac
+      case $1 in
+        --data) data=$2 ;;
+        --ranks) ranks_list=$2 ;;
+        --trained) counts=$2 ;;
+        --budgets) budgets=$2 ;;
+        --out) out=$2 ;;
+      esac
       shift
       ;;
     --quick)
@@ -43,6 +52,12 @@ done
 for entry in $ranks_list; do
   if [[ ! $entry =~ ^[1-9][0-9]*(x[1-9][0-9]*)?$ ]] || ((${entry%x*} % ${entry#*x})); then
     echo "reproduce.sh: --ranks $entry: not RANKSxNODES, with as many ranks on every node" >&2
+    exit 2
+  fi
+done
+for number in $counts $budgets; do
+  if [[ ! $number =~ ^[0-9]+$ ]]; then
+    echo "reproduce.sh: --trained, --budgets: $number is not a number" >&2
     exit 2
   fi
 done
@@ -161,7 +176,10 @@ for entry in $ranks_list; do
     step "$at-$budget-bench.json" over_links bench -m "$model" --plan "$plan" \
       -r "$repetitions" --json "$at-$budget-bench.json"
   done
-  step "$at-bench.json" over_links bench -m "$model" \
-    --plan "$at-all-taught.plan.json" -r "$repetitions" --json "$at-bench.json"
+  for count in $counts; do
+    name=$at-${count/#0/all}-taught
+    step "$name-bench.json" over_links bench -m "$model" --plan "$name.plan.json" \
+      -r "$repetitions" --json "$name-bench.json"
+  done
 done
 scripts/reproduce_summary.py "$out" | tee "$out/summary.md"
