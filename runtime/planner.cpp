@@ -189,29 +189,37 @@ SyncLevels Planner::levels(const PlanSolution& solution) const {
 std::vector<PlanTrial> Planner::hold_budget(
     double nats, int trials, const std::function<JointLoss(const SyncLevels&)>& measure) const {
   constexpr double kNearEnough = 0.9;
+  // What a next trial aims at, as a share of the budget: less and less while none has held.
+  constexpr double kAims[] = {0.95, 0.85, 0.6, 0.4, 0.25};
   std::vector<PlanTrial> tried;
   PlanTrial best{0.0, all_full(), {}};
-  std::optional<double> too_much;  // the least budget that was found too large
-  double enough = 0.0;             // the largest that was found to hold
+  std::optional<double> too_much;  // the least sum of a plan that was found to lose too much
+  double enough = 0.0;             // the largest budget that was found to hold
   double budget = nats;
-  for (int i = 0; i < trials; ++i) {
+  std::size_t failures = 0;  // one after the other
+  while (static_cast<int>(tried.size()) < trials) {
     PlanTrial trial{budget, within_loss(budget), {}};
     if (trial.solution.chosen == all_full().chosen) break;  // it needs no measuring
-    const auto known = std::find_if(tried.begin(), tried.end(), [&](const PlanTrial& other) {
-      return other.solution.chosen == trial.solution.chosen;
-    });
-    trial.measured = known != tried.end() ? known->measured : measure(levels(trial.solution));
-    tried.push_back(trial);
+    if (trial.solution.chosen == best.solution.chosen) {
+      trial.measured = best.measured;  // a plan that failed cannot come back: its sum is too much
+    } else {
+      trial.measured = measure(levels(trial.solution));
+      tried.push_back(trial);
+    }
     if (trial.measured.upper <= nats) {
+      failures = 0;
       enough = budget;
       if (request_us(trial.solution) <= request_us(best.solution)) best = trial;
       const bool nothing_left = request_us(trial.solution) <= least_latency_us() + 1e-6;
       if (trial.measured.upper >= kNearEnough * nats || nothing_left) break;
     } else {
-      too_much = budget;
+      ++failures;
+      too_much = std::min(trial.solution.loss, too_much.value_or(trial.solution.loss));
     }
     // As if losses grew in proportion; halfway between what holds and what does not, otherwise.
-    double next = budget * std::clamp(nats / std::max(trial.measured.upper, 1e-12), 0.2, 3.0);
+    const double aim = kAims[std::min(std::max<std::size_t>(failures, 1), std::size(kAims)) - 1];
+    double next =
+        budget * std::clamp(aim * nats / std::max(trial.measured.upper, 1e-12), 0.05, 3.0);
     if (too_much && (next >= *too_much || next <= enough)) next = 0.5 * (enough + *too_much);
     if (too_much && *too_much - enough < 0.02 * *too_much) break;
     budget = next;

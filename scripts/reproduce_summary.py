@@ -34,7 +34,9 @@ def budget_rows(folder, degree):
         levels = plan["levels"]["attn"] + plan["levels"]["mlp"]
         measured = plan["measured"]
         at_most = measured.get("loss_upper_nats", measured["loss_nats"])
-        on_test = percent(test["against_baseline"]["nll_rise_nats"]) if test else "-"
+        # A plan of every sync full is its own baseline.
+        rise = test.get("against_baseline", {"nll_rise_nats": 0.0}) if test else None
+        on_test = percent(rise["nll_rise_nats"]) if rise else "-"
         yield (f"| {degree.upper()}, {budget} % | {levels.count('drop')} of {len(levels)} "
                f"| {percent(measured['loss_nats'])} | {percent(at_most)} | {on_test} |")
 
