@@ -83,11 +83,18 @@ class Benchmark {
   std::vector<std::int32_t> tokens_;
 };
 
+// Every rank's samples, one rank's behind the other's.
+std::vector<double> gather(const RankComms& comms, const std::vector<double>& mine,
+                           Stream& stream) {
+  std::vector<double> all(mine.size() * comms.ranks());
+  comms.world->all_gather(mine.data(), all.data(), mine.size() * sizeof(double), stream, kSite);
+  return all;
+}
+
 // The maximum over ranks of each sample.
 std::vector<double> slowest(const RankComms& comms, const std::vector<double>& mine,
                             Stream& stream) {
-  std::vector<double> all(mine.size() * comms.ranks());
-  comms.world->all_gather(mine.data(), all.data(), mine.size() * sizeof(double), stream, kSite);
+  const std::vector<double> all = gather(comms, mine, stream);
   std::vector<double> most(mine);
   for (std::size_t i = 0; i < all.size(); ++i) {
     most[i % mine.size()] = std::max(most[i % mine.size()], all[i]);
@@ -97,9 +104,7 @@ std::vector<double> slowest(const RankComms& comms, const std::vector<double>& m
 
 // Each sample becomes its mean over the ranks.
 void average(const RankComms& comms, std::vector<double>& samples, Stream& stream) {
-  std::vector<double> all(samples.size() * comms.ranks());
-  comms.world->all_gather(samples.data(), all.data(), samples.size() * sizeof(double), stream,
-                          kSite);
+  const std::vector<double> all = gather(comms, samples, stream);
   std::fill(samples.begin(), samples.end(), 0.0);
   for (std::size_t i = 0; i < all.size(); ++i) {
     samples[i % samples.size()] += all[i] / comms.ranks();
@@ -111,8 +116,7 @@ std::vector<Profile> gather(const RankComms& comms, const Profile& mine, Stream&
   std::vector<double> flat(mine.seconds.begin(), mine.seconds.end());
   flat.insert(flat.end(), mine.attn_sync_seconds.begin(), mine.attn_sync_seconds.end());
   flat.insert(flat.end(), mine.mlp_sync_seconds.begin(), mine.mlp_sync_seconds.end());
-  std::vector<double> all(flat.size() * comms.ranks());
-  comms.world->all_gather(flat.data(), all.data(), flat.size() * sizeof(double), stream, kSite);
+  const std::vector<double> all = gather(comms, flat, stream);
   std::vector<Profile> profiles;
   for (int rank = 0; rank < comms.ranks(); ++rank) {
     const double* from = all.data() + rank * flat.size();

@@ -22,8 +22,9 @@ struct PredictionCost {
   double times_share() const { return cost_ms / without_ms / share; }
 };
 
-/// One for each test that was run both as "plan" and as kUnpredicted.
+/// The variant that makes no predictions.
 inline constexpr const char* kUnpredicted = "unpredicted";
+/// One for each test that was run both as "plan" and as kUnpredicted.
 std::vector<PredictionCost> prediction_costs(const std::vector<TestResult>& results, double share);
 
 void print(const std::vector<PredictionCost>& costs);

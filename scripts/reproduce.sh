@@ -26,7 +26,7 @@ TEXT
 
 data='' ranks_list='2 3 9x3' out=results/reproduce budgets='1 2 5' counts='20 0'
 texts=384 windows=24 held_out=4 test_windows=32 choice_windows=32 sensitivity_windows=4
-taught_tokens=215040 passes=1 items=400 repetitions=5
+taught_tokens=215040 items=400 repetitions=5
 while (($#)); do
   case $1 in
     --data | --ranks | --trained | --budgets | --out)
@@ -42,7 +42,7 @@ while (($#)); do
       ;;
     --quick)
       texts=64 windows=6 held_out=2 test_windows=8 choice_windows=8 sensitivity_windows=1
-      taught_tokens=4096 passes=1 items=10 repetitions=2 budgets=5 counts=0
+      taught_tokens=4096 items=10 repetitions=2 budgets=5 counts=0
       ;;
     -h | --help) usage; exit 0 ;;
     *) echo "reproduce.sh: unknown option $1" >&2; usage >&2; exit 2 ;;
@@ -146,7 +146,7 @@ for entry in $ranks_list; do
     label=${count/#0/all} name=$at-${count/#0/all}
     resumed "$name-taught.plan.json" "$spd" distill "${virtual[@]}" --text "$calibration" \
       --skip-windows $((windows + held_out)) --tokens "$taught_tokens" --epochs 0 \
-      --logits "$passes" --logits-rate 4e-5 \
+      --logits 1 --logits-rate 4e-5 \
       --plan "$out/repairs/tp$ranks-$label-all-without-training.plan.json" \
       --out "$name-taught.plan.json" --resume --json "$name-distill.json"
     judge "$label-taught" --plan "$name-taught.plan.json"
