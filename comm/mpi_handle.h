@@ -21,11 +21,11 @@ class MpiComm {
   }
   ~MpiComm();
 
-  /// Both are collective over `parent`. split: ranks of equal colour form a group, in order.
+  /// Collective over `parent`. split: ranks of equal colour form a group, in order.
   static MpiComm duplicate(MPI_Comm parent);
   static MpiComm split(MPI_Comm parent, int colour);
-  /// Ranks that share memory, by MPI_Comm_split_type.
-  static MpiComm split_by_node(MPI_Comm parent);
+  /// Owns what another call of MPI made.
+  static MpiComm take(MPI_Comm comm) { return MpiComm(comm); }
   /// MPI is gone: handles must not be touched any more.
   static bool finalized();
 

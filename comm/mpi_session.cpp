@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "comm/launcher_word.h"
+#include "comm/node_split.h"
 #include "kernels/device/log.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -61,7 +62,7 @@ MpiSession::MpiSession(int* argc, char*** argv, Communicator::Milliseconds deadl
     : deadline_(deadline),
       exceptions_at_start_(std::uncaught_exceptions()),
       world_(started_world(argc, argv)),
-      node_(MpiComm::split_by_node(world_.get())) {
+      node_(split_by_node(world_.get())) {
   listen_to_launcher();
   discover();
   roll_call_ =
