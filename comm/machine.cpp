@@ -1,6 +1,7 @@
 #include "comm/machine.h"
 
 #include <hwloc.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
@@ -49,7 +50,11 @@ void add_ethernet(const fs::path& sysfs, std::vector<Nic>& nics) {
     auto speed = number_at_start(first_line(interface / "speed"));  // Mbit/s, -1: unknown
     if (speed && *speed <= 0) speed.reset();
     if (speed) *speed /= 1000;
-    nics.push_back({interface.filename(), "ethernet", speed, numa_node_of(interface / "device")});
+    Nic nic{interface.filename(), "ethernet", speed, numa_node_of(interface / "device"), {}};
+    if (const auto mtu = number_at_start(first_line(interface / "mtu"))) {
+      nic.mtu_bytes = static_cast<int>(*mtu);
+    }
+    nics.push_back(std::move(nic));
   }
 }
 
@@ -59,9 +64,11 @@ void add_infiniband(const fs::path& sysfs, std::vector<Nic>& nics) {
       if (first_line(port / "state").find("ACTIVE") == std::string::npos) continue;
       if (first_line(port / "link_layer") == "Ethernet") continue;  // listed by its interface
       // "400 Gb/sec (4X NDR)"
-      nics.push_back({adapter.filename().string() + ":" + port.filename().string(), "infiniband",
+      nics.push_back({adapter.filename().string() + ":" + port.filename().string(),
+                      "infiniband",
                       number_at_start(first_line(port / "rate")),
-                      numa_node_of(adapter / "device")});
+                      numa_node_of(adapter / "device"),
+                      {}});
     }
   }
 }
@@ -82,10 +89,11 @@ void add_cores(Machine& machine) {
     const hwloc_obj_t core = hwloc_get_obj_by_type(raw, HWLOC_OBJ_CORE, i);
     if (hwloc_bitmap_intersects(core->cpuset, bound.get())) ++machine.usable_cores;
   }
+  // hwloc adds up what NUMA nodes say, which leaves out memory that was plugged in later.
+  machine.memory_bytes = std::int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
   machine.numa_nodes = hwloc_get_nbobjs_by_type(raw, HWLOC_OBJ_NUMANODE);
   for (int i = 0; i < machine.numa_nodes; ++i) {
     const hwloc_obj_t node = hwloc_get_obj_by_type(raw, HWLOC_OBJ_NUMANODE, i);
-    machine.memory_bytes += static_cast<std::int64_t>(node->attr->numanode.local_memory);
     if (hwloc_bitmap_intersects(node->cpuset, bound.get())) {
       machine.numa_of_this_process.push_back(static_cast<int>(node->os_index));
     }

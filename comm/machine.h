@@ -17,6 +17,7 @@ struct Nic {
   std::string kind;                  ///< "ethernet", "infiniband"
   std::optional<double> gbit_per_s;  ///< as the driver says; virtual ones make it up
   std::optional<int> numa_node;
+  std::optional<int> mtu_bytes = {};  ///< of a packet at most; InfiniBand's is no matter of sockets
 };
 
 struct Machine {

@@ -243,7 +243,8 @@ class Distiller {
       const TrainedBlockOptions block_options{.max_tokens = set.window,
                                               .max_segments = 1,
                                               .max_length = set.window,
-                                              .parts = options_.parts};
+                                              .parts = options_.parts,
+                                              .prediction_rate = options_.prediction_rate};
       Trainee trainee(engine_.transformer(), repair_, levels_, first, last, *gradients_,
                       block_options, stream);
       const auto take = [&] {

@@ -34,6 +34,9 @@ constexpr int kRounds = 2;                 // of that
 constexpr double kDoubtedUs = 10'000.0;    // a size and sweep
 constexpr std::size_t kWholeBlocks = 128;  // bytes: a multiple of any wire format's block
 constexpr std::size_t kLine = 64;          // bytes: what new sizes are multiples of
+// Of a packet: IPv4's and TCP's, with timestamps, UCX's and ours; and the first two without.
+constexpr std::size_t kMostHeaders = 92;
+constexpr std::size_t kLeastHeaders = 40;
 
 double us_since(Clock::time_point begin) {
   return std::chrono::duration<double, std::micro>(Clock::now() - begin).count();
@@ -133,6 +136,38 @@ struct Cell {
   }
 };
 
+bool by_size(const Cell& a, const Cell& b) {
+  return std::tie(a.target, a.bytes) < std::tie(b.target, b.bytes);
+}
+
+/// The largest size that goes in one packet for certain, and the smallest that does not.
+std::pair<std::size_t, std::size_t> around_packet(const ProbeTarget& target) {
+  const auto size_of_more_than = [&](std::size_t on_the_wire) {
+    std::size_t bytes = 0;
+    while (wire_bytes(target.wire, bytes / sizeof(float)) <= on_the_wire) bytes += kLine;
+    return bytes;
+  };
+  return {size_of_more_than(target.packet_bytes - kMostHeaders) - kLine,
+          size_of_more_than(target.packet_bytes - kLeastHeaders)};
+}
+
+void add_packet_sizes(const ProbeTarget& target, std::vector<Cell>& cells) {
+  if (target.packet_bytes <= kMostHeaders + kSmallestProbe) return;
+  const auto [below, above] = around_packet(target);
+  for (const std::size_t bytes : {below, above}) {
+    if (bytes >= target.max_bytes) return;
+    const auto same = std::find_if(cells.begin(), cells.end(), [&](const Cell& cell) {
+      return cell.target == &target && cell.bytes == bytes;
+    });
+    if (same == cells.end()) {
+      cells.push_back({.target = &target, .bytes = bytes, .held_out = false});
+    } else if (same->held_out) {  // makes room
+      same->bytes -= kWholeBlocks;
+      cells.push_back({.target = &target, .bytes = bytes, .held_out = false});
+    }
+  }
+}
+
 std::vector<Cell> cells_of(const std::vector<ProbeTarget>& targets) {
   std::vector<Cell> cells;
   for (const ProbeTarget& target : targets) {
@@ -154,7 +189,9 @@ std::vector<Cell> cells_of(const std::vector<ProbeTarget>& targets) {
         cells.push_back({.target = &target, .bytes = half_more, .held_out = false});
       }
     }
+    if (planned) add_packet_sizes(target, cells);
   }
+  std::sort(cells.begin(), cells.end(), by_size);
   return cells;
 }
 
@@ -221,9 +258,7 @@ bool doubt(const std::vector<HeldOut>& held_out, std::vector<Cell>& cells) {
     }
   }
   cells.insert(cells.end(), more.begin(), more.end());
-  std::sort(cells.begin(), cells.end(), [](const Cell& a, const Cell& b) {
-    return std::tie(a.target, a.bytes) < std::tie(b.target, b.bytes);
-  });
+  std::sort(cells.begin(), cells.end(), by_size);
   return std::any_of(cells.begin(), cells.end(), [](const Cell& cell) { return cell.doubted; });
 }
 

@@ -20,6 +20,10 @@ struct ProbeTarget {
   WireFormat wire = WireFormat::f32;
   std::size_t max_bytes = 0;
   std::shared_ptr<Communicator> comm;  ///< null: this rank is not in the group
+  /// What goes between nodes in one packet, headers included (a network's MTU); 0: unknown. Sizes
+  /// just below and above are timed, too: a second packet is a step that no line through other
+  /// sizes shows.
+  std::size_t packet_bytes = 0;
 };
 
 /// A prediction for a size that was measured, but that the model was not fitted to.
@@ -41,13 +45,13 @@ struct LinkProbe {
 inline constexpr std::size_t kSmallestProbe = 256;  ///< bytes
 
 /// Times every kAuto target at sizes that double up to its max_bytes, at 1.5 times each below 1
-/// MiB, and at 1.4 times some of them, to check the fit; others at every second of the doubling
-/// sizes. All ranks call it alike and get the same result, but for a curve's backend on ranks that
-/// are not in its group. Sizes are swept five times, in about `seconds`, each all-reduce behind
-/// some computing, as in a model; p50 is that of the calmest sweep but one, p99 and the largest are
-/// over all. Where a held-out size is off by more than a tenth, it, its neighbours and sizes
-/// between them are measured (again), which takes a little longer. `progress(done, of)` does not
-/// count those.
+/// MiB, around a packet's end, and at 1.4 times some of them, to check the fit; others at every
+/// second of the doubling sizes. All ranks call it alike and get the same result, but for a curve's
+/// backend on ranks that are not in its group. Sizes are swept five times, in about `seconds`, each
+/// all-reduce behind some computing, as in a model; p50 is that of the calmest sweep but one, p99
+/// and the largest are over all. Where a held-out size is off by more than a tenth, it, its
+/// neighbours and sizes between them are measured (again), which takes a little longer.
+/// `progress(done, of)` does not count those.
 LinkProbe probe_all_reduces(const RankComms& comms, const std::vector<ProbeTarget>& targets,
                             double seconds,
                             const std::function<void(std::int64_t, std::int64_t)>& progress);

@@ -4,6 +4,7 @@
 
 #include "comm/machine.h"
 #include "comm/mpi_session.h"
+#include "kernels/device/cpu_device.h"
 
 namespace spd {
 namespace {
@@ -20,6 +21,7 @@ nlohmann::json to_json(const Machine& machine) {
     nlohmann::json entry{{"name", nic.name}, {"kind", nic.kind}};
     if (nic.gbit_per_s) entry["gbit_per_s"] = *nic.gbit_per_s;
     if (nic.numa_node) entry["numa_node"] = *nic.numa_node;
+    if (nic.mtu_bytes) entry["mtu_bytes"] = *nic.mtu_bytes;
     json["nics"].push_back(std::move(entry));
   }
   for (const Gpu& gpu : machine.gpus.gpus) {
@@ -34,6 +36,19 @@ nlohmann::json to_json(const Machine& machine) {
   }
   if (!machine.gpus.absent.empty()) json["gpus_absent"] = machine.gpus.absent;
   return json;
+}
+
+/// What goes to another node in one packet at most, as rank 0's networks say; 0: unknown.
+std::size_t largest_packet(const RankComms& comms) {
+  std::uint64_t bytes = 0;
+  for (const Nic& nic : discover_nics()) {
+    const auto mtu = static_cast<std::uint64_t>(nic.mtu_bytes.value_or(0));
+    if (mtu > 0 && (bytes == 0 || mtu < bytes)) bytes = mtu;
+  }
+  CpuDevice device;
+  const auto stream = device.make_stream();
+  comms.world->broadcast(&bytes, sizeof bytes, 0, *stream, {"probe"});
+  return bytes;
 }
 
 /// Whether the job's groups use this backend somewhere.
@@ -119,6 +134,7 @@ std::vector<ProbeTarget> probe_targets(RankContext& context, std::size_t max_byt
   const std::vector<int> per_node = topology.ranks_per_node();
   const bool shared_nodes = *std::max_element(per_node.begin(), per_node.end()) > 1;
   std::vector<ProbeTarget> targets;
+  const std::size_t packet = topology.nodes() > 1 ? largest_packet(comms) : 0;
   for (const WireFormat wire : kWireFormats) {
     if (shared_nodes) {
       targets.push_back({LinkGroup::node, LinkCurve::kAuto, wire, max_bytes, borrowed(comms.node)});
@@ -126,10 +142,10 @@ std::vector<ProbeTarget> probe_targets(RankContext& context, std::size_t max_byt
     if (topology.nodes() > 1) {
       if (uses(context, "hierarchical")) {
         targets.push_back(
-            {LinkGroup::cross, LinkCurve::kAuto, wire, max_bytes, borrowed(comms.cross)});
+            {LinkGroup::cross, LinkCurve::kAuto, wire, max_bytes, borrowed(comms.cross), packet});
       }
       targets.push_back(
-          {LinkGroup::world, LinkCurve::kAuto, wire, max_bytes, borrowed(comms.world)});
+          {LinkGroup::world, LinkCurve::kAuto, wire, max_bytes, borrowed(comms.world), packet});
     }
   }
   if (!algorithms || topology.nodes() == 1) return targets;

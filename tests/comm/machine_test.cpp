@@ -89,6 +89,7 @@ TEST(Nics, ThoseThatCouldCarryMessages) {
   sysfs.interface("lo", "772", "unknown", "");
   sysfs.interface("eth0", "1", "up", "25000");
   sysfs.file("class/net/eth0/device/numa_node", "1");
+  sysfs.file("class/net/eth0/mtu", "9000");
   sysfs.interface("eth1", "1", "down", "1000");
   sysfs.interface("veth", "1", "up", "-1");
   sysfs.interface("br0", "1", "up", "10000");
@@ -98,9 +99,11 @@ TEST(Nics, ThoseThatCouldCarryMessages) {
   EXPECT_EQ(nics[0].name, "eth0");
   EXPECT_EQ(nics[0].gbit_per_s, 25.0);
   EXPECT_EQ(nics[0].numa_node, 1);
+  EXPECT_EQ(nics[0].mtu_bytes, 9000);
   EXPECT_EQ(nics[1].name, "veth");
   EXPECT_EQ(nics[1].gbit_per_s, std::nullopt);
   EXPECT_EQ(nics[1].numa_node, std::nullopt);
+  EXPECT_EQ(nics[1].mtu_bytes, std::nullopt);
 }
 
 TEST(Nics, HowManyJoinTheNodes) {

@@ -72,6 +72,33 @@ TEST(LinkProbe, EveryRankGetsTheSameCurves) {
   }
 }
 
+// Below and above what a packet of 1500 bytes holds beside its headers, in each format.
+TEST(LinkProbe, SizesAroundAPacketsEnd) {
+  ThreadGroup group(Topology::contiguous(2, 2));
+  group.run([&](int rank) {
+    const auto world = group.world(rank);
+    const RankComms comms{rank, group.topology(), world.get(), nullptr};
+    std::vector<ProbeTarget> targets;
+    for (const WireFormat wire : kWireFormats) {
+      targets.push_back(
+          {LinkGroup::world, LinkCurve::kAuto, wire, 8192, borrowed(world.get()), 1500});
+    }
+    const LinkProbe probe =
+        probe_all_reduces(comms, targets, 0.2, [](std::int64_t, std::int64_t) {});
+    for (const LinkCurve& curve : probe.curves) {
+      int below = 0, above = 0;
+      for (const TimeSample& sample : curve.samples) {
+        const std::size_t sent = wire_bytes(curve.wire, sample.bytes / sizeof(float));
+        below += sent > 1500 - 92 - 64 && sent <= 1500 - 92 ? 1 : 0;
+        above += sent > 1500 - 40 && sent <= 1500 - 40 + 64 ? 1 : 0;
+      }
+      EXPECT_GE(below, 1) << name(curve.wire);
+      EXPECT_GE(above, 1) << name(curve.wire);
+    }
+    EXPECT_EQ(probe.held_out.at(0).bytes, 1280u);  // makes room for the size that fills a packet
+  });
+}
+
 TEST(LinkProbe, TimesOfAPairReachThoseOutsideIt) {
   ThreadGroup group(Topology::contiguous(4, 2));
   group.run([&](int rank) {
