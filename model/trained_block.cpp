@@ -295,37 +295,31 @@ void TrainedBlock::attend_back(std::span<const Segment> segments, ConstActivatio
 template <class Visit>
 void TrainedBlock::for_trained(Visit&& visit) const {
   for (const auto& [name, tensor] : tensors_) {
-    if (tensor.trained()) visit(tensor, false);
+    if (tensor.trained()) visit(tensor);
   }
   for (const Predictor& predictor : predictors_) {
     for (const TrainedTensor* tensor :
          {&predictor.from_input, &predictor.from_inner, &predictor.to_hidden, &predictor.mean}) {
-      if (tensor->trained()) visit(*tensor, true);
+      if (tensor->trained()) visit(*tensor);
     }
   }
 }
 
 double TrainedBlock::squared_gradient(Stream& stream) const {
   double sum = 0.0;
-  for_trained([&](const TrainedTensor& tensor, bool) {
-    sum += tensor.squared_gradient(gradients_, stream);
-  });
+  for_trained(
+      [&](const TrainedTensor& tensor) { sum += tensor.squared_gradient(gradients_, stream); });
   return sum;
 }
 
 void TrainedBlock::step(const AdamArgs& adam, Stream& stream) {
-  AdamArgs predictions = adam;
-  predictions.rate *= options_.prediction_rate;
-  for_trained([&](const TrainedTensor& tensor, bool predicts) {
-    tensor.step(predicts ? predictions : adam, gradients_, stream);
-  });
+  for_trained([&](const TrainedTensor& tensor) { tensor.step(adam, gradients_, stream); });
 }
 
 std::int64_t TrainedBlock::trained_parameters() const {
   std::int64_t count = 0;
-  for_trained([&](const TrainedTensor& tensor, bool) {
-    count += tensor.weight().rows * tensor.weight().cols;
-  });
+  for_trained(
+      [&](const TrainedTensor& tensor) { count += tensor.weight().rows * tensor.weight().cols; });
   return count;
 }
 

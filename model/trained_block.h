@@ -34,7 +34,6 @@ struct TrainedBlockOptions {
   std::int64_t max_segments = 1;
   std::int64_t max_length = 512;  ///< of a segment
   TrainedParts parts;
-  float prediction_rate = 1.0f;  ///< Adam's for predictions, in multiples of the other parameters'
 };
 
 class TrainedBlock {
@@ -101,7 +100,6 @@ class TrainedBlock {
   Tape& tape(SyncPoint point) { return tapes_[point == SyncPoint::attn ? 0 : 1]; }
   Predictor& predictor(SyncPoint point) { return predictors_[point == SyncPoint::attn ? 0 : 1]; }
   Norm norm(SyncPoint point) const;
-  /// visit(tensor, whether it belongs to a prediction)
   template <class Visit>
   void for_trained(Visit&& visit) const;
 

@@ -51,7 +51,6 @@ struct DistillCommand {
   std::int64_t tokens = 24'576, held_out = 2'048, skip_windows = 0;
   std::int64_t logits_epochs = 0;
   float logits_rate = 3e-5f;
-  float prediction_rate = 16.0f;
   bool plain = false, resume = false;
 
   void parse(const std::vector<std::string>& arguments) {
@@ -92,8 +91,6 @@ struct DistillCommand {
         ("logits", po::value(&logits_epochs)->value_name("N"),
          "epochs of all blocks together on the logits (default 0)")                               //
         ("logits-rate", po::value(&logits_rate)->value_name("R"), "Adam's there (default 3e-5)")  //
-        ("prediction-rate", po::value(&prediction_rate)->value_name("N"),
-         "there, for predictions: N times as much (default 16)")  //
         ("products", po::value(&products)->value_name("P"),
          "bf16 (default where the processor multiplies it: about twice as fast) rounds what is\n"
          "multiplied and sums in f32; weights, gradients and Adam stay f32. f32: nothing is "
@@ -122,9 +119,7 @@ struct DistillCommand {
     if (training.epochs < 0 || logits_epochs < 0 || training.batch < 1 || training.patience < 1) {
       refuse("--epochs and --logits must be at least 0, --batch and --patience at least 1", "");
     }
-    if (!(training.rate > 0.0f) || !(logits_rate > 0.0f) || !(prediction_rate > 0.0f)) {
-      refuse("a rate is not above 0", "");
-    }
+    if (!(training.rate > 0.0f) || !(logits_rate > 0.0f)) refuse("a rate is not above 0", "");
     if (schedule != "cosine" && schedule != "constant") {
       refuse(fmt::format("--schedule {}: unknown", schedule), "use cosine or constant");
     }
@@ -173,10 +168,9 @@ std::string logits_settings(const DistillCommand& command,
                             const std::vector<std::int32_t>& tokens) {
   const WindowSet& set = command.distill.set;
   const TrainingOptions& training = command.distill.training;
-  return fmt::format("text {} windows {} {} {} epochs {} rate {} x {} {} batch {} seed {}",
+  return fmt::format("text {} windows {} {} {} epochs {} rate {} {} batch {} seed {}",
                      hash_ids(tokens), set.window, set.windows, set.held_out, command.logits_epochs,
-                     command.logits_rate, command.prediction_rate, command.schedule, training.batch,
-                     training.seed);
+                     command.logits_rate, command.schedule, training.batch, training.seed);
 }
 
 std::string describe(const DistilledBlocks& blocks) {
@@ -265,7 +259,6 @@ void run_distill(RankContext& context, const std::vector<std::string>& arguments
     DistillOptions together = command.distill;
     together.training.epochs = command.logits_epochs;
     together.training.rate = command.logits_rate;
-    together.prediction_rate = command.prediction_rate;
     together.training.done = under_way.windows_done(settings);
     if (together.training.done == 0) under_way.write();
     distill_logits(engine, tokens, together, repair, progress);

@@ -243,8 +243,7 @@ class Distiller {
       const TrainedBlockOptions block_options{.max_tokens = set.window,
                                               .max_segments = 1,
                                               .max_length = set.window,
-                                              .parts = options_.parts,
-                                              .prediction_rate = options_.prediction_rate};
+                                              .parts = options_.parts};
       Trainee trainee(engine_.transformer(), repair_, levels_, first, last, *gradients_,
                       block_options, stream);
       const auto take = [&] {

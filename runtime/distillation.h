@@ -22,7 +22,6 @@ struct DistillOptions {
   bool relative = true;  ///< errors relative to the token's own size, large ones damped
   TrainedParts parts;
   TrainingOptions training;
-  float prediction_rate = 1.0f;  ///< for predictions, in multiples of the training's
   /// What the trained blocks' products are made of, if the processor has it; f32 in any case where
   /// the engine is exact.
   CpuProducts products = CpuProducts::bf16_tiles;
