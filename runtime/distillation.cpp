@@ -203,14 +203,29 @@ class Distiller {
   DistilledBlocks run_logits() {
     const std::int64_t blocks = engine_.config().blocks;
     const std::set<std::int64_t> ahead = windows_ahead();
-    teacher_walker_.run(0, blocks, full_, teacher_stream_, target_,
-                        [&](std::int64_t window) { return ahead.contains(window); });
+    const std::int64_t total = options_.training.epochs * options_.set.windows;
+    std::size_t begun = 0;
+    teacher_walker_.run(0, blocks, full_, teacher_stream_, target_, [&](std::int64_t window) {
+      if (!ahead.contains(window)) return false;
+      keep_if_due(options_.training.done);  // nothing new, but minutes may pass: it may be to stop
+      if (progress_.step) {
+        progress_.step(options_.training.done, total,
+                       fmt::format("the model itself, window {} of {}", ++begun, ahead.size()));
+      }
+      return true;
+    });
     LogitsObjective objective(engine_, *teacher_, *gradients_, target_.all(), options_.set.window);
-    return train_on(0, blocks, student_stream_, objective,
-                    options_.training.epochs * options_.set.windows, 0, true);
+    return train_on(0, blocks, student_stream_, objective, total, 0, true);
   }
 
  private:
+  /// Writes down what `windows` windows have made, which `take` collects, when it is time to.
+  void keep_if_due(std::int64_t windows, const std::function<void()>& take = {}) {
+    if (!progress_.due || !progress_.due()) return;
+    if (take) take();
+    progress_.keep(windows, repair_);
+  }
+
   // Those that training will look at, the held-out ones included.
   std::set<std::int64_t> windows_ahead() const {
     const WindowSet& set = options_.set;
@@ -259,9 +274,7 @@ class Distiller {
         progress_.step(done + windows, total, fmt::format("{}, loss {:.5f}", what, loss));
       };
       steps.step = [&](std::int64_t windows) {
-        if (!keeps || !progress_.due || !progress_.due()) return;
-        take();
-        progress_.keep(windows, repair_);
+        if (keeps) keep_if_due(windows, take);
       };
       result.training = train(trainee, input.all(), set, objective, options_.training,
                               engine_.operators(), stream, steps);
