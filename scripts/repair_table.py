@@ -33,11 +33,12 @@ def arguments():
                         help="attention syncs dropped, those that are least sensitive (default 0: all)")
     parser.add_argument("--sensitivity", metavar="FILE",
                         help="of spd sensitivity, {} being the number of ranks; for --drop")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS)[:-2],
-                        help="rows (default all but the last two, which train)")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS),
+                        help="rows (default all; the last two train)")
     parser.add_argument("--windows", type=int, default=24, help="to fit on (default 24)")
     parser.add_argument("--held-out", type=int, default=4, help="to choose by (default 4)")
-    parser.add_argument("--distill-windows", type=int, default=48)
+    parser.add_argument("--distill-windows", type=int, default=48,
+                        help="to train on, of the rows that do (default 48)")
     parser.add_argument("--test-windows", type=int, default=4, help="to report on (default 4)")
     parser.add_argument("--test-stride", type=int, default=0, metavar="TOKENS",
                         help="from one window to the next (default 0: one behind the other)")

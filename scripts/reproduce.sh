@@ -26,7 +26,7 @@ TEXT
 
 data='' ranks_list='2 3 9x3' out=results/reproduce budgets='1 2 5' counts='20 0'
 texts=384 windows=24 held_out=4 test_windows=32 choice_windows=32 sensitivity_windows=4
-taught_tokens=215040 items=400 repetitions=5
+distill_windows=48 taught_tokens=215040 items=400 repetitions=5
 while (($#)); do
   case $1 in
     --data | --ranks | --trained | --budgets | --out)
@@ -42,7 +42,7 @@ while (($#)); do
       ;;
     --quick)
       texts=64 windows=6 held_out=2 test_windows=8 choice_windows=8 sensitivity_windows=1
-      taught_tokens=4096 items=10 repetitions=2 budgets=5 counts=0
+      distill_windows=4 taught_tokens=4096 items=10 repetitions=2 budgets=5 counts=0
       ;;
     -h | --help) usage; exit 0 ;;
     *) echo "reproduce.sh: unknown option $1" >&2; usage >&2; exit 2 ;;
@@ -126,7 +126,8 @@ for entry in $ranks_list; do
   # Repairs one by one, for half of the attention syncs and for all.
   table=(scripts/repair_table.py --data "$data" --calibration "$calibration" --spd "$spd"
     --model "$model" --ranks "$ranks" --nodes "$nodes" --sensitivity "$at-sensitivity.json"
-    --windows "$windows" --held-out "$held_out" --test-windows "$test_windows"
+    --windows "$windows" --held-out "$held_out" --distill-windows "$distill_windows"
+    --test-windows "$test_windows"
     --test-stride "$stride" --out "$out/repairs")
   step "$at-repairs.md" "${table[@]}" --drop 15 0 --table "$at-repairs.md"
   # Those that are to be trained.
