@@ -50,7 +50,7 @@ void add_ethernet(const fs::path& sysfs, std::vector<Nic>& nics) {
     auto speed = number_at_start(first_line(interface / "speed"));  // Mbit/s, -1: unknown
     if (speed && *speed <= 0) speed.reset();
     if (speed) *speed /= 1000;
-    Nic nic{interface.filename(), "ethernet", speed, numa_node_of(interface / "device"), {}};
+    Nic nic{interface.filename(), "ethernet", speed, numa_node_of(interface / "device")};
     if (const auto mtu = number_at_start(first_line(interface / "mtu"))) {
       nic.mtu_bytes = static_cast<int>(*mtu);
     }
@@ -64,11 +64,9 @@ void add_infiniband(const fs::path& sysfs, std::vector<Nic>& nics) {
       if (first_line(port / "state").find("ACTIVE") == std::string::npos) continue;
       if (first_line(port / "link_layer") == "Ethernet") continue;  // listed by its interface
       // "400 Gb/sec (4X NDR)"
-      nics.push_back({adapter.filename().string() + ":" + port.filename().string(),
-                      "infiniband",
+      nics.push_back({adapter.filename().string() + ":" + port.filename().string(), "infiniband",
                       number_at_start(first_line(port / "rate")),
-                      numa_node_of(adapter / "device"),
-                      {}});
+                      numa_node_of(adapter / "device")});
     }
   }
 }

@@ -37,6 +37,13 @@ MpiComm MpiComm::split(MPI_Comm parent, int colour) {
   return MpiComm(comm);
 }
 
+MpiComm MpiComm::split_shared(MPI_Comm parent) {
+  MPI_Comm comm = MPI_COMM_NULL;
+  check_mpi(MPI_Comm_split_type(parent, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &comm),
+            "MPI_Comm_split_type");
+  return MpiComm(comm);
+}
+
 bool MpiComm::finalized() {
   int done = 0;
   MPI_Finalized(&done);

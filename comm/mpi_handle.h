@@ -21,11 +21,11 @@ class MpiComm {
   }
   ~MpiComm();
 
-  /// Collective over `parent`. split: ranks of equal colour form a group, in order.
+  /// All are collective over `parent`. split: ranks of equal colour form a group, in order.
   static MpiComm duplicate(MPI_Comm parent);
   static MpiComm split(MPI_Comm parent, int colour);
-  /// Owns what another call of MPI made.
-  static MpiComm take(MPI_Comm comm) { return MpiComm(comm); }
+  /// Ranks that share memory, as MPI_Comm_split_type tells: see split_by_node().
+  static MpiComm split_shared(MPI_Comm parent);
   /// MPI is gone: handles must not be touched any more.
   static bool finalized();
 

@@ -62,7 +62,7 @@ MpiSession::MpiSession(int* argc, char*** argv, Communicator::Milliseconds deadl
     : deadline_(deadline),
       exceptions_at_start_(std::uncaught_exceptions()),
       world_(started_world(argc, argv)),
-      node_(split_by_node(world_.get())) {
+      node_(split_by_node(world_)) {
   listen_to_launcher();
   discover();
   roll_call_ =

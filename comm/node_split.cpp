@@ -14,10 +14,11 @@ namespace spd {
 namespace {
 
 template <class T>
-std::vector<T> gather(const T& mine, MPI_Comm comm, int size) {
-  std::vector<T> all(size);
-  check_mpi(MPI_Allgather(&mine, sizeof mine, MPI_BYTE, all.data(), sizeof mine, MPI_BYTE, comm),
-            "MPI_Allgather");
+std::vector<T> gather(const T& mine, const MpiComm& world) {
+  std::vector<T> all(world.size());
+  check_mpi(
+      MPI_Allgather(&mine, sizeof mine, MPI_BYTE, all.data(), sizeof mine, MPI_BYTE, world.get()),
+      "MPI_Allgather");
   return all;
 }
 
@@ -55,24 +56,18 @@ std::vector<int> join_nodes(std::span<const int> leaders, std::span<const std::u
   return node;
 }
 
-MpiComm split_by_node(MPI_Comm parent) {
-  MPI_Comm shared = MPI_COMM_NULL;
-  check_mpi(MPI_Comm_split_type(parent, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &shared),
-            "MPI_Comm_split_type");
-  MpiComm by_mpi = MpiComm::take(shared);
-  int rank = 0, size = 0;
-  check_mpi(MPI_Comm_rank(parent, &rank), "MPI_Comm_rank");
-  check_mpi(MPI_Comm_size(parent, &size), "MPI_Comm_size");
-  int leader = rank;
+MpiComm split_by_node(const MpiComm& world) {
+  MpiComm by_mpi = MpiComm::split_shared(world.get());
+  int leader = world.rank();
   check_mpi(MPI_Bcast(&leader, 1, MPI_INT, 0, by_mpi.get()), "MPI_Bcast");
-  const std::vector<int> leaders = gather(leader, parent, size);
-  const std::vector<int> nodes = join_nodes(leaders, gather(memory_domain(), parent, size));
+  const std::vector<int> leaders = gather(leader, world);
+  const std::vector<int> nodes = join_nodes(leaders, gather(memory_domain(), world));
   if (nodes == leaders) return by_mpi;
-  if (rank == 0) {
+  if (world.rank() == 0) {
     spdlog::info("MPI_Comm_split_type tells {} nodes, but ranks share the memory of {}",
                  distinct(leaders), distinct(nodes));
   }
-  return MpiComm::split(parent, nodes[rank]);
+  return MpiComm::split(world.get(), nodes[world.rank()]);
 }
 
 }  // namespace spd

@@ -19,7 +19,7 @@ std::vector<int> join_nodes(std::span<const int> leaders, std::span<const std::u
 
 /// Ranks that share memory: by MPI_Comm_split_type, joined where memory_domain() shows that it has
 /// torn a node apart. Open MPI 4.1.6 on PMIx 5 (Ubuntu 24.04's) does so on all nodes but the last.
-/// Collective over `parent`.
-MpiComm split_by_node(MPI_Comm parent);
+/// Collective over `world`.
+MpiComm split_by_node(const MpiComm& world);
 
 }  // namespace spd

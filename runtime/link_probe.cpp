@@ -159,12 +159,9 @@ void add_packet_sizes(const ProbeTarget& target, std::vector<Cell>& cells) {
     const auto same = std::find_if(cells.begin(), cells.end(), [&](const Cell& cell) {
       return cell.target == &target && cell.bytes == bytes;
     });
-    if (same == cells.end()) {
-      cells.push_back({.target = &target, .bytes = bytes, .held_out = false});
-    } else if (same->held_out) {  // makes room
-      same->bytes -= kWholeBlocks;
-      cells.push_back({.target = &target, .bytes = bytes, .held_out = false});
-    }
+    if (same != cells.end() && !same->held_out) continue;
+    if (same != cells.end()) same->bytes -= kWholeBlocks;  // makes room
+    cells.push_back({.target = &target, .bytes = bytes, .held_out = false});
   }
 }
 

@@ -4,7 +4,6 @@
 
 #include "comm/machine.h"
 #include "comm/mpi_session.h"
-#include "kernels/device/cpu_device.h"
 
 namespace spd {
 namespace {
@@ -38,17 +37,14 @@ nlohmann::json to_json(const Machine& machine) {
   return json;
 }
 
-/// What goes to another node in one packet at most, as rank 0's networks say; 0: unknown.
-std::size_t largest_packet(const RankComms& comms) {
-  std::uint64_t bytes = 0;
+/// What goes to another node in one packet at most, by all ranks' networks; 0: unknown.
+std::size_t largest_packet(const RankContext& context) {
+  int bytes = 0;
   for (const Nic& nic : discover_nics()) {
-    const auto mtu = static_cast<std::uint64_t>(nic.mtu_bytes.value_or(0));
+    const int mtu = nic.mtu_bytes.value_or(0);
     if (mtu > 0 && (bytes == 0 || mtu < bytes)) bytes = mtu;
   }
-  CpuDevice device;
-  const auto stream = device.make_stream();
-  comms.world->broadcast(&bytes, sizeof bytes, 0, *stream, {"probe"});
-  return bytes;
+  return context.session ? context.session->least(bytes) : bytes;
 }
 
 /// Whether the job's groups use this backend somewhere.
@@ -134,7 +130,7 @@ std::vector<ProbeTarget> probe_targets(RankContext& context, std::size_t max_byt
   const std::vector<int> per_node = topology.ranks_per_node();
   const bool shared_nodes = *std::max_element(per_node.begin(), per_node.end()) > 1;
   std::vector<ProbeTarget> targets;
-  const std::size_t packet = topology.nodes() > 1 ? largest_packet(comms) : 0;
+  const std::size_t packet = topology.nodes() > 1 ? largest_packet(context) : 0;
   for (const WireFormat wire : kWireFormats) {
     if (shared_nodes) {
       targets.push_back({LinkGroup::node, LinkCurve::kAuto, wire, max_bytes, borrowed(comms.node)});

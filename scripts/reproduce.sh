@@ -127,8 +127,7 @@ for entry in $ranks_list; do
   table=(scripts/repair_table.py --data "$data" --calibration "$calibration" --spd "$spd"
     --model "$model" --ranks "$ranks" --nodes "$nodes" --sensitivity "$at-sensitivity.json"
     --windows "$windows" --held-out "$held_out" --distill-windows "$distill_windows"
-    --test-windows "$test_windows"
-    --test-stride "$stride" --out "$out/repairs")
+    --test-windows "$test_windows" --test-stride "$stride" --out "$out/repairs")
   step "$at-repairs.md" "${table[@]}" --drop 15 0 --table "$at-repairs.md"
   # Those that are to be trained.
   # shellcheck disable=SC2086
