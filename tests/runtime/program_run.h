@@ -62,13 +62,18 @@ class ProgramRun {
   /// A user who takes so long to type.
   void type_after(double seconds) { type_after_s_ = seconds; }
 
+  /// As on a terminal, so that a test can wait until the run has come to some point.
+  void show_progress() { shows_progress_ = true; }
+
   std::filesystem::path json() const { return dir_.path() / "result.json"; }
   std::filesystem::path out() const { return dir_.path() / "out"; }
+  std::filesystem::path err() const { return dir_.path() / "err"; }
 
   Outcome operator()() {
     dir_.write("in", input_);
     // A mark in the environment, by which a rank's process is found.
-    std::string command = fmt::format("SPD_TEST_RUN={} timeout -k 5 100 ", quoted(dir_.path()));
+    std::string command = fmt::format("SPD_TEST_RUN={} {}timeout -k 5 100 ", quoted(dir_.path()),
+                                      shows_progress_ ? "SPD_PROGRESS=1 " : "");
     if (ranks_ > 0) command += fmt::format("{} -n {} ", SPD_MPIRUN, ranks_);
     command += SPD_PROGRAM;
     for (const std::string& argument : arguments_) command += fmt::format(" {}", quoted(argument));
@@ -105,7 +110,7 @@ class ProgramRun {
         std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     outcome.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     outcome.out = text_of(out());
-    outcome.err = text_of(dir_.path() / "err");
+    outcome.err = text_of(err());
     return outcome;
   }
 
@@ -113,6 +118,7 @@ class ProgramRun {
   std::vector<std::string> arguments_;
   std::string input_;
   double type_after_s_ = 0.0;
+  bool shows_progress_ = false;
   TempDir dir_;
 };
 
