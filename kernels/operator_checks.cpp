@@ -27,6 +27,7 @@ void check_cache(const char* op, const KvLayer& cache) {
   require(cache.slots > 0 && cache.kv_heads > 0 && cache.capacity > 0 && cache.head_dim > 0, op,
           "the cache is [{}, {}, {}, {}]", cache.slots, cache.kv_heads, cache.capacity,
           cache.head_dim);
+  require(cache.dtype != DType::i8, op, "a cache in i8");
 }
 
 void check_segments(const char* op, std::span<const Segment> segments, std::int64_t rows,
@@ -66,6 +67,8 @@ void check_linear(const LinearArgs& args) {
   require(w.stride >= w.cols && w.storage.bytes() >= w.rows * w.stride * size_of(w.dtype), kOp,
           "a weight of [{}, {}], stride {}, in {} bytes", w.rows, w.cols, w.stride,
           w.storage.bytes());
+  require(w.dtype != DType::i8 || w.scales.bytes() >= w.rows * sizeof(float), kOp,
+          "a weight of {} rows in i8 has {} bytes of scales", w.rows, w.scales.bytes());
   require(args.x.cols == w.cols, kOp, "x has {} features, the weight takes {}", args.x.cols,
           w.cols);
   const std::int64_t out = is_gated(args.epilogue) ? w.rows / 2 : w.rows;
@@ -81,7 +84,9 @@ void check_linear(const LinearArgs& args) {
             "addends of a product that is activated or accumulated");
   }
   if (!args.side.weight) return;
-  require(args.side.weight->dtype == w.dtype, kOp, "the side product's weight has another type");
+  const DType side = args.side.weight->dtype;
+  require(side == w.dtype || (side == DType::i8 && w.dtype == DType::bf16), kOp,
+          "the side product's weight is {} beside {}", name(side), name(w.dtype));
   check_linear(side_of(args));
 }
 
@@ -167,7 +172,8 @@ void check_linear_input(ConstActivations dy, const Weight& weight, ConstActivati
   constexpr const char* kOp = "linear_input";
   check_view(kOp, "dy", dy);
   check_view(kOp, "dx", dx);
-  require(weight.dtype != DType::f16, kOp, "the weight is neither f32 nor bf16");
+  require(weight.dtype == DType::f32 || weight.dtype == DType::bf16, kOp,
+          "the weight is neither f32 nor bf16");
   require(dy.rows == dx.rows && dy.cols == weight.rows && dx.cols == weight.cols, kOp,
           "dy [{}, {}] and a weight [{}, {}] make no dx [{}, {}]", dy.rows, dy.cols, weight.rows,
           weight.cols, dx.rows, dx.cols);

@@ -22,11 +22,15 @@ namespace spd {
 /// vectors). Made by Operators::make_weight, filled by Operators::fill_rows.
 struct Weight {
   Buffer storage;
+  Buffer scales;  ///< f32 [rows], what a row is multiplied by; i8 only
   DType dtype = DType::f32;
   std::int64_t rows = 0;    ///< output features
   std::int64_t cols = 0;    ///< input features
   std::int64_t stride = 0;  ///< elements from row to row
 };
+
+/// What a weight of this type is filled from: rows of i8 are made of f32.
+constexpr DType host_type(DType weight) { return weight == DType::i8 ? DType::f32 : weight; }
 
 enum class NormKind { rms, layer };
 
@@ -53,7 +57,7 @@ constexpr bool is_gated(Epilogue epilogue) {
 }
 
 /// A second, plain product of the same (normed) x, made in the same pass over it. Its weight has
-/// the main weight's type and input features.
+/// the main weight's input features, and its type or, beside bf16, i8.
 struct SideProduct {
   const Weight* weight = nullptr;  ///< [out, in]; null: none
   bool accumulate = false;
@@ -171,8 +175,8 @@ class Operators {
 
   /// An all-zero weight of this shape.
   virtual Weight make_weight(DType dtype, std::int64_t rows, std::int64_t cols) = 0;
-  /// Copies `count` rows of `weight.cols` elements of the weight's dtype from host memory (rows
-  /// `host_stride` elements apart) to rows [first, first + count).
+  /// Copies `count` rows of `weight.cols` elements of host_type(weight.dtype) from host memory
+  /// (rows `host_stride` elements apart) to rows [first, first + count).
   virtual void fill_rows(Weight& weight, std::int64_t first, const void* host, std::int64_t count,
                          std::int64_t host_stride, Stream&) = 0;
 

@@ -19,8 +19,9 @@ class Installer {
                 std::int64_t cols) {
     check(tensor, matrix, rows, cols);
     Weight weight = operators_.make_weight(dtype, rows, cols);
-    std::vector<std::byte> converted(matrix.values.size() * size_of(dtype));
-    convert(matrix.values.data(), DType::f32, converted.data(), dtype, matrix.values.size());
+    const DType host = host_type(dtype);
+    std::vector<std::byte> converted(matrix.values.size() * size_of(host));
+    convert(matrix.values.data(), DType::f32, converted.data(), host, matrix.values.size());
     operators_.fill_rows(weight, 0, converted.data(), rows, cols, *stream_);
     stream_->synchronize();
     return weight;
@@ -44,16 +45,19 @@ class Installer {
     PredictionWeights weights;
     weights.level = from->level;
     if (k > 0) {
-      // Made in the same passes as the sub-layer's own products, hence of their types.
+      // Made in the same passes as the sub-layer's own products, hence of types that go with
+      // theirs.
+      const DType input_type = prediction_type(first.dtype);
+      const DType inner_type = prediction_type(last.dtype);
       if (!from->from_input.empty() || from->from_inner.empty()) {
         weights.from_input =
-            weight(name("from_input").c_str(), from->from_input, first.dtype, k, hidden);
+            weight(name("from_input").c_str(), from->from_input, input_type, k, hidden);
       }
       if (!from->from_inner.empty()) {
         weights.from_inner =
-            weight(name("from_inner").c_str(), from->from_inner, last.dtype, k, last.cols);
+            weight(name("from_inner").c_str(), from->from_inner, inner_type, k, last.cols);
       }
-      weights.to_hidden = weight(name("to_hidden").c_str(), from->to_hidden, last.dtype, hidden, k);
+      weights.to_hidden = weight(name("to_hidden").c_str(), from->to_hidden, inner_type, hidden, k);
     }
     weights.mean = vector(name("mean").c_str(), from->mean, hidden);
     return weights;

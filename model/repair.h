@@ -66,6 +66,10 @@ struct BlockRepair {
 
 using RankRepair = std::vector<BlockRepair>;  ///< [blocks]
 
+/// What a prediction's matrices are kept in beside weights of this type: i8 beside bf16, since what
+/// they add is an estimate, and decoding waits for their bytes.
+inline DType prediction_type(DType weights) { return weights == DType::bf16 ? DType::i8 : weights; }
+
 /// Puts a block's repair on the device, in place of any that was there. Throws input Error naming
 /// the tensor (behind `where`) that does not fit or is not finite.
 void install(const BlockRepair& repair, BlockWeights& block, Operators& operators,

@@ -23,8 +23,10 @@ const char* stored_name(DType dtype) {
       return "BF16";
     case DType::f16:
       return "F16";
+    case DType::i8:
+      break;
   }
-  return "unknown";
+  throw Error(ErrorCode::internal, fmt::format("no tensors of {} in files", name(dtype)));
 }
 
 std::size_t elements(const TensorToWrite& tensor) {

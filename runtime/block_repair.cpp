@@ -128,7 +128,8 @@ class BlockRepairer {
     const BlockWeights& weights = transformer_.shard().blocks[block_];
     const std::int64_t hidden = engine_.config().hidden;
     const bool attn = point_ == SyncPoint::attn;
-    PredictionFit fit(hidden, attn ? weights.o.cols : weights.neurons, hidden, weights.qkv.dtype);
+    PredictionFit fit(hidden, attn ? weights.o.cols : weights.neurons, hidden,
+                      prediction_type(weights.qkv.dtype));
     FitObserver observer(engine_, point_, fit);
     transformer_.set_observer(&observer);
     calibration_.for_fit([&] {

@@ -2,16 +2,21 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 namespace spd {
 namespace {
 
-float rounded(float value, DType dtype) {
-  if (dtype == DType::f32) return value;
-  std::uint16_t stored = 0;
-  convert(&value, DType::f32, &stored, dtype, 1);
-  convert(&stored, dtype, &value, DType::f32, 1);
-  return value;
+// A matrix's row as it will be stored.
+void round_row(float* row, std::int64_t count, DType dtype) {
+  if (dtype == DType::i8) {
+    const float scale = i8_scale(row, count);
+    for (std::int64_t i = 0; i < count; ++i) row[i] = scale * f32_to_i8(row[i], scale);
+    return;
+  }
+  std::vector<std::byte> stored(count * size_of(dtype));
+  convert(row, DType::f32, stored.data(), dtype, count);
+  convert(stored.data(), dtype, row, DType::f32, count);
 }
 
 }  // namespace
@@ -72,19 +77,25 @@ Prediction PredictionFit::prediction(std::int64_t k, SyncLevel level) const {
     prediction.to_hidden = HostMatrix(hidden_, k);
     // The mean makes up for the factors as they are stored, so that their rounding costs nothing
     // of what is constant in the features.
-    for (std::int64_t i = 0; i < k; ++i) {
-      double offset = 0.0;
-      for (std::int64_t j = 0; j < inputs_ + inner_; ++j) {
-        const float stored = rounded(static_cast<float>(factors.at(i, j)), dtype_);
-        offset += stored * solution_.x_mean[j];
-        (j < inputs_ ? prediction.from_input.row(i)[j]
-                     : prediction.from_inner.row(i)[j - inputs_]) = stored;
+    std::vector<double> offsets(k);
+    const auto store = [&](HostMatrix& matrix, std::int64_t first) {
+      for (std::int64_t i = 0; i < matrix.rows; ++i) {
+        float* row = matrix.row(i);
+        for (std::int64_t j = 0; j < matrix.cols; ++j) {
+          row[j] = static_cast<float>(factors.at(i, first + j));
+        }
+        round_row(row, matrix.cols, dtype_);
+        offsets[i] +=
+            std::inner_product(row, row + matrix.cols, solution_.x_mean.data() + first, 0.0);
       }
-      for (std::int64_t j = 0; j < hidden_; ++j) {
-        const float stored = rounded(static_cast<float>(to_view_.at(i, j)), dtype_);
-        prediction.to_hidden.row(j)[i] = stored;
-        mean[j] -= stored * offset;
-      }
+    };
+    store(prediction.from_input, 0);
+    store(prediction.from_inner, inputs_);
+    for (std::int64_t j = 0; j < hidden_; ++j) {
+      float* row = prediction.to_hidden.row(j);
+      for (std::int64_t i = 0; i < k; ++i) row[i] = static_cast<float>(to_view_.at(i, j));
+      round_row(row, k, dtype_);
+      mean[j] -= std::inner_product(row, row + k, offsets.data(), 0.0);
     }
   }
   for (std::int64_t j = 0; j < hidden_; ++j) {

@@ -66,6 +66,8 @@ void Attend(const AttendArgs& args) {
       return attend_typed<DType::bf16>(args);
     case DType::f16:
       return attend_typed<DType::f16>(args);
+    case DType::i8:  // of weights only
+      return;
   }
 }
 

@@ -37,9 +37,50 @@ void pack_x_pairs(const float* x, std::size_t stride, int count, std::size_t col
   }
 }
 
+// 16 of i8 as f32.
+inline __m512 widened(__m128i bytes, __m512 scale) {
+  constexpr __mmask16 kAll = 0xffff;  // GCC 12 warns of the plain forms' undefined source
+  const __m512i integers = _mm512_maskz_cvtepi8_epi32(kAll, bytes);
+  return _mm512_mul_ps(_mm512_maskz_cvtepi32_ps(kAll, integers), scale);
+}
+
+// Pairs of bf16 of up to 32 elements of i8, zeros beyond `count`.
+inline __m512i widened_pairs(const std::int8_t* from, std::size_t count, float scale) {
+  const auto mask = static_cast<__mmask32>(count >= 32 ? ~0u : (1u << count) - 1);
+  const __m256i bytes = _mm256_maskz_loadu_epi8(mask, from);
+  const __m512 low = widened(_mm256_castsi256_si128(bytes), _mm512_set1_ps(scale));
+  const __m512 high = widened(_mm256_extracti128_si256(bytes, 1), _mm512_set1_ps(scale));
+  return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low));
+}
+
+void pack_i8_pairs(const Weight& weight, std::int64_t row, std::int64_t rows, std::size_t first,
+                   std::size_t count, float* out) {
+  alignas(64) float cells[kTileCols * kChunk];
+  const float* scales = weight.scales.as<const float>() + row;
+  for (std::int64_t n = 0; n < rows; n += kTileCols) {
+    const std::int64_t have = rows - n < kTileCols ? rows - n : kTileCols;
+    float* panel = out + n * static_cast<std::int64_t>(count / 2);
+    for (std::size_t i = 0; i < count; i += 2 * kChunk) {
+      const std::size_t some = count - i < 2 * kChunk ? count - i : 2 * kChunk;
+      const auto* from = weight.storage.as<const std::int8_t>() + (row + n) * weight.stride;
+      for (std::int64_t r = 0; r < have; ++r, from += weight.stride) {
+        for (std::size_t j = 0; j < some; j += 32) {
+          _mm512_store_si512(cells + r * kChunk + j / 2,
+                             widened_pairs(from + first + i + j, some - j, scales[n + r]));
+        }
+      }
+      f32_gemm_kernels().pack_cells(cells, kChunk, have, some / 2, panel + i / 2 * kTileCols);
+    }
+  }
+}
+
 // A bf16 row is a row of cells as it stands.
 void pack_weight_pairs(const Weight& weight, std::int64_t row, std::int64_t rows, std::size_t first,
                        std::size_t count, float* out) {
+  if (weight.dtype == DType::i8) {
+    pack_i8_pairs(weight, row, rows, first, count, out);
+    return;
+  }
   const std::size_t stride = static_cast<std::size_t>(weight.stride) / 2;
   f32_gemm_kernels().pack_cells(weight.storage.as<const float>() + row * stride + first / 2, stride,
                                 rows, count / 2, out);

@@ -67,6 +67,18 @@ void pack_weight(const Weight& weight, std::int64_t row, std::int64_t rows, std:
                     weight.stride, rows, count, out);
 }
 
+// Multiplies each row of packed panels by its scale.
+void scale_panels(const float* scales, std::int64_t rows, std::size_t count, float* out) {
+  for (std::int64_t n = 0; n < rows; n += kTileCols) {
+    HWY_ALIGN float own[kTileCols] = {};
+    std::copy_n(scales + n, std::min<std::int64_t>(kTileCols, rows - n), own);
+    float* panel = out + n * count;
+    for (std::size_t k = 0; k < count; ++k, panel += kTileCols) {
+      for (int i = 0; i < kTileCols; ++i) panel[i] *= own[i];
+    }
+  }
+}
+
 void PackWeight(const Weight& weight, std::int64_t row, std::int64_t rows, std::size_t first,
                 std::size_t count, float* out) {
   switch (weight.dtype) {
@@ -76,6 +88,9 @@ void PackWeight(const Weight& weight, std::int64_t row, std::int64_t rows, std::
       return pack_weight<DType::bf16>(weight, row, rows, first, count, out);
     case DType::f16:
       return pack_weight<DType::f16>(weight, row, rows, first, count, out);
+    case DType::i8:
+      pack_weight<DType::i8>(weight, row, rows, first, count, out);
+      return scale_panels(weight.scales.as<const float>() + row, rows, count, out);
   }
 }
 
@@ -117,7 +132,7 @@ const GemmKernels& f32_gemm_kernels() {
 
 const GemmKernels& best_gemm_kernels(DType weight, CpuProducts allowed) {
   const GemmKernels* best = nullptr;
-  if (weight == DType::bf16) {
+  if (weight == DType::bf16 || weight == DType::i8) {
     if (allowed >= CpuProducts::bf16_tiles) best = tile_gemm_kernels();
     if (!best && allowed >= CpuProducts::bf16_pairs) best = bf16_gemm_kernels();
   }

@@ -81,6 +81,10 @@ HWY_INLINE Vec4 load_four(const Element<type>* from) {
     const hn::Rebind<std::uint16_t, Four> d16;
     const hn::RebindToUnsigned<Four> d32;
     return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(d32, hn::LoadU(d16, from))));
+  } else if constexpr (type == DType::i8) {
+    const hn::Rebind<std::int8_t, Four> d8;
+    const hn::RebindToSigned<Four> d32;
+    return hn::ConvertTo(d, hn::PromoteTo(d32, hn::LoadU(d8, from)));
   } else {
     const hn::Rebind<std::uint16_t, Four> d16;
     const hn::Rebind<hwy::float16_t, Four> half;

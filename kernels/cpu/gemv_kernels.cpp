@@ -15,7 +15,7 @@ namespace spd {
 namespace HWY_NAMESPACE {
 
 void ArrangeForDot(const float* x, std::size_t count, DType type, std::size_t stride, float* out) {
-  if (type != DType::bf16) {
+  if (type != DType::bf16 && type != DType::i8) {
     std::memcpy(out, x, count * sizeof(float));
     std::memset(out + count, 0, (stride - count) * sizeof(float));
     return;
@@ -57,6 +57,13 @@ HWY_INLINE void load_step(const Element<type>* from, Vec& first, Vec& second) {
     const auto pairs = hn::BitCast(d32, hn::LoadU(d16, from));
     first = hn::BitCast(d, hn::ShiftLeft<16>(pairs));
     second = hn::BitCast(d, hn::And(pairs, hn::Set(d32, 0xffff0000u)));
+  } else if constexpr (type == DType::i8) {
+    const hn::Rebind<std::int16_t, F32> d16;
+    const hn::RebindToSigned<F32> d32;
+    const auto pairs = hn::LoadU(d16, reinterpret_cast<const std::int16_t*>(from));
+    const auto even = hn::ShiftRight<8>(hn::ShiftLeft<8>(pairs));
+    first = hn::ConvertTo(d, hn::PromoteTo(d32, even));
+    second = hn::ConvertTo(d, hn::PromoteTo(d32, hn::ShiftRight<8>(pairs)));
   } else {
     first = load_f32<type>(from);
     second = load_f32<type>(from + kLanes);
@@ -170,6 +177,12 @@ void dot_typed(const Weight& weight, std::int64_t first, std::int64_t rows, cons
   DotRowsOf<type>{w,   static_cast<std::size_t>(weight.stride), rows, x, tokens,
                   out, static_cast<std::size_t>(out_stride)}
       .run();
+  if constexpr (type == DType::i8) {
+    const float* scales = weight.scales.as<const float>() + first;
+    for (int t = 0; t < tokens; ++t) {
+      for (std::int64_t r = 0; r < rows; ++r) out[t * out_stride + r] *= scales[r];
+    }
+  }
 }
 
 void DotRows(const Weight& weight, std::int64_t first, std::int64_t rows, const float* x,
@@ -181,6 +194,8 @@ void DotRows(const Weight& weight, std::int64_t first, std::int64_t rows, const 
       return dot_typed<DType::bf16>(weight, first, rows, x, tokens, out, out_stride);
     case DType::f16:
       return dot_typed<DType::f16>(weight, first, rows, x, tokens, out, out_stride);
+    case DType::i8:
+      return dot_typed<DType::i8>(weight, first, rows, x, tokens, out, out_stride);
   }
 }
 

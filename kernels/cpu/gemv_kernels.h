@@ -9,7 +9,7 @@
 namespace spd {
 
 /// Copies x[count] into the order in which dot_rows reads it for weights of this type, zero-filled
-/// to `stride` elements (the weight's). 16-bit weights are read as pairs, so their x has the even
+/// to `stride` elements (the weight's). bf16 and i8 are read as pairs, so their x has the even
 /// elements of each vector apart from the odd ones.
 void arrange_for_dot(const float* x, std::size_t count, DType type, std::size_t stride, float* out);
 

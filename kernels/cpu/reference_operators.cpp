@@ -21,6 +21,8 @@ double load(const void* data, DType type, std::int64_t index) {
       return bf16_to_f32(static_cast<const std::uint16_t*>(data)[index]);
     case DType::f16:
       return f16_to_f32(static_cast<const std::uint16_t*>(data)[index]);
+    case DType::i8:
+      return static_cast<const std::int8_t*>(data)[index];
   }
   return 0.0;
 }
@@ -36,6 +38,8 @@ void store(void* data, DType type, std::int64_t index, double value) {
       break;
     case DType::f16:
       static_cast<std::uint16_t*>(data)[index] = f32_to_f16(single);
+      break;
+    case DType::i8:  // of weights only
       break;
   }
 }
@@ -239,11 +243,12 @@ class ReferenceOperators final : public Operators {
  private:
   static double product(const LinearArgs& args, const std::vector<double>& x, std::int64_t n) {
     const Weight& w = *args.weight;
-    double sum = args.bias ? args.bias[n] : 0.0;
+    double sum = 0.0;
     for (std::int64_t i = 0; i < w.cols; ++i) {
       sum += x[i] * load(w.storage.data(), w.dtype, n * w.stride + i);
     }
-    return sum;
+    if (w.dtype == DType::i8) sum *= w.scales.as<const float>()[n];
+    return args.bias ? sum + args.bias[n] : sum;
   }
 
   static void rotate(const RopeTable& rope, std::int64_t position, std::vector<double>& head) {

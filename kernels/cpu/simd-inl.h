@@ -33,6 +33,10 @@ template <>
 struct Stored<DType::f32> {
   using Element = float;
 };
+template <>
+struct Stored<DType::i8> {
+  using Element = std::int8_t;
+};
 template <DType type>
 using Element = typename Stored<type>::Element;
 

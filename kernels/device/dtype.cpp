@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -17,6 +18,8 @@ std::string_view name(DType type) {
       return "bf16";
     case DType::f16:
       return "f16";
+    case DType::i8:
+      return "i8";
   }
   return "unknown";
 }
@@ -62,6 +65,19 @@ std::uint16_t f32_to_f16(float value) {
   return static_cast<std::uint16_t>(sign | ((rebased + 0xfff + ((rebased >> 13) & 1)) >> 13));
 }
 
+float i8_scale(const float* row, std::size_t count) {
+  float largest = 0.0f;
+  for (std::size_t i = 0; i < count; ++i) largest = std::max(largest, std::fabs(row[i]));
+  if (largest == 0.0f) return 1.0f;
+  int exponent = 0;
+  const bool exact = std::frexp(largest / 127.0f, &exponent) == 0.5f;
+  return std::ldexp(1.0f, exact ? exponent - 1 : exponent);
+}
+
+std::int8_t f32_to_i8(float value, float scale) {
+  return static_cast<std::int8_t>(std::clamp(std::nearbyint(value / scale), -127.0f, 127.0f));
+}
+
 namespace {
 
 float load(const void* data, DType type, std::size_t i) {
@@ -82,6 +98,9 @@ void store(void* data, DType type, std::size_t i, float value) {
 }  // namespace
 
 void convert(const void* from, DType from_type, void* to, DType to_type, std::size_t count) {
+  if (from_type == DType::i8 || to_type == DType::i8) {
+    throw Error(ErrorCode::internal, "i8 without the scales of its rows");
+  }
   if (from_type == to_type) {
     if (count > 0) std::memcpy(to, from, count * size_of(from_type));
     return;

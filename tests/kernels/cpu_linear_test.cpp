@@ -21,6 +21,7 @@ struct Case {
   bool accumulate = false;
   std::int64_t side = 0;  // outputs of a side product
   bool addends = false;
+  std::optional<DType> side_type = std::nullopt;  // other than the main product's
 };
 
 std::string describe(const Case& c, int threads) {
@@ -59,7 +60,7 @@ void compare(const Case& c, int threads) {
                   .y = wanted.view()};
   Matrix a = random.matrix(c.tokens, c.out), b = random.matrix(c.tokens, c.out);
   if (c.addends) args.plus = {a.view(), b.view()};
-  const Weight side = ops.random_weight(random, c.type, c.side, c.in);
+  const Weight side = ops.random_weight(random, c.side_type.value_or(c.type), c.side, c.in);
   Matrix side_got = random.matrix(c.tokens, c.side);
   Matrix side_wanted = side_got;
   if (c.side > 0) args.side = {&side, c.accumulate, side_wanted.view()};
@@ -73,7 +74,7 @@ void compare(const Case& c, int threads) {
 
 TEST(CpuLinear, EveryShape) {
   for (const int threads : {1, 2}) {
-    for (const DType type : {DType::f32, DType::bf16, DType::f16}) {
+    for (const DType type : {DType::f32, DType::bf16, DType::f16, DType::i8}) {
       for (const std::int64_t tokens : {0, 1, 2, 3, 5, 8, 9, 13, 24, 37, 70}) {
         for (const auto& [in, out] : std::initializer_list<std::pair<int, int>>{
                  {1, 1}, {7, 5}, {64, 192}, {65, 63}, {576, 33}, {100, 257}, {1536, 17}}) {
@@ -173,6 +174,24 @@ TEST(CpuLinear, SideProducts) {
   }
 }
 
+TEST(CpuLinear, SideProductsInI8) {
+  for (const int threads : {1, 2}) {
+    for (const std::int64_t tokens : {1, 5, 13, 70}) {
+      for (const std::int64_t side : {1, 16, 33, 64}) {
+        compare({.tokens = tokens,
+                 .in = 576,
+                 .out = 75,
+                 .epilogue = Epilogue::gated_silu,
+                 .norm = NormKind::rms,
+                 .side = side,
+                 .side_type = DType::i8},
+                threads);
+        if (HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
 // Where the processor multiplies bf16, activations are rounded to bf16 and nothing else is.
 void expect_rounded_activations_only(CpuProducts products) {
   for (const int threads : {1, 2}) {
@@ -188,13 +207,16 @@ void expect_rounded_activations_only(CpuProducts products) {
           convert(x.view().row(t), DType::f32, bits.data(), DType::bf16, in);
           convert(bits.data(), DType::bf16, rounded.view().row(t), DType::f32, in);
         }
-        const Weight weight = ops.random_weight(random, DType::bf16, out, in);
-        Matrix got(tokens, out), wanted(tokens, out);
-        ops.reference->linear({.x = rounded.view(), .weight = &weight, .y = wanted.view()},
-                              *ops.stream);
-        ops.cpu->linear({.x = x.view(), .weight = &weight, .y = got.view()}, *ops.stream);
-        expect_near(got, wanted, kTolerance, fmt::format("{} x {} -> {}", tokens, in, out));
-        if (testing::Test::HasFatalFailure()) return;
+        for (const DType type : {DType::bf16, DType::i8}) {
+          const Weight weight = ops.random_weight(random, type, out, in);
+          Matrix got(tokens, out), wanted(tokens, out);
+          ops.reference->linear({.x = rounded.view(), .weight = &weight, .y = wanted.view()},
+                                *ops.stream);
+          ops.cpu->linear({.x = x.view(), .weight = &weight, .y = got.view()}, *ops.stream);
+          expect_near(got, wanted, kTolerance,
+                      fmt::format("{} x {} -> {}, {}", tokens, in, out, name(type)));
+          if (testing::Test::HasFatalFailure()) return;
+        }
       }
     }
   }

@@ -2,8 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <random>
+#include <vector>
 
 #include "kernels/device/error.h"
 
@@ -37,6 +40,40 @@ TEST(DType, NanStaysNan) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   EXPECT_TRUE(std::isnan(bf16_to_f32(f32_to_bf16(nan))));
   EXPECT_TRUE(std::isnan(f16_to_f32(f32_to_f16(nan))));
+}
+
+// A row's scale is the least power of two that reaches all of it, and what it holds is within half
+// a unit, and in bf16 exactly.
+TEST(DType, RowsOfIntegersAreWithinHalfAUnit) {
+  std::mt19937 random(7);
+  std::normal_distribution<float> values;
+  for (const float size : {1e-6f, 0.03f, 1.0f, 254.0f}) {
+    std::vector<float> row(100);
+    for (float& value : row) value = size * values(random);
+    const float largest =
+        std::fabs(*std::ranges::max_element(row, {}, [](float value) { return std::fabs(value); }));
+    const float scale = i8_scale(row.data(), row.size());
+    int exponent = 0;
+    EXPECT_EQ(std::frexp(scale, &exponent), 0.5f);
+    EXPECT_LE(largest, 127 * scale);
+    EXPECT_GT(largest, 127 * scale / 2);
+    for (const float value : row) {
+      const float held = scale * f32_to_i8(value, scale);
+      EXPECT_LE(std::fabs(held - value), scale / 2);
+      EXPECT_EQ(bf16_to_f32(f32_to_bf16(held)), held);
+    }
+  }
+  const float whole[] = {254.0f, -3.0f};
+  EXPECT_EQ(i8_scale(whole, 2), 2.0f);
+  EXPECT_EQ(f32_to_i8(-254.0f, 2.0f), -127);
+  const float nothing[] = {0.0f, 0.0f};
+  EXPECT_EQ(f32_to_i8(0.0f, i8_scale(nothing, 2)), 0);
+}
+
+TEST(DType, HasNoElementsOfI8WithoutTheirScale) {
+  const float value = 1.0f;
+  std::int8_t element = 0;
+  EXPECT_THROW(convert(&value, DType::f32, &element, DType::i8, 1), Error);
 }
 
 TEST(DType, NamesRoundTripAndUnknownOnesAreRefused) {

@@ -75,8 +75,8 @@ struct Pair {
     Weight weight = cpu->make_weight(type, rows, cols);
     const float bound = 1.0f / std::sqrt(static_cast<float>(cols));
     const std::vector<float> values = random.vector(rows * cols, -bound, bound);
-    std::vector<std::byte> stored(rows * cols * size_of(type));
-    convert(values.data(), DType::f32, stored.data(), type, values.size());
+    std::vector<std::byte> stored(rows * cols * size_of(host_type(type)));
+    convert(values.data(), DType::f32, stored.data(), host_type(type), values.size());
     cpu->fill_rows(weight, 0, stored.data(), rows, cols, *stream);
     return weight;
   }
