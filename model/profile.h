@@ -4,6 +4,7 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "model/sync_plan.h"
@@ -14,9 +15,19 @@ enum class Work { embed, qkv, attention, o_proj, mlp, sync_attn, sync_mlp, resid
 inline constexpr std::size_t kWorkKinds = 9;
 const char* name(Work work);
 
+using WorkSeconds = std::array<double, kWorkKinds>;
+/// Computing in blocks: without syncs, the embedding and the LM head.
+inline constexpr std::array kInBlocks{Work::qkv, Work::attention, Work::o_proj, Work::mlp,
+                                      Work::residual};
+inline double sum_of(const WorkSeconds& seconds, std::span<const Work> kinds) {
+  double sum = 0.0;
+  for (const Work work : kinds) sum += seconds[static_cast<std::size_t>(work)];
+  return sum;
+}
+
 /// Seconds by kind of work and by sync point, added up since the last reset.
 struct Profile {
-  std::array<double, kWorkKinds> seconds{};
+  WorkSeconds seconds{};
   std::vector<double> attn_sync_seconds;  ///< [blocks]
   std::vector<double> mlp_sync_seconds;   ///< [blocks]
   std::uint64_t steps = 0;
@@ -27,14 +38,6 @@ struct Profile {
   double total() const {
     double sum = 0.0;
     for (const double value : seconds) sum += value;
-    return sum;
-  }
-  /// Of computing in blocks: without syncs, the embedding and the LM head.
-  double in_blocks() const {
-    double sum = 0.0;
-    for (const Work work : {Work::qkv, Work::attention, Work::o_proj, Work::mlp, Work::residual}) {
-      sum += seconds[static_cast<std::size_t>(work)];
-    }
     return sum;
   }
 };

@@ -103,11 +103,14 @@ std::vector<double> slowest(const RankComms& comms, const std::vector<double>& m
 }
 
 // Each sample becomes its mean over the ranks.
-void average(const RankComms& comms, std::vector<double>& samples, Stream& stream) {
-  const std::vector<double> all = gather(comms, samples, stream);
-  std::fill(samples.begin(), samples.end(), 0.0);
+void average(const RankComms& comms, std::vector<WorkSeconds>& samples, Stream& stream) {
+  std::vector<double> mine;
+  for (const WorkSeconds& sample : samples) mine.insert(mine.end(), sample.begin(), sample.end());
+  const std::vector<double> all = gather(comms, mine, stream);
+  std::fill(samples.begin(), samples.end(), WorkSeconds{});
   for (std::size_t i = 0; i < all.size(); ++i) {
-    samples[i % samples.size()] += all[i] / comms.ranks();
+    const std::size_t of_rank = i % mine.size();
+    samples[of_rank / kWorkKinds][of_rank % kWorkKinds] += all[i] / comms.ranks();
   }
 }
 
@@ -212,7 +215,7 @@ std::vector<TestResult> run_benchmark(
         for (const double step : steps) total += step;
         results[index].repetition_s.push_back(total);
         results[index].step_s.insert(results[index].step_s.end(), steps.begin(), steps.end());
-        results[index].block_s.push_back(transformer.profile().in_blocks());
+        results[index].work_s.push_back(transformer.profile().seconds);
         add(own[index], transformer.profile());
       }
     }
@@ -223,7 +226,7 @@ std::vector<TestResult> run_benchmark(
     for (auto* points : {&own[i].attn_sync_seconds, &own[i].mlp_sync_seconds}) {
       for (double& seconds : *points) seconds /= static_cast<double>(options.repetitions);
     }
-    average(comms, results[i].block_s, engine.stream());
+    average(comms, results[i].work_s, engine.stream());
     results[i].profile = gather(comms, own[i], engine.stream());
     results[i].traffic = gather(comms, sent[i], engine.stream());
   }

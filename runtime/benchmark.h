@@ -36,7 +36,7 @@ struct TestResult {
   std::int64_t tokens = 0;  ///< processed in one repetition, over the batch
   std::vector<double> repetition_s;  ///< [repetitions]
   std::vector<double> step_s;        ///< [repetitions * steps]: TTFT samples, or TPOT samples
-  std::vector<double> block_s;       ///< [repetitions]: see Profile::in_blocks, mean over ranks
+  std::vector<WorkSeconds> work_s;   ///< [repetitions]: by kind of work, mean over ranks
   std::vector<Profile> profile;      ///< [ranks]: where the time went, per repetition
   std::vector<Traffic> traffic;      ///< [ranks]: what each sent, per repetition
 };

@@ -208,9 +208,9 @@ void run_bench(RankContext& context, const std::vector<std::string>& arguments) 
   if (variants.size() == 2 && variants[0].name == variants[1].name) variants.pop_back();
   if (!options.skip_bound && context.ranks() > 1) variants.push_back({"no-comm", full, true});
 
-  const double share = prediction_share(engine.transformer().shard(), levels);
+  const PredictionUse predictions = prediction_use(engine.transformer().shard(), levels);
   if (options.prediction_cost) {
-    if (share == 0.0) {
+    if (predictions.share == 0.0) {
       throw Error(ErrorCode::usage, "--prediction-cost: the plan predicts nothing, or only means",
                   "give a plan that spd repair --methods prediction made");
     }
@@ -245,7 +245,7 @@ void run_bench(RankContext& context, const std::vector<std::string>& arguments) 
           read_share(result, weight_bytes, own_bandwidth);
     }
   }
-  const std::vector<PredictionCost> costs = prediction_costs(results, share);
+  const std::vector<PredictionCost> costs = prediction_costs(results, predictions);
   for (const PredictionCost& cost : costs) json["prediction_cost"].push_back(to_json(cost));
   if (context.root()) {
     fmt::print(

@@ -14,9 +14,19 @@ double elements(std::initializer_list<const Weight*> weights) {
   return sum;
 }
 
+// The kinds of work that predictions are made in.
+std::vector<Work> predicting(const PredictionUse& use) {
+  std::vector<Work> kinds;
+  if (use.attn) kinds.insert(kinds.end(), {Work::qkv, Work::o_proj});
+  if (use.mlp) kinds.push_back(Work::mlp);
+  if (use.attn || use.mlp) kinds.push_back(Work::residual);
+  return kinds;
+}
+
 }  // namespace
 
-double prediction_share(const Shard& shard, const SyncLevels& levels) {
+PredictionUse prediction_use(const Shard& shard, const SyncLevels& levels) {
+  PredictionUse use;
   double predicted = 0.0;
   double weights = 0.0;
   for (std::size_t i = 0; i < shard.blocks.size(); ++i) {
@@ -24,6 +34,7 @@ double prediction_share(const Shard& shard, const SyncLevels& levels) {
     const auto count = [&](const std::optional<PredictionWeights>& prediction, SyncPoint point) {
       if (!prediction || prediction->level != levels.at(static_cast<std::int64_t>(i), point))
         return;
+      (point == SyncPoint::attn ? use.attn : use.mlp) = true;
       predicted +=
           elements({&prediction->from_input, &prediction->from_inner, &prediction->to_hidden});
     };
@@ -31,25 +42,30 @@ double prediction_share(const Shard& shard, const SyncLevels& levels) {
     count(block.mlp_prediction, SyncPoint::mlp);
     weights += elements({&block.qkv, &block.o, &block.up, &block.down});
   }
-  return weights > 0.0 ? predicted / weights : 0.0;
+  if (weights > 0.0) use.share = predicted / weights;
+  return use;
 }
 
-std::vector<PredictionCost> prediction_costs(const std::vector<TestResult>& results, double share) {
+std::vector<PredictionCost> prediction_costs(const std::vector<TestResult>& results,
+                                             const PredictionUse& use) {
+  const std::vector<Work> kinds = predicting(use);
   std::vector<PredictionCost> costs;
   for (const TestResult& with : results) {
     if (with.variant != "plan") continue;
     for (const TestResult& without : results) {
       if (without.variant != kUnpredicted || without.test != with.test) continue;
-      std::vector<double> differences;
-      for (std::size_t i = 0; i < with.block_s.size(); ++i) {
-        differences.push_back((with.block_s[i] - without.block_s.at(i)) * 1e3);
+      std::vector<double> differences, in_blocks;
+      for (std::size_t i = 0; i < with.work_s.size(); ++i) {
+        const WorkSeconds& bare = without.work_s.at(i);
+        differences.push_back((sum_of(with.work_s[i], kinds) - sum_of(bare, kinds)) * 1e3);
+        in_blocks.push_back(sum_of(bare, kInBlocks));
       }
       costs.push_back({.test = with.test,
-                       .without_ms = summarize(without.block_s).p50 * 1e3,
+                       .without_ms = quantile(in_blocks, 0.5) * 1e3,
                        .cost_ms = quantile(differences, 0.5),
                        .low_ms = quantile(differences, 0.25),
                        .high_ms = quantile(differences, 0.75),
-                       .share = share});
+                       .share = use.share});
     }
   }
   return costs;
