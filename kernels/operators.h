@@ -27,6 +27,7 @@ struct Weight {
   std::int64_t rows = 0;    ///< output features
   std::int64_t cols = 0;    ///< input features
   std::int64_t stride = 0;  ///< elements from row to row
+  std::int64_t elements() const { return rows * cols; }
 };
 
 /// What a weight of this type is filled from: rows of i8 are made of f32.

@@ -38,6 +38,10 @@ struct PredictionWeights {
   Weight to_hidden;                   // [hidden, k]; rows 0: the mean alone
   DeviceVector mean;                  // [hidden]
   std::int64_t k() const { return to_hidden.rows == 0 ? 0 : to_hidden.cols; }
+  /// Of the matrices: what they multiply a token by.
+  std::int64_t elements() const {
+    return from_input.elements() + from_inner.elements() + to_hidden.elements();
+  }
 };
 
 /// Shapes with q = local query heads, kv = local KV heads, hd = head size, n = local neurons.
@@ -64,6 +68,10 @@ struct BlockWeights {
   std::map<std::string, Weight> unrepaired;
   std::map<std::string, DeviceVector> unrepaired_vectors;
 
+  /// Of the block's own matrices: what they multiply a token by.
+  std::int64_t elements() const {
+    return qkv.elements() + o.elements() + up.elements() + down.elements();
+  }
   /// `repaired` is the member called `name`; `whole`: whether the step pays for both syncs.
   const Weight& pick(const char* name, const Weight& repaired, bool whole) const;
   const float* pick(const char* name, const DeviceVector& repaired, bool whole) const;

@@ -91,17 +91,6 @@ std::vector<double> gather(const RankComms& comms, const std::vector<double>& mi
   return all;
 }
 
-// The maximum over ranks of each sample.
-std::vector<double> slowest(const RankComms& comms, const std::vector<double>& mine,
-                            Stream& stream) {
-  const std::vector<double> all = gather(comms, mine, stream);
-  std::vector<double> most(mine);
-  for (std::size_t i = 0; i < all.size(); ++i) {
-    most[i % mine.size()] = std::max(most[i % mine.size()], all[i]);
-  }
-  return most;
-}
-
 // Each sample becomes its mean over the ranks.
 void average(const RankComms& comms, std::vector<WorkSeconds>& samples, Stream& stream) {
   std::vector<double> mine;
@@ -210,7 +199,7 @@ std::vector<TestResult> run_benchmark(
         const std::size_t index = next++;
         sent[index] = traffic;  // the same in every repetition
         if (round < options.warmup) continue;
-        const auto steps = slowest(comms, mine, engine.stream());
+        const auto steps = slowest(comms, mine, engine.stream(), kSite);
         double total = 0.0;
         for (const double step : steps) total += step;
         results[index].repetition_s.push_back(total);

@@ -42,19 +42,6 @@ double us_since(Clock::time_point begin) {
   return std::chrono::duration<double, std::micro>(Clock::now() - begin).count();
 }
 
-/// The slowest rank's time of each repetition; all ranks get the same.
-std::vector<double> slowest(const RankComms& comms, const std::vector<double>& mine,
-                            Stream& stream) {
-  const std::size_t count = mine.size();
-  std::vector<double> all(count * comms.ranks());
-  comms.world->all_gather(mine.data(), all.data(), count * sizeof(double), stream, kSite);
-  std::vector<double> result(count);
-  for (std::size_t i = 0; i < all.size(); ++i) {
-    result[i % count] = std::max(result[i % count], all[i]);
-  }
-  return result;
-}
-
 double thread_cpu_us() {
   timespec time{};
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
@@ -72,7 +59,7 @@ class Computing {
     const double cpu_before = thread_cpu_us();
     run(kTrial);
     const double waited = 1.0 - (thread_cpu_us() - cpu_before) / us_since(begin);
-    rests_ = slowest(comms, {waited}, stream).back() > kShared;
+    rests_ = slowest(comms, {waited}, stream, kSite).back() > kShared;
   }
 
   void run(std::chrono::microseconds time) {
@@ -115,7 +102,7 @@ std::vector<double> repeat(const RankComms& comms, int times, Stream& stream,
     }
     if (between) comms.world->barrier(kSite);
   }
-  return slowest(comms, mine, stream);
+  return slowest(comms, mine, stream, kSite);
 }
 
 /// A size of a target, and its samples so far.
@@ -205,7 +192,7 @@ void measure(const RankComms& comms, Cell& cell, double budget_us, Computing& co
   const auto between = [&] { computing.run(burst ? kBetweenBursts : kBetween); };
   const auto begin = Clock::now();
   repeat(comms, kWarmup, stream, between, step);
-  const double expected_us = slowest(comms, {us_since(begin) / kWarmup}, stream).back();
+  const double expected_us = slowest(comms, {us_since(begin) / kWarmup}, stream, kSite).back();
   const int times = static_cast<int>(std::clamp<double>(budget_us / expected_us, kFewest, kMost));
   const auto us = repeat(comms, times, stream, between, step);
   cell.us.insert(cell.us.end(), us.begin(), us.end());

@@ -8,12 +8,6 @@ namespace spd {
 
 namespace {
 
-double elements(std::initializer_list<const Weight*> weights) {
-  double sum = 0.0;
-  for (const Weight* weight : weights) sum += static_cast<double>(weight->rows * weight->cols);
-  return sum;
-}
-
 // The kinds of work that predictions are made in.
 std::vector<Work> predicting(const PredictionUse& use) {
   std::vector<Work> kinds;
@@ -35,12 +29,11 @@ PredictionUse prediction_use(const Shard& shard, const SyncLevels& levels) {
       if (!prediction || prediction->level != levels.at(static_cast<std::int64_t>(i), point))
         return;
       (point == SyncPoint::attn ? use.attn : use.mlp) = true;
-      predicted +=
-          elements({&prediction->from_input, &prediction->from_inner, &prediction->to_hidden});
+      predicted += static_cast<double>(prediction->elements());
     };
     count(block.attn_prediction, SyncPoint::attn);
     count(block.mlp_prediction, SyncPoint::mlp);
-    weights += elements({&block.qkv, &block.o, &block.up, &block.down});
+    weights += static_cast<double>(block.elements());
   }
   if (weights > 0.0) use.share = predicted / weights;
   return use;

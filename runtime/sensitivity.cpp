@@ -97,15 +97,6 @@ SyncLevels levels_of(const SensitivityEntry& entry, std::int64_t blocks) {
   return levels;
 }
 
-// Multiply-adds a token of a prediction over those of the block's weights, on this rank.
-double share_of_block(const PredictionWeights& prediction, const BlockWeights& block) {
-  const auto size = [](const Weight& weight) {
-    return static_cast<double>(weight.rows * weight.cols);
-  };
-  return (size(prediction.from_input) + size(prediction.from_inner) + size(prediction.to_hidden)) /
-         (size(block.qkv) + size(block.o) + size(block.up) + size(block.down));
-}
-
 // Sums over each window of the rise against `base`, and of the squares of that against `before`.
 std::vector<WindowRise> rises(const std::vector<double>& nll, const std::vector<double>& base,
                               const std::vector<double>& before, const Batch& batch) {
@@ -210,7 +201,9 @@ void note_repairs(Engine& engine, std::vector<SensitivityEntry>& entries) {
     const auto& prediction =
         entry.point == SyncPoint::attn ? block.attn_prediction : block.mlp_prediction;
     const bool used = prediction && prediction->level == entry.level;
-    const double mine = used ? share_of_block(*prediction, block) : 0.0;
+    const double mine =
+        used ? static_cast<double>(prediction->elements()) / static_cast<double>(block.elements())
+             : 0.0;
     std::vector<double> all(comms.ranks());
     comms.world->all_gather(&mine, all.data(), sizeof(mine), engine.stream(), {"repairs"});
     entry.repaired = used;

@@ -45,4 +45,15 @@ nlohmann::json to_json(const Summary& summary) {
           {"p50", summary.p50},   {"p99", summary.p99},       {"max", summary.max}};
 }
 
+std::vector<double> slowest(const RankComms& comms, const std::vector<double>& mine, Stream& stream,
+                            const CallSite& site) {
+  std::vector<double> all(mine.size() * comms.ranks());
+  comms.world->all_gather(mine.data(), all.data(), mine.size() * sizeof(double), stream, site);
+  std::vector<double> most(mine);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    most[i % mine.size()] = std::max(most[i % mine.size()], all[i]);
+  }
+  return most;
+}
+
 }  // namespace spd

@@ -4,6 +4,8 @@
 #include <nlohmann/json_fwd.hpp>
 #include <vector>
 
+#include "comm/rank_comms.h"
+
 namespace spd {
 
 struct Summary {
@@ -22,5 +24,9 @@ double quantile(std::vector<double> samples, double p);
 Summary summarize(std::vector<double> samples);
 /// {"mean", "std", "min", "p50", "p99", "max"}
 nlohmann::json to_json(const Summary& summary);
+
+/// Each sample's maximum over the ranks; collective over all, who get the same.
+std::vector<double> slowest(const RankComms& comms, const std::vector<double>& mine, Stream& stream,
+                            const CallSite& site);
 
 }  // namespace spd
