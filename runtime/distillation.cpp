@@ -177,13 +177,13 @@ class Distiller {
           "give a longer text, or ask for fewer tokens");
     }
     student_walker_.embed(tokens, student_stream_);
-    teacher_stream_.take(student_stream_, engine.stream());
   }
 
   std::vector<DistilledBlocks> run_blocks(const std::set<std::int64_t>& which) {
     std::vector<DistilledBlocks> results;
     const std::int64_t blocks = engine_.config().blocks;
     const std::int64_t each = options_.training.epochs * options_.set.windows;
+    teacher_stream_.take(student_stream_, engine_.stream());
     for (std::int64_t first = 0; first < blocks;) {
       const std::int64_t last = end_of_group(levels_, first);
       teacher_walker_.run(first, last, full_, teacher_stream_, target_);
@@ -205,7 +205,8 @@ class Distiller {
     const std::set<std::int64_t> ahead = windows_ahead();
     const std::int64_t total = options_.training.epochs * options_.set.windows;
     std::size_t begun = 0;
-    teacher_walker_.run(0, blocks, full_, teacher_stream_, target_, [&](std::int64_t window) {
+    // Both start from the same embeddings; a stream more would be a third of the memory.
+    teacher_walker_.run(0, blocks, full_, student_stream_, target_, [&](std::int64_t window) {
       if (!ahead.contains(window)) return false;
       keep_if_due(options_.training.done);  // nothing new, but minutes may pass: it may be to stop
       if (progress_.step) {
@@ -319,7 +320,8 @@ class Distiller {
   std::unique_ptr<Gradients> gradients_;
   std::unique_ptr<Transformer> teacher_;
   Walker teacher_walker_, student_walker_;
-  Streams teacher_stream_, target_, student_stream_;
+  Streams teacher_stream_;  // of block after block; memory that is not touched costs nothing
+  Streams target_, student_stream_;
 };
 
 }  // namespace
