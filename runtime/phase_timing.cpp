@@ -19,9 +19,19 @@ BenchmarkOptions benchmark_of(const Workload& workload) {
   return work;
 }
 
+double& phase_of(const TestResult& result, PhaseTimes& times) {
+  return result.test.starts_with("pp") ? times.prefill_us : times.decode_us;
+}
+
 void take(const TestResult& result, PhaseTimes& times) {
-  const double us = summarize(result.step_s).p50 * 1e6;
-  (result.test.starts_with("pp") ? times.prefill_us : times.decode_us) = us;
+  phase_of(result, times) = quantile(result.step_s, 0.5) * 1e6;
+}
+
+// The median of step-by-step differences.
+void take_difference(const TestResult& more, const TestResult& less, PhaseTimes& times) {
+  std::vector<double> differences = more.step_s;
+  for (std::size_t i = 0; i < differences.size(); ++i) differences[i] -= less.step_s.at(i);
+  phase_of(more, times) = quantile(std::move(differences), 0.5) * 1e6;
 }
 
 }  // namespace
@@ -41,12 +51,16 @@ PhaseTimes time_computing(Engine& engine, const Workload& workload, PhaseTimes g
 LatencyCheck check_latency(Engine& engine, const SyncLevels& levels, const Workload& workload) {
   const SyncLevels full = SyncLevels::all_full(levels.attn.size());
   LatencyCheck check;
-  for (const TestResult& result :
-       run_benchmark(engine, {{"full", full}, {"plan", levels}, {"no-comm", full, true}},
-                     benchmark_of(workload))) {
+  const auto results = run_benchmark(
+      engine, {{"full", full}, {"plan", levels}, {"no-comm", full, true}}, benchmark_of(workload));
+  for (const TestResult& result : results) {
     take(result, result.variant == "full"   ? check.full
                  : result.variant == "plan" ? check.plan
                                             : check.no_comm);
+    for (const TestResult& full_result : results) {
+      if (result.variant != "plan" || full_result.variant != "full") continue;
+      if (full_result.test == result.test) take_difference(full_result, result, check.saved);
+    }
   }
   return check;
 }

@@ -17,6 +17,9 @@ struct LatencyCheck {
   PhaseTimes full;     ///< every sync full
   PhaseTimes plan;     ///< the plan, its repairs included
   PhaseTimes no_comm;  ///< no sync, no repair
+  /// By the plan: the median of what a step with every sync full takes longer than the plan's
+  /// beside it, since computing drifts by more than a few syncs take.
+  PhaseTimes saved;
 };
 
 LatencyCheck check_latency(Engine& engine, const SyncLevels& levels, const Workload& workload);
