@@ -97,7 +97,7 @@ TEST_F(RepairProgram, DistillationIsOneOfTheMethods) {
 TEST_F(RepairProgram, DistillationGoesOnWhereItWasStopped) {
   const auto distil = [&](const std::string& rate, const std::vector<std::string>& more) {
     auto arguments = command("distill", {"--drop", "attn:all", "--window", "48", "--tokens", "768",
-                                         "--held-out", "192", "--epochs", "0", "--logits", "100",
+                                         "--held-out", "192", "--epochs", "0", "--logits", "400",
                                          "--logits-rate", rate, "--out", file("d.json")});
     arguments.insert(arguments.end(), more.begin(), more.end());
     return arguments;
