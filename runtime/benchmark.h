@@ -43,7 +43,8 @@ struct TestResult {
 
 /// Runs every variant in turn, repetition by repetition, so that a drift of the machine meets all
 /// alike. Input tokens are random, logits are computed as a generation would, nothing is sampled.
-/// All ranks call it alike and get the same result. `progress(repetitions done, of)`.
+/// All ranks call it alike and get the same result: test by test, each with its variants as given.
+/// `progress(repetitions done, of)`.
 std::vector<TestResult> run_benchmark(
     Engine& engine, const std::vector<Variant>& variants, const BenchmarkOptions& options,
     const std::function<void(std::int64_t, std::int64_t)>& progress = {});

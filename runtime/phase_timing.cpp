@@ -51,16 +51,13 @@ PhaseTimes time_computing(Engine& engine, const Workload& workload, PhaseTimes g
 LatencyCheck check_latency(Engine& engine, const SyncLevels& levels, const Workload& workload) {
   const SyncLevels full = SyncLevels::all_full(levels.attn.size());
   LatencyCheck check;
-  const auto results = run_benchmark(
-      engine, {{"full", full}, {"plan", levels}, {"no-comm", full, true}}, benchmark_of(workload));
-  for (const TestResult& result : results) {
-    take(result, result.variant == "full"   ? check.full
-                 : result.variant == "plan" ? check.plan
-                                            : check.no_comm);
-    for (const TestResult& full_result : results) {
-      if (result.variant != "plan" || full_result.variant != "full") continue;
-      if (full_result.test == result.test) take_difference(full_result, result, check.saved);
-    }
+  const std::vector<Variant> variants = {{"full", full}, {"plan", levels}, {"no-comm", full, true}};
+  const auto results = run_benchmark(engine, variants, benchmark_of(workload));
+  for (std::size_t i = 0; i < results.size(); i += variants.size()) {
+    take(results[i], check.full);
+    take(results[i + 1], check.plan);
+    take(results[i + 2], check.no_comm);
+    take_difference(results[i], results[i + 1], check.saved);
   }
   return check;
 }
