@@ -8,14 +8,14 @@
 namespace spd {
 namespace {
 
-// The workload as a benchmark: medians of nine, for short steps vary by a fifth.
-BenchmarkOptions benchmark_of(const Workload& workload) {
+// The workload as a benchmark. Medians, for short steps vary by a fifth.
+BenchmarkOptions benchmark_of(const Workload& workload, std::int64_t repetitions) {
   BenchmarkOptions work;
   work.prompt_tokens = work.depth = workload.prompt;
   work.gen_tokens = std::min<std::int64_t>(workload.generate, 32);
   work.batch = workload.batch;
   work.warmup = 2;
-  work.repetitions = 9;
+  work.repetitions = repetitions;
   return work;
 }
 
@@ -28,16 +28,19 @@ void take(const TestResult& result, PhaseTimes& times) {
 }
 
 // The median of step-by-step differences.
-void take_difference(const TestResult& more, const TestResult& less, PhaseTimes& times) {
-  std::vector<double> differences = more.step_s;
-  for (std::size_t i = 0; i < differences.size(); ++i) differences[i] -= less.step_s.at(i);
-  phase_of(more, times) = quantile(std::move(differences), 0.5) * 1e6;
+void take_saved(const TestResult& full, const TestResult& plan, LatencyCheck& check) {
+  std::vector<double> differences = full.step_s;
+  for (std::size_t i = 0; i < differences.size(); ++i) differences[i] -= plan.step_s.at(i);
+  const Interval interval = median_interval(differences);
+  phase_of(full, check.saved) = quantile(std::move(differences), 0.5) * 1e6;
+  phase_of(full, check.saved_low) = interval.low * 1e6;
+  phase_of(full, check.saved_high) = interval.high * 1e6;
 }
 
 }  // namespace
 
 PhaseTimes time_computing(Engine& engine, const Workload& workload, PhaseTimes given) {
-  BenchmarkOptions work = benchmark_of(workload);
+  BenchmarkOptions work = benchmark_of(workload, 9);
   if (given.prefill_us >= 0.0) work.prompt_tokens = 0;
   if (given.decode_us >= 0.0) work.gen_tokens = 0;
   if (work.prompt_tokens + work.gen_tokens == 0) return given;
@@ -52,12 +55,12 @@ LatencyCheck check_latency(Engine& engine, const SyncLevels& levels, const Workl
   const SyncLevels full = SyncLevels::all_full(levels.attn.size());
   LatencyCheck check;
   const std::vector<Variant> variants = {{"full", full}, {"plan", levels}, {"no-comm", full, true}};
-  const auto results = run_benchmark(engine, variants, benchmark_of(workload));
+  const auto results = run_benchmark(engine, variants, benchmark_of(workload, 21));
   for (std::size_t i = 0; i < results.size(); i += variants.size()) {
     take(results[i], check.full);
     take(results[i + 1], check.plan);
     take(results[i + 2], check.no_comm);
-    take_difference(results[i], results[i + 1], check.saved);
+    take_saved(results[i], results[i + 1], check);
   }
   return check;
 }

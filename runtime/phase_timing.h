@@ -20,6 +20,7 @@ struct LatencyCheck {
   /// By the plan: the median of what a step with every sync full takes longer than the plan's
   /// beside it, since computing drifts by more than a few syncs take.
   PhaseTimes saved;
+  PhaseTimes saved_low, saved_high;  ///< where that median is, at 95 % confidence
 };
 
 LatencyCheck check_latency(Engine& engine, const SyncLevels& levels, const Workload& workload);

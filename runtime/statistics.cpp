@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <numbers>
 
 namespace spd {
 
@@ -21,6 +22,24 @@ double quantile(std::vector<double> samples, double p) {
   if (samples.empty()) return 0.0;
   std::sort(samples.begin(), samples.end());
   return quantile_of_sorted(samples, p);
+}
+
+Interval median_interval(std::vector<double> samples) {
+  if (samples.empty()) return {};
+  std::sort(samples.begin(), samples.end());
+  // The number of samples below the median is binomial. As many are left out on either side as
+  // stay so with at most half of what is allowed to go wrong.
+  const auto n = static_cast<double>(samples.size());
+  const auto chance = [&](double below) {
+    return std::exp(std::lgamma(n + 1.0) - std::lgamma(below + 1.0) - std::lgamma(n - below + 1.0) -
+                    n * std::numbers::ln2);
+  };
+  std::size_t left_out = 0;
+  double wrong = chance(0.0);
+  while (wrong + chance(static_cast<double>(left_out) + 1.0) <= 0.025) {
+    wrong += chance(static_cast<double>(++left_out));
+  }
+  return {samples[left_out], samples[samples.size() - 1 - left_out]};
 }
 
 Summary summarize(std::vector<double> samples) {

@@ -20,6 +20,14 @@ struct Summary {
 /// The p-quantile, by linear interpolation between order statistics. No samples: 0.
 double quantile(std::vector<double> samples, double p);
 
+/// Of the median, at 95 % confidence: whole order statistics, so that nothing is assumed about how
+/// samples are distributed. Fewer than six samples cannot tell, and give all of their range.
+struct Interval {
+  double low = 0.0;
+  double high = 0.0;
+};
+Interval median_interval(std::vector<double> samples);
+
 /// Percentiles by linear interpolation between order statistics. No samples: all zero.
 Summary summarize(std::vector<double> samples);
 /// {"mean", "std", "min", "p50", "p99", "max"}

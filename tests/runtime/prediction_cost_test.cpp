@@ -53,12 +53,5 @@ TEST(PredictionCost, IsLookedForWhereItArises) {
   EXPECT_NEAR(both.at(0).cost_ms, 120.0, 1e-9);
 }
 
-TEST(PredictionCost, QuantilesLieBetweenSamples) {
-  EXPECT_EQ(quantile({}, 0.5), 0.0);
-  EXPECT_EQ(quantile({3.0}, 0.25), 3.0);
-  EXPECT_NEAR(quantile({4.0, 1.0, 2.0}, 0.25), 1.5, 1e-12);
-  EXPECT_EQ(quantile({4.0, 1.0, 2.0}, 1.0), 4.0);
-}
-
 }  // namespace
 }  // namespace spd
