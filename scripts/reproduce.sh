@@ -8,12 +8,13 @@ usage() {
   cat <<'TEXT'
 Usage: scripts/reproduce.sh --data DIR [--ranks LIST] [--trained LIST] [--budgets LIST] [--quick]
                             [--out DIR]
-  --data DIR    wikitext2/valid.txt to calibrate and choose on (the first half, in turns with what the
-                model writes itself, and the second), wikitext2/test.txt to report on, and the tasks'
-                *.jsonl (spd eval --help says in which form)
+  --data DIR    wikitext2/valid.txt to calibrate, choose and train on (its first half, what is behind
+                that, and the rest; in turns with what the model writes itself), wikitext2/test.txt to
+                report on, the tasks' *.jsonl (spd eval --help says in which form) and, where it is
+                there, tinystories_2MB.txt to train on, too
   --ranks LIST  RANKSxNODES, or a number of nodes of one rank (default "2 3 9x3")
-  --trained LIST  attention syncs dropped in plans that are trained, 0: all (default "20 0")
-  --budgets LIST  of plans over slow links, in percent of perplexity (default "1 2 5")
+  --trained LIST  attention syncs dropped in plans that are trained, 0: all (default 0)
+  --budgets LIST  of plans over slow links, in percent of perplexity (default 5)
   --quick       a few windows and items: minutes instead of hours, and figures that say little
   --out DIR     default results/reproduce
 Each step writes a file. One that is there is not made again, and an interrupted step goes on where
@@ -24,9 +25,9 @@ left out by name. On few cores the ranks of all nodes share them: read ratios.
 TEXT
 }
 
-data='' ranks_list='2 3 9x3' out=results/reproduce budgets='1 2 5' counts='20 0'
+data='' ranks_list='2 3 9x3' out=results/reproduce budgets=5 counts=0
 texts=384 windows=24 held_out=4 test_windows=32 choice_windows=32 sensitivity_windows=4
-distill_windows=48 taught_tokens=215040 items=400 repetitions=5
+distill_windows=48 taught_windows=768 items=400 repetitions=5
 while (($#)); do
   case $1 in
     --data | --ranks | --trained | --budgets | --out)
@@ -42,7 +43,7 @@ while (($#)); do
       ;;
     --quick)
       texts=64 windows=6 held_out=2 test_windows=8 choice_windows=8 sensitivity_windows=1
-      distill_windows=4 taught_tokens=4096 items=10 repetitions=2 budgets=5 counts=0
+      distill_windows=4 taught_windows=8 items=10 repetitions=2 budgets=5 counts=0
       ;;
     -h | --help) usage; exit 0 ;;
     *) echo "reproduce.sh: unknown option $1" >&2; usage >&2; exit 2 ;;
@@ -102,12 +103,18 @@ over_links() { # COMMAND...: the program on the emulated nodes
     -n "$ranks" "$spd" "$@"
 }
 
-# The text to calibrate on ends before what plans are chosen by begins: windows of 512 tokens of valid.
-# Those of test are spread over the text.
+# Plans are chosen by 32 windows of 512 tokens of valid that nothing is calibrated or trained on: they
+# lie between its characters 500000 and 640000. Those of test are spread over the text.
 skip=260 stride=$((512 * 552 / test_windows))
 calibration=$out/calibration.txt
 step "$calibration" scripts/self-text.py --texts "$texts" --mix "$valid" --until 500000 \
   --spd "$spd" --model "$model" --out "$calibration"
+# Trained is on what the calibration leaves of its text, and on more.
+others=("$valid") stories=$data/tinystories_2MB.txt
+if [[ -f $stories ]]; then others+=("$stories"); else echo "not trained on: $stories"; fi
+step "$out/more.txt" scripts/self-text.py --texts "$texts" --seed 2 --mix "${others[@]}" \
+  --skip 640000 --spd "$spd" --model "$model" --out "$out/more.txt"
+cat "$calibration" "$out/more.txt" >"$out/training.txt"
 
 for_ranks() { # ENTRY: sets ranks, nodes, at and virtual
   ranks=${1%x*} nodes=${1#*x} at=$out/tp$1
@@ -144,8 +151,8 @@ for entry in $ranks_list; do
   for_ranks "$entry"
   for count in $counts; do
     label=${count/#0/all} name=$at-${count/#0/all}
-    resumed "$name-taught.plan.json" "$spd" distill "${virtual[@]}" --text "$calibration" \
-      --skip-windows $((windows + held_out)) --tokens "$taught_tokens" --epochs 0 \
+    resumed "$name-taught.plan.json" "$spd" distill "${virtual[@]}" --text "$out/training.txt" \
+      --skip-windows $((windows + held_out)) --tokens $((taught_windows * 512)) --epochs 0 \
       --logits 1 --logits-rate 4e-5 \
       --plan "$out/repairs/tp$ranks-$label-all-without-training.plan.json" \
       --out "$name-taught.plan.json" --resume --json "$name-distill.json"

@@ -10,9 +10,12 @@ def load(path):
     return json.loads(path.read_text()) if path.exists() else None
 
 
+def count_of(path):
+    """Attention syncs dropped: of DEGREE-COUNT-what.json."""
+    return path.name.split("-")[1]
+
+
 def loss_row(name, result):
-    if not result:
-        return None
     against = result["against_baseline"]
     return f"| {name} | {against['nll_rise_nats']:+.4f} | {against['kl_nats']:.4f} |"
 
@@ -43,13 +46,13 @@ def budget_rows(folder, degree):
 
 def task_rows(folder, degree):
     """Mean accuracy of all tasks, by the number of attention syncs dropped."""
-    for count in ("20", "all"):
-        tasks = load(folder / f"{degree}-{count}-tasks.json")
-        for metric in ("acc", "acc_norm") if tasks else ():
-            mean = tasks["mean"][metric]
-            yield (f"| {degree.upper()}, {count} trained, mean {metric} | {100 * mean['baseline']:.1f} "
-                   f"| {100 * mean['value']:.1f} | {100 * mean['difference']:+.2f} "
-                   f"± {100 * mean['difference_stderr']:.2f} |")
+    for path in sorted(folder.glob(f"{degree}-*-tasks.json")):
+        means = load(path)["mean"]
+        for metric in ("acc", "acc_norm"):
+            mean = means[metric]
+            yield (f"| {degree.upper()}, {count_of(path)} trained, mean {metric} "
+                   f"| {100 * mean['baseline']:.1f} | {100 * mean['value']:.1f} "
+                   f"| {100 * mean['difference']:+.2f} ± {100 * mean['difference_stderr']:.2f} |")
 
 
 def repair_table(folder, degree):
@@ -77,10 +80,8 @@ def main():
     degrees = sorted({path.name.split("-")[0] for path in folder.glob("tp*-*.json")},
                      key=lambda name: [int(number) for number in name[2:].split("x")])
     for degree in degrees:
-        for count in ("20", "all"):
-            row = loss_row(f"{degree.upper()}, {count}", load(folder / f"{degree}-{count}-taught.json"))
-            if row:
-                print(row)
+        for path in sorted(folder.glob(f"{degree}-*-taught.json")):
+            print(loss_row(f"{degree.upper()}, {count_of(path)}", load(path)))
     print("\n| tasks | baseline (%) | plan (%) | difference (points) |\n|---|---|---|---|")
     for degree in degrees:
         for row in task_rows(folder, degree):
