@@ -8,7 +8,7 @@
 namespace spd {
 namespace {
 
-// The workload as a benchmark. Medians, for short steps vary by a fifth.
+// The workload as a benchmark, repeated: short steps vary by a fifth.
 BenchmarkOptions benchmark_of(const Workload& workload, std::int64_t repetitions) {
   BenchmarkOptions work;
   work.prompt_tokens = work.depth = workload.prompt;

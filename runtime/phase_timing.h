@@ -23,6 +23,7 @@ struct LatencyCheck {
   PhaseTimes saved_low, saved_high;  ///< where that median is, at 95 % confidence
 };
 
+/// Medians over 21 repetitions. All ranks call it alike and get the same result.
 LatencyCheck check_latency(Engine& engine, const SyncLevels& levels, const Workload& workload);
 
 }  // namespace spd
