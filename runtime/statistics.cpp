@@ -30,14 +30,13 @@ Interval median_interval(std::vector<double> samples) {
   // The number of samples below the median is binomial. As many are left out on either side as
   // stay so with at most half of what is allowed to go wrong.
   const auto n = static_cast<double>(samples.size());
-  const auto chance = [&](double below) {
-    return std::exp(std::lgamma(n + 1.0) - std::lgamma(below + 1.0) - std::lgamma(n - below + 1.0) -
-                    n * std::numbers::ln2);
-  };
   std::size_t left_out = 0;
-  double wrong = chance(0.0);
-  while (wrong + chance(static_cast<double>(left_out) + 1.0) <= 0.025) {
-    wrong += chance(static_cast<double>(++left_out));
+  double log_chance = -n * std::numbers::ln2;  // of so many below
+  for (double wrong = std::exp(log_chance);; ++left_out) {
+    const auto below = static_cast<double>(left_out);
+    log_chance += std::log((n - below) / (below + 1.0));
+    wrong += std::exp(log_chance);
+    if (wrong > 0.025) break;
   }
   return {samples[left_out], samples[samples.size() - 1 - left_out]};
 }
