@@ -8,6 +8,7 @@
 #include "comm/algorithm_table.h"
 #include "kernels/device/error.h"
 #include "model/fingerprint.h"
+#include "model/hash.h"
 #include "runtime/engine.h"
 #include "runtime/held_out.h"
 #include "runtime/planner.h"
@@ -181,23 +182,28 @@ void on_one_rank(const std::function<void(RankContext&)>& body) {
   launch_virtual(launch, body);
 }
 
+const std::vector<std::int32_t> kHeldOutText = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13};
+
 void load_trials(std::string_view input, const fs::path& folder) {
   HeldOutOptions options;
   options.window = 4;
   options.windows = 3;
   options.file = folder / "plan.json.trials";
   write(options.file, input);
-  const std::vector<std::int32_t> text = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13};
   on_one_rank([&](RankContext& context) {
-    const HeldOut held_out(context.comms, text, options, "setting");
+    const HeldOut held_out(context.comms, kHeldOutText, options, "search");
     touch(held_out.kept());
   });
 }
 
-// What load() compares the setting with is not to be had from outside: it is read from its error.
 std::vector<std::string> trials_seeds() {
-  return {
-      R"({"schema": "spd.plan-trials/1", "setting": "setting text 8a4b0d0b9d9cfe8c window 4 windows 3 skip 0", "full_nll_nats": [1.0, 2.0], "plan_nll_nats": {"ffffff": [1.5]}})"};
+  const std::string setting =
+      fmt::format("search text {} window 4 windows 3 skip 0", hash_ids(kHeldOutText));
+  return {Json{{"schema", "spd.plan-trials/1"},
+               {"setting", setting},
+               {"full_nll_nats", {1.0, 2.0}},
+               {"plan_nll_nats", {{"ffffff", {1.5}}}}}
+              .dump()};
 }
 
 void load_progress(std::string_view input, const fs::path& folder) {
