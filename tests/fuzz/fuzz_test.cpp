@@ -2,6 +2,7 @@
 // in regressions/TARGET/, each of which broke something once.
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
 
@@ -27,15 +28,25 @@ TEST_P(FuzzTargets, TakeTheirFirstSeed) {
   for (const std::string& seed : seeds) accepts(target, seed, folder_.path());
 }
 
+// SPD_FUZZ_CHANGES=100000 makes this a fuzzer for machines without libFuzzer.
+std::uint32_t changes_wanted() {
+  const char* text = std::getenv("SPD_FUZZ_CHANGES");
+  return text ? static_cast<std::uint32_t>(std::strtoul(text, nullptr, 10)) : 40;
+}
+
 TEST_P(FuzzTargets, RefuseWhatIsChanged) {
-  constexpr std::uint32_t kChanges = 40;
   const Target& target = GetParam();
   const std::vector<std::string> seeds = target.seeds();
-  for (std::uint32_t change = 0; change < kChanges; ++change) {
-    std::string input = seeds[change % std::min<std::size_t>(seeds.size(), 4)];
-    if (change % 4 == 0 || !mutate(target, input, change)) mutate_bytes(input, change);
-    SCOPED_TRACE(change);
-    EXPECT_NO_THROW(accepts(target, input, folder_.path()));
+  for (std::uint32_t change = 0; change < changes_wanted(); ++change) {
+    std::string input = seeds[change % std::min<std::size_t>(seeds.size(), 6)];
+    // Once, twice, ...: the more changes, the further from the seed.
+    for (std::uint32_t again = 0; again <= change / 24 % 8; ++again) {
+      const std::uint32_t seed = change * 8 + again;
+      if (seed % 4 == 0 || !mutate(target, input, seed)) mutate_bytes(input, seed);
+    }
+    SCOPED_TRACE(testing::Message() << "change " << change);
+    EXPECT_NO_THROW(accepts(target, input, folder_.path())) << input.substr(0, 2000);
+    if (HasFailure()) break;
   }
 }
 
