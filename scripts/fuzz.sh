@@ -5,11 +5,14 @@ cd "$(dirname "$0")/.."
 
 usage() {
   cat <<'TEXT'
-Usage: scripts/fuzz.sh [--minutes N | --seconds S] [--target NAME]... [--jobs J] [--list]
+Usage: scripts/fuzz.sh [--minutes N | --seconds S] [--target NAME]... [--jobs J] [--build PRESET]
+                       [--list]
   --minutes N    of all targets together (by the clock)
   --seconds S    of each target (default 20)
   --target NAME  only this one; may be repeated
   --jobs J       targets at a time (default 2, never more than there are cores)
+  --build PRESET fuzz (default: optimised, two to three times the executions) or asan (what
+                 scripts/test.sh --asan-fast has built in part)
   --list         the targets' names
 What they learn is kept in build/fuzz/corpus/TARGET and is where the next run begins. Inputs that
 broke something stay in build/fuzz/findings/TARGET: put a small one into
@@ -22,16 +25,18 @@ TEXT
 seconds=20
 minutes=
 jobs=2
+preset=fuzz
 list=false
 chosen=()
 while (($#)); do
   case $1 in
-    --minutes | --seconds | --target | --jobs)
+    --minutes | --seconds | --target | --jobs | --build)
       if (($# < 2)); then echo "fuzz.sh: $1 needs a value" >&2; exit 2; fi
       case $1 in
         --minutes) minutes=$2 ;;
         --seconds) seconds=$2 ;;
         --jobs) jobs=$2 ;;
+        --build) preset=$2 ;;
         --target) chosen+=("$2") ;;
       esac
       shift
@@ -52,10 +57,10 @@ done
 
 build_root=${SPD_BUILD_ROOT:-build}
 work=$build_root/fuzz
-program=$build_root/asan/tests/fuzz/spd_fuzz
+program=$build_root/$preset/tests/fuzz/spd_fuzz
 scripts/setup.sh >&2
-cmake --preset asan -B "$build_root/asan" --log-level=WARNING >/dev/null
-cmake --build "$build_root/asan" --parallel --target spd_fuzz >&2
+cmake --preset "$preset" -B "$build_root/$preset" --log-level=WARNING >/dev/null
+cmake --build "$build_root/$preset" --parallel "$(nproc)" --target spd_fuzz >&2
 
 # As in scripts/test.sh. What is freed is kept long enough to be recognised, within the limit.
 suppressions=$PWD/scripts/sanitizers
@@ -111,6 +116,7 @@ for name in "${targets[@]}"; do
 done
 wait
 
+: >"$work/results"
 printf '\n%-18s %12s %10s %8s  %s\n' target executions exec/s corpus result
 failed=0
 total=0
@@ -125,7 +131,12 @@ for name in "${targets[@]}"; do
   elif ((runs == 0)); then
     result="did not run: see $work/$name.log"
   fi
-  [[ $result == clean ]] || failed=$((failed + 1))
+  if [[ $result == clean ]]; then
+    echo "passed $name" >>"$work/results"
+  else
+    echo "failed $name: $result" >>"$work/results"
+    failed=$((failed + 1))
+  fi
   printf '%-18s %12d %10d %8d  %s\n' "$name" "$runs" $((runs / seconds)) \
     "$(find "$work/corpus/$name" -type f | wc -l)" "$result"
 done

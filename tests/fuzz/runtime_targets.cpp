@@ -147,7 +147,11 @@ void parse_command_line(std::string_view input, const fs::path& folder) {
   all.add(common.describe()).add(start.describe());
   words.insert(words.begin(), {"--config", (folder / "options.ini").string()});
   parse_start_options(words);
-  parse_arguments(all, words, "usage", "examples");
+  try {
+    parse_arguments(all, words, "usage", "examples");
+  } catch (const HelpRequest&) {  // among the words
+    return;
+  }
   auto levels = SyncLevels::all_full(8);
   for (const auto& selection : common.engine.drop) {
     apply_selection("--drop", selection, SyncLevel::drop, levels);
