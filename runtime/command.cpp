@@ -14,6 +14,8 @@ namespace spd {
 const std::vector<Command>& commands() {
   static const std::vector<Command> registered = {
       {"generate", "complete prompts, or chat", run_generate},
+      {"tokenize", "show prompts as a model gets them: rendered chats, ids, pieces", run_tokenize,
+       true},
       {"eval", "perplexity on a text or zero-shot tasks, against a baseline plan", run_eval},
       {"repair", "make up for the syncs that a plan leaves out", run_repair},
       {"sensitivity", "what each sync point is worth, on a text", run_sensitivity},

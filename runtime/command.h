@@ -20,10 +20,12 @@ struct Command {
   const char* summary;
   /// Runs on every rank with the arguments behind the subcommand's name.
   void (*run)(RankContext& context, const std::vector<std::string>& arguments);
+  bool alone = false;  ///< has work for one rank only, which needs no MPI
 };
 const std::vector<Command>& commands();
 
 void run_generate(RankContext& context, const std::vector<std::string>& arguments);
+void run_tokenize(RankContext& context, const std::vector<std::string>& arguments);
 void run_eval(RankContext& context, const std::vector<std::string>& arguments);
 void run_topo(RankContext& context, const std::vector<std::string>& arguments);
 void run_repair(RankContext& context, const std::vector<std::string>& arguments);

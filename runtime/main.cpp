@@ -43,6 +43,11 @@ const Command& find_command(const std::string& name) {
               "use one of:" + known);
 }
 
+bool runs_alone(const std::string& name) {
+  return std::any_of(commands().begin(), commands().end(),
+                     [&](const Command& command) { return command.name == name && command.alone; });
+}
+
 // Before MPI runs, the launcher's word is all there is: whether this process is to speak.
 bool speaks_for_the_job() {
   for (const char* variable : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID"}) {
@@ -81,7 +86,8 @@ AlgorithmTable shared_algorithms_from(const std::string& topology, MpiSession& s
 }
 
 int run_virtual(const Command& command, const std::vector<std::string>& arguments,
-                const StartOptions& start) {
+                StartOptions start) {
+  if (start.launch.virtual_ranks == 0) start.launch.virtual_ranks = 1;  // it runs alone
   // Threads send no messages, but what is named should be there.
   if (!start.algo_topology.empty()) algorithms_from(start.algo_topology);
   launch_virtual(start.launch, [&](RankContext& context) { command.run(context, arguments); });
@@ -157,8 +163,9 @@ int run(int argc, char** argv) {
   const bool is_virtual =
       std::any_of(arguments.begin(), arguments.end(),
                   [](const std::string& argument) { return argument.starts_with("--virtual-"); });
-  if (wants_help || is_virtual) {
+  if (wants_help || is_virtual || runs_alone(name)) {
     try {
+      if (runs_alone(name) && !speaks_for_the_job()) return 0;
       if (wants_help) {
         if (speaks_for_the_job()) std::fputs(help_text().c_str(), stdout);
         return all.empty() ? 2 : 0;
