@@ -47,6 +47,7 @@ struct CommonOptions {
 struct StartOptions {
   LaunchOptions launch;
   double deadline_s = 30.0;
+  std::string nic;  ///< interface, network or RDMA device between nodes; empty: by itself
   std::string
       algo_topology;  ///< of --algo, where it names a file; read by whoever starts the ranks
   po::options_description describe();
