@@ -2,81 +2,63 @@
 
 #include <fmt/format.h>
 
-#include <cerrno>
 #include <cmath>
-#include <cstring>
-#include <fstream>
-#include <set>
-#include <sstream>
 
 #include "kernels/device/error.h"
+#include "model/input_file.h"
 
 namespace spd {
 namespace {
 
-// Deeper than any file we read; bounds what a hostile file can make the parser hold.
-constexpr int kMaxDepth = 32;
-constexpr std::size_t kMaxShown = 60;
+constexpr const char* kReplace = "mend the file, or replace it by an undamaged copy";
 
-std::string shown(const nlohmann::json& value) {
-  std::string text =
-      value.dump(-1, ' ', /*ensure_ascii=*/true, nlohmann::json::error_handler_t::replace);
-  if (text.size() > kMaxShown) text = text.substr(0, kMaxShown) + "...";
-  return text;
+/// Whether `value` is an integer in [smallest, largest], of whatever of the library's two kinds.
+bool is_integer_within(const nlohmann::json& value, std::int64_t smallest, std::int64_t largest) {
+  if (!value.is_number_integer()) return false;
+  if (value.is_number_unsigned() &&
+      value.get<std::uint64_t>() > std::uint64_t{std::numeric_limits<std::int64_t>::max()}) {
+    return false;
+  }
+  const auto number = value.get<std::int64_t>();
+  return number >= smallest && number <= largest;
 }
 
-constexpr const char* kReplace = "mend the file, or replace it by an undamaged copy";
+bool is_number_within(const nlohmann::json& value, double smallest, double largest) {
+  if (!value.is_number()) return false;
+  const auto number = value.get<double>();
+  return std::isfinite(number) && number >= smallest && number <= largest;
+}
+
 }  // namespace
 
-nlohmann::json parse_json(std::string_view text, const std::string& where, int max_depth) {
-  if (text.find('\0') != std::string_view::npos) {
-    // The library takes it for the end of the text and would pass over what follows.
-    throw Error(ErrorCode::input, fmt::format("{}: not valid JSON: it has a zero byte", where),
-                kReplace);
+JsonObject JsonObject::load(const std::filesystem::path& file, int max_depth) {
+  const std::string text = read_file(file, {}, "check that the file is there and may be read");
+  if (text.empty()) {
+    throw Error(ErrorCode::input, fmt::format("{}: is empty", file.string()), kReplace);
   }
-  std::vector<std::set<std::string>> keys;  // of the objects that are open
-  const auto check = [&](int depth, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
-    using Event = nlohmann::json::parse_event_t;
-    if ((event == Event::object_start || event == Event::array_start) && depth >= max_depth) {
-      throw Error(ErrorCode::input, fmt::format("{}: nested deeper than {}", where, max_depth),
-                  kReplace);
-    }
-    if (event == Event::object_start) keys.emplace_back();
-    if (event == Event::object_end) keys.pop_back();
-    if (event == Event::key && !keys.back().insert(parsed.get<std::string>()).second) {
-      throw Error(ErrorCode::input, fmt::format("{}: key {} comes twice", where, shown(parsed)),
-                  kReplace);
-    }
-    return true;
-  };
-  try {
-    return nlohmann::json::parse(text.begin(), text.end(), check);
-  } catch (const nlohmann::json::exception& error) {
-    // The library's message holds a piece of the text, which need not be valid UTF-8.
-    throw Error(ErrorCode::input,
-                fmt::format("{}: not valid JSON: {}", where, shown(nlohmann::json(error.what()))),
-                kReplace);
-  }
+  return parse(text, file, max_depth);
 }
 
-JsonObject JsonObject::load(const std::filesystem::path& file) {
-  errno = 0;
-  std::ifstream in(file, std::ios::binary);
-  std::ostringstream text;
-  if (in) text << in.rdbuf();
-  if (!in || !text) {
-    throw Error(ErrorCode::input,
-                fmt::format("{}: cannot be read: {}", file.string(),
-                            errno != 0 ? std::strerror(errno) : "empty or not a file"),
-                "check that the file is there and may be read");
-  }
-  nlohmann::json value = parse_json(text.str(), file.string(), kMaxDepth);
+JsonObject JsonObject::parse(std::string_view text, const std::filesystem::path& where,
+                             int max_depth) {
+  return of(parse_json(text, where.string(), max_depth), where);
+}
+
+JsonObject JsonObject::of(nlohmann::json value, const std::filesystem::path& where) {
   if (!value.is_object()) {
-    throw Error(ErrorCode::input,
-                fmt::format("{}: must hold a JSON object, found {}", file.string(), shown(value)),
-                kReplace);
+    throw Error(
+        ErrorCode::input,
+        fmt::format("{}: must hold a JSON object, found {}", where.string(), shown_json(value)),
+        kReplace);
   }
-  return JsonObject(file, "", std::move(value));
+  return JsonObject(where, "", std::move(value));
+}
+
+void JsonObject::check_schema(const std::string& wanted, const std::string& remedy) const {
+  if (string("schema") == wanted) return;
+  const std::string by =
+      raw("version").is_string() ? fmt::format(" (of spd {})", shown_json(raw("version"))) : "";
+  fail("schema", fmt::format("is {}{}, not \"{}\"", shown_json(raw("schema")), by, wanted), remedy);
 }
 
 bool JsonObject::has(const std::string& key) const { return !raw(key).is_null(); }
@@ -94,7 +76,7 @@ void JsonObject::fail(const std::string& key, const std::string& problem,
 }
 
 void JsonObject::wrong_type(const std::string& key, const std::string& expected) const {
-  fail(key, fmt::format("must be {}, found {}", expected, shown(raw(key))));
+  fail(key, fmt::format("must be {}, found {}", expected, shown_json(raw(key))));
 }
 
 const nlohmann::json& JsonObject::required(const std::string& key, const char* type) const {
@@ -103,16 +85,23 @@ const nlohmann::json& JsonObject::required(const std::string& key, const char* t
   return value;
 }
 
-std::int64_t JsonObject::integer(const std::string& key, std::int64_t smallest) const {
+std::int64_t JsonObject::integer(const std::string& key, std::int64_t smallest,
+                                 std::int64_t largest) const {
   const nlohmann::json& value = required(key, "an integer");
-  const auto expected = fmt::format("an integer from {} to {}", smallest, kLargest);
-  if (!value.is_number_integer()) wrong_type(key, expected);
-  if (value.is_number_unsigned() && value.get<std::uint64_t>() > std::uint64_t{kLargest}) {
-    wrong_type(key, expected);
+  if (!is_integer_within(value, smallest, largest)) {
+    wrong_type(key, fmt::format("an integer from {} to {}", smallest, largest));
   }
-  const auto number = value.get<std::int64_t>();
-  if (number < smallest) wrong_type(key, expected);
-  return number;
+  return value.get<std::int64_t>();
+}
+
+std::int64_t JsonObject::whole_number(const std::string& key, std::int64_t smallest,
+                                      std::int64_t largest) const {
+  const nlohmann::json& value = required(key, "an integer");
+  const bool whole =
+      value.is_number_float() &&
+      is_number_within(value, static_cast<double>(smallest), static_cast<double>(largest)) &&
+      std::trunc(value.get<double>()) == value.get<double>();
+  return whole ? static_cast<std::int64_t>(value.get<double>()) : integer(key, smallest, largest);
 }
 
 std::int64_t JsonObject::integer_or(const std::string& key, std::int64_t smallest,
@@ -133,10 +122,21 @@ double JsonObject::number_or(const std::string& key, double above, double fallba
   return has(key) ? number(key, above) : fallback;
 }
 
-bool JsonObject::boolean_or(const std::string& key, bool fallback) const {
-  if (!has(key)) return fallback;
-  if (!raw(key).is_boolean()) wrong_type(key, "true or false");
+double JsonObject::number_within(const std::string& key, double smallest, double largest) const {
+  const nlohmann::json& value = required(key, "a number");
+  if (!is_number_within(value, smallest, largest)) {
+    wrong_type(key, fmt::format("a number from {} to {}", smallest, largest));
+  }
+  return value.get<double>();
+}
+
+bool JsonObject::boolean(const std::string& key) const {
+  if (!required(key, "true or false").is_boolean()) wrong_type(key, "true or false");
   return raw(key).get<bool>();
+}
+
+bool JsonObject::boolean_or(const std::string& key, bool fallback) const {
+  return has(key) ? boolean(key) : fallback;
 }
 
 std::string JsonObject::string(const std::string& key) const {
@@ -166,8 +166,21 @@ std::vector<int> JsonObject::integers(const std::string& key, std::int64_t small
   if (!value.is_array()) wrong_type(key, expected);
   std::vector<int> result;
   for (const nlohmann::json& item : value) {
-    if (!item.is_number_integer() || item < smallest || item > kLargest) wrong_type(key, expected);
+    if (!is_integer_within(item, smallest, kLargest)) wrong_type(key, expected);
     result.push_back(item.get<int>());
+  }
+  return result;
+}
+
+std::vector<double> JsonObject::numbers(const std::string& key, double smallest,
+                                        double largest) const {
+  const nlohmann::json& value = required(key, "a list of numbers");
+  const auto expected = fmt::format("a list of numbers from {} to {}", smallest, largest);
+  if (!value.is_array()) wrong_type(key, expected);
+  std::vector<double> result;
+  for (const nlohmann::json& item : value) {
+    if (!is_number_within(item, smallest, largest)) wrong_type(key, expected);
+    result.push_back(item.get<double>());
   }
   return result;
 }

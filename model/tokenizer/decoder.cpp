@@ -1,8 +1,10 @@
 #include "model/tokenizer/decoder.h"
 
+#include <algorithm>
 #include <charconv>
-#include <numeric>
+#include <iterator>
 #include <optional>
+#include <tuple>
 #include <utility>
 
 #include "model/tokenizer/byte_level.h"
@@ -13,53 +15,83 @@
 namespace spd {
 namespace {
 
-void fuse(std::vector<std::string>& tokens) {
-  const std::string text = std::accumulate(tokens.begin(), tokens.end(), std::string(),
-                                           [](std::string all, const std::string& token) {
-                                             all += token;
-                                             return all;
-                                           });
-  tokens.assign(1, text);
-}
+using Parts = std::vector<TokenPart>;
 
-class ByteLevelDecoder final : public Decoder {
+// The streams of decoders that look at whole tokens.
+class WholeTokens : public Decoder::Stream {
  public:
-  void apply(std::vector<std::string>& tokens) const override {
-    // An added token may have characters that stand for no byte: it is text as it is.
-    for (std::string& token : tokens) {
-      if (std::optional<std::string> bytes = bytes_of_byte_level(token)) token = std::move(*bytes);
+  void push(TokenPart part, Parts& out) final {
+    if (!part.ends) {
+      begun_ += part.text;
+      return;
     }
-    fuse(tokens);
-    tokens.front() = replace_invalid_utf8(tokens.front());
+    if (begun_.empty()) {
+      token(std::move(part.text), out);
+    } else {
+      token(std::exchange(begun_, {}) + part.text, out);
+    }
   }
+  void finish(Parts& out) override { (void)out; }
+  void drop_held() override { begun_.clear(); }
+
+ protected:
+  virtual void token(std::string text, Parts& out) = 0;
+
+ private:
+  std::string begun_;  // parts of a token that has not ended
+};
+
+// A decoder that is no more than what its streams are made from.
+template <class StreamOfOne, class... Settings>
+class DecoderOf final : public Decoder {
+ public:
+  explicit DecoderOf(Settings... settings) : settings_(std::move(settings)...) {}
+  std::unique_ptr<Stream> stream() const override {
+    return std::apply(
+        [](const Settings&... settings) { return std::make_unique<StreamOfOne>(settings...); },
+        settings_);
+  }
+
+ private:
+  std::tuple<Settings...> settings_;
+};
+
+class ByteLevelStream final : public WholeTokens {
+ public:
+  void finish(Parts& out) override { out.push_back({replace_invalid_utf8(held_), true}); }
+  void drop_held() override {
+    WholeTokens::drop_held();
+    held_.clear();
+  }
+
+ private:
+  void token(std::string text, Parts& out) override {
+    // An added token may have characters that stand for no byte: it is text as it is.
+    const std::optional<std::string> bytes = bytes_of_byte_level(text);
+    held_ += bytes ? *bytes : text;
+    const std::size_t whole = whole_characters(held_);
+    if (whole == 0) return;
+    out.push_back({replace_invalid_utf8(std::string_view(held_).substr(0, whole)), false});
+    held_.erase(0, whole);
+  }
+  std::string held_;  // the first bytes of a character
 };
 
 // A run of <0xHH> tokens is text where it is valid UTF-8, and else U+FFFD for every byte.
-class ByteFallbackDecoder final : public Decoder {
+class ByteFallbackStream final : public WholeTokens {
  public:
-  void apply(std::vector<std::string>& tokens) const override {
-    std::vector<std::string> decoded;
-    decoded.reserve(tokens.size());
-    std::string bytes;
-    const auto flush = [&] {
-      if (bytes.empty()) return;
-      if (replace_invalid_utf8(bytes) == bytes) {
-        decoded.push_back(bytes);
-      } else {
-        decoded.insert(decoded.end(), bytes.size(), "\xEF\xBF\xBD");
-      }
-      bytes.clear();
-    };
-    for (std::string& token : tokens) {
-      if (const std::optional<char> byte = byte_of(token)) {
-        bytes.push_back(*byte);
-        continue;
-      }
-      flush();
-      decoded.push_back(std::move(token));
+  void finish(Parts& out) override {
+    if (run_.empty()) return;
+    if (replace_invalid_utf8(run_) == run_) {
+      out.push_back({run_, true});
+    } else {
+      out.insert(out.end(), run_.size(), {"\xEF\xBF\xBD", true});
     }
-    flush();
-    tokens = std::move(decoded);
+    run_.clear();
+  }
+  void drop_held() override {
+    WholeTokens::drop_held();
+    run_.clear();
   }
 
  private:
@@ -71,82 +103,156 @@ class ByteFallbackDecoder final : public Decoder {
     if (error != std::errc() || stop != end) return std::nullopt;
     return static_cast<char>(value);
   }
+  void token(std::string text, Parts& out) override {
+    if (const std::optional<char> byte = byte_of(text)) {
+      run_.push_back(*byte);
+      return;
+    }
+    finish(out);
+    out.push_back({std::move(text), true});
+  }
+  std::string run_;
 };
 
-class FuseDecoder final : public Decoder {
+class FuseStream final : public Decoder::Stream {
  public:
-  void apply(std::vector<std::string>& tokens) const override { fuse(tokens); }
+  void push(TokenPart part, Parts& out) override { out.push_back({std::move(part.text), false}); }
+  void finish(Parts& out) override { out.push_back({"", true}); }
 };
 
-class MetaspaceDecoder final : public Decoder {
+class MetaspaceStream final : public WholeTokens {
  public:
-  MetaspaceDecoder(std::string mark, PrependScheme scheme)
-      : mark_(std::move(mark)), scheme_(scheme) {}
+  MetaspaceStream(const std::string& mark, PrependScheme scheme)
+      : mark_(mark), drop_(scheme != PrependScheme::never) {}
 
-  void apply(std::vector<std::string>& tokens) const override {
-    for (std::size_t i = 0; i < tokens.size(); ++i) {
-      const bool drop = i == 0 && scheme_ != PrependScheme::never;
-      std::string text;
-      for (std::size_t at = 0; at < tokens[i].size();) {
-        if (tokens[i].compare(at, mark_.size(), mark_) == 0) {
-          if (!drop) text += ' ';
-          at += mark_.size();
-        } else {
-          text += tokens[i][at++];
-        }
+ private:
+  void token(std::string text, Parts& out) override {
+    std::string spaced;
+    for (std::size_t at = 0; at < text.size();) {
+      if (text.compare(at, mark_.size(), mark_) == 0) {
+        if (!drop_) spaced += ' ';
+        at += mark_.size();
+      } else {
+        spaced += text[at++];
       }
-      tokens[i] = std::move(text);
+    }
+    drop_ = false;
+    out.push_back({std::move(spaced), true});
+  }
+  const std::string& mark_;
+  bool drop_;  // the marks of the first token go
+};
+
+class ReplaceStream final : public WholeTokens {
+ public:
+  ReplaceStream(const Pattern& pattern, const std::string& content)
+      : pattern_(pattern), content_(content) {}
+
+ private:
+  void token(std::string text, Parts& out) override {
+    out.push_back({pattern_.replaced(text, content_), true});
+  }
+  const Pattern& pattern_;
+  const std::string& content_;
+};
+
+// Up to `start` times `content` at the beginning of each token, up to `stop` times at its end. The
+// token may be the whole text, which comes in parts: held is what its end may yet strip.
+class StripStream final : public Decoder::Stream {
+ public:
+  StripStream(const std::string& content, std::int64_t start, std::int64_t stop)
+      : content_(content), start_(start), stop_(stop), to_strip_(start) {}
+
+  void push(TokenPart part, Parts& out) override {
+    held_ += part.text;
+    if (to_strip_ > 0) strip_start(part.ends);
+    if (!part.ends) {
+      give_sure_part(out);
+      return;
+    }
+    for (std::int64_t i = 0; i < stop_ && held_.ends_with(content_); ++i) {
+      held_.resize(held_.size() - content_.size());
+    }
+    out.push_back({std::exchange(held_, {}), true});
+    to_strip_ = start_;
+  }
+  void finish(Parts& out) override { (void)out; }
+  void drop_held() override { held_.clear(); }
+
+ private:
+  void strip_start(bool ends) {
+    std::size_t stripped = 0;
+    const std::string_view held = held_;
+    for (; to_strip_ > 0 && held.substr(stripped).starts_with(content_); --to_strip_) {
+      stripped += content_.size();
+    }
+    if (ends || !std::string_view(content_).starts_with(held.substr(stripped))) to_strip_ = 0;
+    held_.erase(0, stripped);
+  }
+  void give_sure_part(Parts& out) {
+    if (to_strip_ > 0) return;
+    const auto most = static_cast<std::uint64_t>(std::max<std::int64_t>(stop_, 0));
+    if (most > held_.size() / content_.size()) return;
+    std::size_t sure = held_.size() - static_cast<std::size_t>(most) * content_.size();
+    while (sure > 0 && sure < held_.size() && is_continuation(held_[sure])) --sure;
+    if (sure == 0) return;
+    out.push_back({held_.substr(0, sure), false});
+    held_.erase(0, sure);
+  }
+  const std::string& content_;
+  const std::int64_t start_, stop_;
+  std::int64_t to_strip_;  // how many more times at the beginning of this token
+  std::string held_;
+};
+
+class JoiningStream final : public WholeTokens {
+ private:
+  void token(std::string text, Parts& out) override {
+    if (!std::exchange(first_, false)) text.insert(0, 1, ' ');
+    out.push_back({std::move(text), true});
+  }
+  bool first_ = true;
+};
+
+class SequenceStream final : public Decoder::Stream {
+ public:
+  explicit SequenceStream(const std::vector<std::unique_ptr<Decoder>>& decoders) {
+    for (const auto& decoder : decoders) steps_.push_back(decoder->stream());
+  }
+  void push(TokenPart part, Parts& out) override {
+    Parts parts(1);
+    parts.front() = std::move(part);
+    pass_on(0, std::move(parts), out);
+  }
+  void finish(Parts& out) override {
+    for (std::size_t i = 0; i < steps_.size(); ++i) {
+      Parts held;
+      steps_[i]->finish(held);
+      pass_on(i + 1, std::move(held), out);
     }
   }
-
- private:
-  std::string mark_;
-  PrependScheme scheme_;
-};
-
-class ReplaceDecoder final : public Decoder {
- public:
-  ReplaceDecoder(Pattern pattern, std::string content)
-      : pattern_(std::move(pattern)), content_(std::move(content)) {}
-  void apply(std::vector<std::string>& tokens) const override {
-    for (std::string& token : tokens) token = pattern_.replaced(token, content_);
+  void drop_held() override {
+    for (const auto& step : steps_) step->drop_held();
   }
 
  private:
-  Pattern pattern_;
-  std::string content_;
-};
-
-// Up to `start` times `content` at the beginning of each token, up to `stop` times at its end.
-class StripDecoder final : public Decoder {
- public:
-  StripDecoder(std::string content, std::int64_t start, std::int64_t stop)
-      : content_(std::move(content)), start_(start), stop_(stop) {}
-
-  void apply(std::vector<std::string>& tokens) const override {
-    for (std::string& token : tokens) {
-      std::string_view text = token;
-      for (std::int64_t i = 0; i < start_ && text.starts_with(content_); ++i) {
-        text.remove_prefix(content_.size());
-      }
-      for (std::int64_t i = 0; i < stop_ && text.ends_with(content_); ++i) {
-        text.remove_suffix(content_.size());
-      }
-      token = std::string(text);
+  void pass_on(std::size_t step, Parts parts, Parts& out) {
+    for (; step < steps_.size() && !parts.empty(); ++step) {
+      Parts next;
+      for (TokenPart& part : parts) steps_[step]->push(std::move(part), next);
+      parts = std::move(next);
     }
+    std::move(parts.begin(), parts.end(), std::back_inserter(out));
   }
-
- private:
-  std::string content_;
-  std::int64_t start_, stop_;
+  std::vector<std::unique_ptr<Decoder::Stream>> steps_;
 };
 
 class DecoderSequence final : public Decoder {
  public:
   explicit DecoderSequence(std::vector<std::unique_ptr<Decoder>> parts)
       : parts_(std::move(parts)) {}
-  void apply(std::vector<std::string>& tokens) const override {
-    for (const auto& part : parts_) part->apply(tokens);
+  std::unique_ptr<Stream> stream() const override {
+    return std::make_unique<SequenceStream>(parts_);
   }
 
  private:
@@ -161,21 +267,43 @@ std::string required_text(const JsonComponent& spec, const std::string& key) {
 
 }  // namespace
 
+void Decoder::apply(std::vector<std::string>& tokens) const {
+  const std::unique_ptr<Stream> decoding = stream();
+  Parts parts;
+  for (std::string& token : tokens) decoding->push({std::move(token), true}, parts);
+  decoding->finish(parts);
+  tokens.clear();
+  bool begins = true;
+  for (TokenPart& part : parts) {
+    if (begins) {
+      tokens.push_back(std::move(part.text));
+    } else {
+      tokens.back() += part.text;
+    }
+    begins = part.ends;
+  }
+}
+
+std::unique_ptr<Decoder> make_joining_decoder() {
+  return std::make_unique<DecoderOf<JoiningStream>>();
+}
+
 std::unique_ptr<Decoder> make_decoder(const JsonComponent& spec) {
   const std::string type = spec.type();
-  if (type == "ByteLevel") return std::make_unique<ByteLevelDecoder>();
-  if (type == "ByteFallback") return std::make_unique<ByteFallbackDecoder>();
-  if (type == "Fuse") return std::make_unique<FuseDecoder>();
+  if (type == "ByteLevel") return std::make_unique<DecoderOf<ByteLevelStream>>();
+  if (type == "ByteFallback") return std::make_unique<DecoderOf<ByteFallbackStream>>();
+  if (type == "Fuse") return std::make_unique<DecoderOf<FuseStream>>();
   if (type == "Metaspace") {
-    return std::make_unique<MetaspaceDecoder>(required_text(spec, "replacement"),
-                                              parse_prepend_scheme(spec));
+    return std::make_unique<DecoderOf<MetaspaceStream, std::string, PrependScheme>>(
+        required_text(spec, "replacement"), parse_prepend_scheme(spec));
   }
   if (type == "Replace") {
-    return std::make_unique<ReplaceDecoder>(Pattern(spec), spec.string("content"));
+    return std::make_unique<DecoderOf<ReplaceStream, Pattern, std::string>>(Pattern(spec),
+                                                                            spec.string("content"));
   }
   if (type == "Strip") {
-    return std::make_unique<StripDecoder>(required_text(spec, "content"), spec.integer("start"),
-                                          spec.integer("stop"));
+    return std::make_unique<DecoderOf<StripStream, std::string, std::int64_t, std::int64_t>>(
+        required_text(spec, "content"), spec.integer("start"), spec.integer("stop"));
   }
   if (type == "Sequence") {
     std::vector<std::unique_ptr<Decoder>> parts;

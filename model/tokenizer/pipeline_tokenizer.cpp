@@ -12,7 +12,9 @@ namespace spd {
 
 PipelineTokenizer::PipelineTokenizer(Parts parts)
     : parts_(std::move(parts)),
-      added_(std::exchange(parts_.added_tokens, {}), parts_.normalizer.get()) {}
+      added_(std::exchange(parts_.added_tokens, {}), parts_.normalizer.get()) {
+  if (!parts_.decoder) parts_.decoder = make_joining_decoder();
+}
 
 std::vector<TokenId> PipelineTokenizer::encode(std::string_view text, bool add_special) const {
   const std::string valid = replace_invalid_utf8(text);
@@ -50,27 +52,9 @@ void PipelineTokenizer::encode_text(std::string_view text, bool at_start, Bpe::W
   }
 }
 
-std::string PipelineTokenizer::decode(std::span<const TokenId> ids, bool skip_special) const {
-  std::vector<std::string> tokens;
-  tokens.reserve(ids.size());
-  for (const TokenId id : ids) {
-    if (id < 0) throw Error(ErrorCode::input, fmt::format("{} is not the id of a token", id));
-    const AddedToken* added = added_.token(id);
-    if (skip_special && added != nullptr && added->special) continue;
-    if (added != nullptr) {
-      tokens.push_back(added->content);
-    } else if (const auto text = parts_.bpe->vocabulary().text(id)) {
-      tokens.emplace_back(*text);
-    }
-  }
-  const bool joined = parts_.decoder != nullptr;
-  if (joined) parts_.decoder->apply(tokens);
-  std::string text;
-  for (std::size_t i = 0; i < tokens.size(); ++i) {
-    if (!joined && i > 0) text += ' ';
-    text += tokens[i];
-  }
-  return text;
+std::optional<std::string_view> PipelineTokenizer::token_text(TokenId id) const {
+  if (const AddedToken* added = added_.token(id)) return added->content;
+  return parts_.bpe->vocabulary().text(id);
 }
 
 std::int64_t PipelineTokenizer::vocab_size() const {

@@ -27,10 +27,11 @@ class PipelineTokenizer final : public Tokenizer {
   explicit PipelineTokenizer(Parts parts);
 
   std::vector<TokenId> encode(std::string_view text, bool add_special) const override;
-  std::string decode(std::span<const TokenId> ids, bool skip_special) const override;
   std::int64_t vocab_size() const override;
   std::optional<TokenId> id_of(std::string_view token) const override;
   bool is_special(TokenId id) const override { return added_.is_special(id); }
+  std::optional<std::string_view> token_text(TokenId id) const override;
+  const Decoder& decoder() const override { return *parts_.decoder; }
 
  private:
   void encode_text(std::string_view text, bool at_start, Bpe::Workspace& workspace,

@@ -25,7 +25,11 @@ class SentencePieceTokenizer final : public Tokenizer {
         added_(added_tokens(*processor_, config), nullptr),
         add_bos_(config.add_bos_token.value_or(true)),
         add_eos_(config.add_eos_token.value_or(false)),
-        decoder_(make_sentencepiece_decoder(puts_space_first(*processor_))) {}
+        decoder_(make_sentencepiece_decoder(puts_space_first(*processor_))) {
+    for (int id = 0; id < processor_->GetPieceSize(); ++id) {
+      pieces_.push_back(replace_invalid_utf8(processor_->IdToPiece(id)));
+    }
+  }
 
   std::vector<TokenId> encode(std::string_view text, bool add_special) const override {
     const std::string valid = replace_invalid_utf8(text);
@@ -48,24 +52,13 @@ class SentencePieceTokenizer final : public Tokenizer {
     return ids;
   }
 
-  std::string decode(std::span<const TokenId> ids, bool skip_special) const override {
-    std::vector<std::string> tokens;
-    tokens.reserve(ids.size());
-    for (const TokenId id : ids) {
-      if (id < 0) throw Error(ErrorCode::input, fmt::format("{} is not the id of a token", id));
-      const AddedToken* added = added_.token(id);
-      if (skip_special && added != nullptr && added->special) continue;
-      if (added != nullptr) {
-        tokens.push_back(added->content);
-      } else if (id < processor_->GetPieceSize()) {
-        tokens.push_back(processor_->IdToPiece(id));
-      }
-    }
-    decoder_->apply(tokens);
-    std::string text;
-    for (const std::string& token : tokens) text += token;
-    return text;
+  std::optional<std::string_view> token_text(TokenId id) const override {
+    if (const AddedToken* added = added_.token(id)) return added->content;
+    const auto index = static_cast<std::size_t>(id);
+    if (id < 0 || index >= pieces_.size()) return std::nullopt;
+    return pieces_[index];
   }
+  const Decoder& decoder() const override { return *decoder_; }
 
   std::int64_t vocab_size() const override {
     std::int64_t size = processor_->GetPieceSize();
@@ -110,6 +103,7 @@ class SentencePieceTokenizer final : public Tokenizer {
   }
 
   std::unique_ptr<Processor> processor_;
+  std::vector<std::string> pieces_;  // [id]
   AddedTokens added_;
   bool add_bos_, add_eos_;
   std::unique_ptr<Decoder> decoder_;

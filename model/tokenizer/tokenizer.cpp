@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "kernels/device/error.h"
+#include "model/tokenizer/decoder.h"
 #include "model/tokenizer/sentencepiece_tokenizer.h"
 #include "model/tokenizer/tokenizer_config.h"
 #include "model/tokenizer/tokenizer_json.h"
@@ -27,6 +28,25 @@ std::unique_ptr<Tokenizer> Tokenizer::load(const std::filesystem::path& dir) {
                           "merges.txt is there",
                           dir.string()),
               "name a Hugging Face model directory that has its tokenizer");
+}
+
+std::optional<std::string_view> Tokenizer::checked_text(TokenId id) const {
+  if (id < 0) throw Error(ErrorCode::input, fmt::format("{} is not the id of a token", id));
+  return token_text(id);
+}
+
+std::string Tokenizer::decode(std::span<const TokenId> ids, bool skip_special) const {
+  const std::unique_ptr<Decoder::Stream> stream = decoder().stream();
+  std::vector<TokenPart> parts;
+  for (const TokenId id : ids) {
+    const std::optional<std::string_view> text = checked_text(id);
+    if (!text || (skip_special && is_special(id))) continue;
+    stream->push({std::string(*text), true}, parts);
+  }
+  stream->finish(parts);
+  std::string text;
+  for (const TokenPart& part : parts) text += part.text;
+  return text;
 }
 
 }  // namespace spd

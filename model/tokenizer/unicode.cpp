@@ -101,9 +101,37 @@ std::string replace_invalid_utf8(std::string_view text) {
   return valid;
 }
 
+std::size_t whole_characters(std::string_view text) {
+  constexpr std::size_t kLongest = 4;
+  for (std::size_t back = 1; back < kLongest && back <= text.size(); ++back) {
+    const std::size_t at = text.size() - back;
+    if (is_continuation(text[at])) continue;
+    const bool open = well_formed_length(text, at) == -static_cast<std::ptrdiff_t>(back) &&
+                      lead_of(byte_at(text, at)).length > back;
+    return open ? at : text.size();
+  }
+  return text.size();
+}
+
+bool is_continuation(char byte) { return (static_cast<unsigned char>(byte) & 0xC0) == 0x80; }
+
+std::size_t invalid_utf8_at(std::string_view text) {
+  for (std::size_t at = 0; at < text.size();) {
+    const std::ptrdiff_t length = well_formed_length(text, at);
+    if (length <= 0) return at;
+    at += static_cast<std::size_t>(length);
+  }
+  return std::string_view::npos;
+}
+
 bool is_ascii(std::string_view text) {
   return std::all_of(text.begin(), text.end(),
                      [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+}
+
+std::string_view without_bom(std::string_view text) {
+  constexpr std::string_view kMark = "\xEF\xBB\xBF";
+  return text.starts_with(kMark) ? text.substr(kMark.size()) : text;
 }
 
 bool is_space(char32_t c) {

@@ -302,7 +302,7 @@ TEST(Config, RefusesFilesThatAreNoConfiguration) {
     std::string part;
   };
   const std::vector<Row> rows{
-      {"", "cannot be read"},
+      {"", "is empty"},
       {"{", "not valid JSON"},
       {"{\"architectures\": [\"LlamaForCausalLM\"], }", "not valid JSON"},
       {"\xff\xfe", "not valid JSON"},

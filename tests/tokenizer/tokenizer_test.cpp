@@ -72,23 +72,6 @@ TEST_P(EveryTokenizer, TakesAnyBytes) {
   }
 }
 
-TEST_P(EveryTokenizer, StreamsWhatDecodeGives) {
-  std::mt19937 random(6);
-  for (int i = 0; i < 200; ++i) {
-    std::vector<TokenId> ids =
-        tokenizer_->encode(random_bytes(random, 60) + "我们 👩‍👩‍👧 naïve", false);
-    std::erase_if(ids, [&](TokenId id) { return tokenizer_->is_special(id); });
-    StreamDecoder stream(*tokenizer_);
-    std::string text;
-    for (const TokenId id : ids) {
-      const std::string piece = stream.push(id);
-      EXPECT_EQ(replace_invalid_utf8(piece), piece) << "half a character";
-      text += piece;
-    }
-    EXPECT_EQ(text + stream.finish(), tokenizer_->decode(ids, true));
-  }
-}
-
 // Tokenizers that are byte-level and normalise nothing.
 class ByteLevelTokenizer : public EveryTokenizer {};
 

@@ -1,0 +1,23 @@
+// JSON from outside, parsed within bounds and with messages for people.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include <string>
+#include <string_view>
+
+namespace spd {
+
+/// Parses `text` as JSON of at most `max_depth` nested objects and arrays, refusing keys that come
+/// twice in an object. NaN, Infinity and -Infinity are numbers, as Python's json writes them:
+/// whoever takes a number checks that it is finite. Throws input Error that begins with `where` and
+/// names line and column (in bytes, from 1).
+nlohmann::json parse_json(std::string_view text, const std::string& where, int max_depth);
+/// The same, keeping the order of the keys.
+nlohmann::ordered_json parse_ordered_json(std::string_view text, const std::string& where,
+                                          int max_depth);
+
+/// `value` as JSON in at most some 60 characters of ASCII, for messages.
+std::string shown_json(const nlohmann::json& value);
+
+}  // namespace spd
