@@ -54,7 +54,8 @@ class Engine {
   /// The same model once more, without the plan's repairs: what a repaired one is compared with.
   std::unique_ptr<Transformer> make_unrepaired();
 
-  /// A cache for this rank's heads. Throws usage Error for a capacity beyond the model's positions.
+  /// A cache for this rank's heads. All ranks call it alike. Throws usage Error for a capacity
+  /// beyond the model's positions, and on every rank system Error where a node has not the memory.
   KvCache make_cache(std::int64_t slots, std::int64_t capacity);
 
   /// A plan for this model, from a file. Throws input Error where its partition differs from the
@@ -63,6 +64,7 @@ class Engine {
 
  private:
   void load(std::int64_t max_length);
+  void open_weights(std::int64_t blocks_in_file, std::int64_t max_length);
   Shard load_weights();
 
   RankContext& context_;
