@@ -19,6 +19,7 @@ namespace spd {
 struct EngineOptions {
   std::filesystem::path model;
   std::filesystem::path plan;     ///< empty: every sync full
+  RepairPaths repair_paths = RepairPaths::beside;
   std::vector<std::string> node;  ///< selections, e.g. "attn:0-29"
   std::vector<std::string> drop;
   std::vector<std::string> wire;  ///< formats and selections, e.g. "bf16=attn:all"

@@ -6,6 +6,7 @@
 
 #include "kernels/device/error.h"
 #include "model/tokenizer/chat_template.h"
+#include "model/tokenizer/jinja/template.h"
 #include "model/tokenizer/regex.h"
 #include "model/tokenizer/sentencepiece_tokenizer.h"
 #include "model/tokenizer/tokenizer.h"
@@ -20,6 +21,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
+using OrderedJson = nlohmann::ordered_json;
 
 constexpr const char* kTexts[] = {"",
                                   " ",
@@ -251,14 +253,23 @@ std::vector<std::string> stream_seeds() {
   return seeds;
 }
 
-const std::vector<std::vector<ChatMessage>>& chats() {
-  static const std::vector<std::vector<ChatMessage>> all = {
-      {{"user", "hi"}},
-      {{"system", " s "},
-       {"user", "hi"},
-       {"assistant", "<think>x</think>\n ok "},
-       {"user", "again"}},
-      {}};
+const std::vector<Conversation>& chats() {
+  static const std::vector<Conversation> all = [] {
+    std::vector<Conversation> made(3);
+    made[0].messages = OrderedJson::parse(R"([{"role": "user", "content": "hi"}])");
+    made[1].messages = OrderedJson::parse(R"([{"role": "system", "content": " s "},
+        {"role": "user", "content": [{"type": "text", "text": "a"}]},
+        {"role": "assistant", "content": "<think>x</think>\n ok ", "tool_calls": [{"type": "function",
+         "id": "abcdefghi", "function": {"name": "f", "arguments": {"x": [1, null]}}}]},
+        {"role": "tool", "content": "3", "name": "f", "tool_call_id": "abcdefghi"},
+        {"role": "user", "content": "again"}])");
+    made[2].messages = OrderedJson::parse(R"([{"role": "user", "content": "hi"},
+        {"role": "assistant", "content": "so"}])");
+    made[2].arguments = OrderedJson::parse(R"({"enable_thinking": false})");
+    made[2].tools = OrderedJson::parse(R"([{"type": "function", "function": {"name": "f",
+        "description": "d", "parameters": {"type": "object", "properties": {}}}}])");
+    return made;
+  }();
   return all;
 }
 
@@ -266,25 +277,79 @@ void render_chat(std::string_view input, const fs::path& folder) {
   const auto parts = parts_of(input, 2);
   write(folder / "tokenizer_config.json", parts[0]);
   write_or_remove(folder / "chat_template.jinja", parts[1]);
-  const ChatTemplate chat = ChatTemplate::load(folder);
-  for (const auto& messages : chats()) {
+  ChatTemplate chat = ChatTemplate::load(folder);
+  std::size_t refused = 0;
+  std::string why;
+  for (const Conversation& conversation : chats()) {
     try {
-      touch(chat.render(messages));
+      touch(chat.render(conversation, 0));
     } catch (const Error& error) {  // of this conversation
-      touch(error.what());
+      why = error.what();
+      ++refused;
     }
   }
+  if (refused == chats().size()) throw Error(ErrorCode::input, why);
+}
+
+std::vector<std::string> known_templates() {
+  std::vector<std::string> texts;
+  for (const Json& known : Json::parse(fixture("tokenizer/chats.json"))) {
+    const Json& files = known.at("files");
+    if (!files.contains("tokenizer_config.json")) continue;
+    const Json config = files["tokenizer_config.json"];
+    if (config.contains("chat_template") && config["chat_template"].is_string()) {
+      texts.push_back(config["chat_template"].get<std::string>());
+    }
+  }
+  return texts;
+}
+
+// A template and its variables. Few steps: what costs too much is refused, whatever the limit is.
+void render_template(std::string_view input, const fs::path&) {
+  const auto parts = parts_of(input, 2);
+  const jinja::Template parsed = jinja::Template::parse(parts[0], "template");
+  OrderedJson variables = OrderedJson::parse(parts[1], nullptr, false);
+  if (!variables.is_object()) variables = OrderedJson::object();
+  jinja::RenderOptions options;
+  options.most_steps = 1'000'000;
+  options.most_output = std::size_t{1} << 20;
+  const std::string text = parsed.render(variables, options);
+  if (text.size() > options.most_output) contradict("more output than the limit allows");
+  touch(text);
+}
+
+std::vector<std::string> template_seeds() {
+  const std::string variables =
+      R"({"messages": [{"role": "user", "content": " hi "}, {"role": "assistant", "content": "é"}],
+"add_generation_prompt": true, "bos_token": "<s>", "n": 3, "x": [1, 2.5, null, {"k": "v"}]})";
+  std::vector<std::string> seeds = {
+      join_parts(
+          {"{% for m in messages %}{{ m['role'] + m.content | trim }}{% endfor %}", variables}),
+      join_parts({"{%- set ns = namespace(a=0) -%}{%- for i in range(n) if i != 1 %}{% set ns.a = "
+                  "ns.a + loop.index0 %}{%- if loop.last %}{% break %}{% endif %}{% endfor %}"
+                  "{{ ns.a ~ x | tojson(indent=2) }}{# c #}",
+                  variables}),
+      join_parts({"{% macro f(a, b='x') %}{{ a[::-1] ~ b.upper().split('X') }}{% endmacro %}"
+                  "{{ f('abc') }}{{ x | selectattr('k', 'defined') | list | length }}"
+                  "{{ 'a' if messages[0].role in ['user'] and not n is none else 2 ** 3 // 2 }}"
+                  "{% filter upper %}b{% endfilter %}{{ strftime_now('%d %b %Y') }}",
+                  variables}),
+      join_parts({"{{ raise_exception('no: ' + x[3].k) }}", variables})};
+  for (const std::string& text : known_templates()) seeds.push_back(join_parts({text, variables}));
+  return seeds;
 }
 
 std::vector<std::string> chat_seeds() {
   std::vector<std::string> seeds;
   for (const Json& known : Json::parse(fixture("tokenizer/chats.json"))) {
-    seeds.push_back(Json{{"chat_template", known.at("template")},
-                         {"bos_token", "<s>"},
-                         {"eos_token", {{"content", "</s>"}}}}
-                        .dump());
+    const Json& files = known.at("files");
+    if (!files.contains("tokenizer_config.json")) continue;
+    std::string text = files["tokenizer_config.json"].dump();
+    if (files.contains("chat_template.jinja")) {
+      text = join_parts({text, files["chat_template.jinja"].get<std::string>()});
+    }
+    seeds.push_back(text);
   }
-  seeds.push_back(join_parts({"{}", Json::parse(seeds[0]).at("chat_template").get<std::string>()}));
   return seeds;
 }
 
@@ -327,6 +392,7 @@ std::vector<Target> tokenizer_targets() {
       {"text", encode_text, text_seeds,
        "<s> </s> <|im_end|> <|endoftext|> \u2581 \U0001f63a e\u0301"},
       {"stream_decoder", decode_stream, stream_seeds},
+      {"template", render_template, template_seeds, kJinjaWords, 2},
       {"chat", render_chat, chat_seeds, kJinjaWords, 2},
   };
 }
