@@ -10,6 +10,7 @@
 
 #include "kernels/device/comma_list.h"
 #include "kernels/device/error.h"
+#include "kernels/device/file_writer.h"
 #include "model/fingerprint.h"
 
 namespace spd {
@@ -201,9 +202,11 @@ SyncPlan SyncPlan::from_json(const nlohmann::json& json, const std::string& orig
     plan.levels.validate(config.blocks);
     check_nodes(json, plan.levels, topology);
     if (const auto repair = json.find("repair"); repair != json.end()) {
-      const std::filesystem::path folder = std::filesystem::path(origin).parent_path();
-      plan.repair = RepairReference{folder / repair->at("file").get<std::string>(),
-                                    repair->at("hash").get<std::string>()};
+      const std::filesystem::path name = repair->at("file").get<std::string>();
+      std::filesystem::path file = std::filesystem::path(origin).parent_path() / name;
+      // Of a plan behind a symbolic link: beside the link, if it is there, or beside the plan.
+      if (!std::filesystem::exists(file)) file = follow_links(origin).parent_path() / name;
+      plan.repair = RepairReference{file, repair->at("hash").get<std::string>()};
     }
     return plan;
   } catch (const nlohmann::json::exception& error) {
