@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/device/file_writer.h"
 #include "kernels/operators.h"
 #include "model/safetensors.h"
 #include "model/shard.h"
@@ -86,6 +87,14 @@ class RepairFile {
   /// Matrices are stored in `dtype`, vectors in f32. Returns the file's hash.
   static std::string write(const std::filesystem::path& file, const SyncPlan& plan,
                            const std::vector<RankRepair>& ranks, DType dtype);
+  /// The same beside a plan that goes to `out`, for out.json as out.HASH.safetensors with the
+  /// hash's first 8 digits: the repairs of the plan that `out` holds stay what it says they are.
+  static RepairReference write_beside(const std::filesystem::path& out, const SyncPlan& plan,
+                                      const std::vector<RankRepair>& ranks, DType dtype);
+  /// The name of such a file whose content has this hash.
+  static std::string name_beside(const std::filesystem::path& out, const std::string& hash);
+  /// Whether write_beside(out) may have made a file of this name.
+  static bool is_name_beside(const std::filesystem::path& out, const std::filesystem::path& file);
 
   /// Maps the file. Throws input Error naming the file and the difference where it was made for
   /// another model, number of ranks or partition than `plan`, for another level at a sync point
@@ -99,6 +108,9 @@ class RepairFile {
   RankRepair load(int rank) const;
 
  private:
+  static std::string write(FileWriter& file, const SyncPlan& plan,
+                           const std::vector<RankRepair>& ranks, DType dtype);
+
   std::int64_t blocks_ = 0;
   SyncLevels levels_;
   SafetensorsFile file_;

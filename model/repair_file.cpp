@@ -1,10 +1,12 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "kernels/device/error.h"
+#include "kernels/device/printable.h"
 #include "model/hash.h"
 #include "model/json_object.h"
 #include "model/repair.h"
@@ -15,6 +17,7 @@ namespace {
 
 constexpr const char* kSchema = "spd.repair/1";
 constexpr const char* kNodes = "ranks_per_node";  // of account for levels within nodes only
+constexpr std::string_view kExtension = ".safetensors";
 constexpr std::array kPoints{SyncPoint::attn, SyncPoint::mlp};
 constexpr std::array kWeights{"qkv",     "qkv_bias", "o",         "o_bias",    "up",
                               "up_bias", "down",     "down_bias", "attn_norm", "mlp_norm"};
@@ -53,6 +56,13 @@ class TensorList {
   std::vector<TensorToWrite> tensors_;
 };
 
+// The plan names the file in JSON, which holds text alone; names of files may be any bytes.
+std::string stem_of(const std::filesystem::path& out) {
+  std::string stem = printable(out.stem().string());
+  std::replace(stem.begin(), stem.end(), '\\', '_');
+  return stem;
+}
+
 HostMatrix to_host(const TensorEntry& entry) {
   const bool vector = entry.shape.size() == 1;
   if (!vector && entry.shape.size() != 2) {
@@ -66,6 +76,39 @@ HostMatrix to_host(const TensorEntry& entry) {
 }  // namespace
 
 std::string RepairFile::write(const std::filesystem::path& file, const SyncPlan& plan,
+                              const std::vector<RankRepair>& ranks, DType dtype) {
+  FileWriter writer(file);
+  std::string hash = write(writer, plan, ranks, dtype);
+  writer.commit();
+  return hash;
+}
+
+RepairReference RepairFile::write_beside(const std::filesystem::path& out, const SyncPlan& plan,
+                                         const std::vector<RankRepair>& ranks, DType dtype) {
+  FileWriter writer(out);
+  const std::string hash = write(writer, plan, ranks, dtype);
+  writer.rename(name_beside(out, hash));
+  writer.commit();
+  return {writer.file(), hash};
+}
+
+std::string RepairFile::name_beside(const std::filesystem::path& out, const std::string& hash) {
+  constexpr std::size_t kDigits = 8;
+  return fmt::format("{}.{}{}", stem_of(out), hash.substr(0, kDigits), kExtension);
+}
+
+bool RepairFile::is_name_beside(const std::filesystem::path& out,
+                                const std::filesystem::path& file) {
+  const std::string stem = stem_of(out);
+  const std::string name = file.filename().string();
+  if (!name.starts_with(stem) || !name.ends_with(kExtension)) return false;
+  const std::string hash = name.substr(stem.size(), name.size() - stem.size() - kExtension.size());
+  // Without a hash: of earlier versions, which wrote over it.
+  return hash.empty() || (hash.size() == 9 && hash[0] == '.' &&
+                          hash.find_first_not_of("0123456789abcdef", 1) == std::string::npos);
+}
+
+std::string RepairFile::write(FileWriter& file, const SyncPlan& plan,
                               const std::vector<RankRepair>& ranks, DType dtype) {
   TensorList list(dtype);
   for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
@@ -90,8 +133,7 @@ std::string RepairFile::write(const std::filesystem::path& file, const SyncPlan&
   for (const auto& [key, value] : made_for(plan)) metadata[key] = value;
   metadata["levels"] = plan.levels.to_json().dump();
   metadata["version"] = SPD_VERSION;
-  write_safetensors(file, metadata, list.tensors());
-  return file_hash(file);
+  return write_safetensors(file, metadata, list.tensors());
 }
 
 RepairFile::RepairFile(const std::filesystem::path& file, const SyncPlan& plan,

@@ -3,11 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "kernels/device/error.h"
+#include "model/hash.h"
 
 namespace spd {
 namespace {
@@ -36,9 +36,8 @@ std::size_t elements(const TensorToWrite& tensor) {
 
 }  // namespace
 
-void write_safetensors(const std::filesystem::path& file,
-                       const std::map<std::string, std::string>& metadata,
-                       const std::vector<TensorToWrite>& tensors) {
+std::string write_safetensors(FileWriter& file, const std::map<std::string, std::string>& metadata,
+                              const std::vector<TensorToWrite>& tensors) {
   // Wide elements first, so that every tensor is aligned to its own.
   std::vector<const TensorToWrite*> ordered;
   for (const TensorToWrite& tensor : tensors) ordered.push_back(&tensor);
@@ -56,33 +55,30 @@ void write_safetensors(const std::filesystem::path& file,
                             {"data_offsets", {offset, end}}};
     offset = end;
   }
-  std::string text = header.dump();
+  std::string text =
+      header.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);  // names of files
   const std::size_t used = (kLengthBytes + text.size()) % kAlignment;
   if (used != 0) text.append(kAlignment - used, ' ');
 
-  const std::filesystem::path partial = file.string() + ".part";
-  std::ofstream stream(partial, std::ios::binary);
+  Fnv1a hash;
+  const auto write = [&](std::string_view bytes) {
+    hash.add(bytes);
+    file.write(bytes);
+  };
   char length[kLengthBytes];
   for (std::size_t i = 0; i < kLengthBytes; ++i) {
     length[i] = static_cast<char>(text.size() >> (8 * i) & 0xff);
   }
-  stream.write(length, kLengthBytes);
-  stream.write(text.data(), static_cast<std::streamsize>(text.size()));
+  write({length, kLengthBytes});
+  write(text);
   std::vector<std::byte> converted;
   for (const TensorToWrite* tensor : ordered) {
     const std::size_t count = elements(*tensor);
     converted.resize(count * size_of(tensor->dtype));
     convert(tensor->values, DType::f32, converted.data(), tensor->dtype, count);
-    stream.write(reinterpret_cast<const char*>(converted.data()),
-                 static_cast<std::streamsize>(converted.size()));
+    write({reinterpret_cast<const char*>(converted.data()), converted.size()});
   }
-  stream.close();
-  std::error_code error;
-  if (stream) std::filesystem::rename(partial, file, error);
-  if (!stream || error) {
-    throw Error(ErrorCode::system, fmt::format("{}: cannot be written", file.string()),
-                "check that the folder exists and has space");
-  }
+  return hash.hex();
 }
 
 }  // namespace spd

@@ -2,12 +2,12 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "kernels/device/dtype.h"
+#include "kernels/device/file_writer.h"
 
 namespace spd {
 
@@ -19,10 +19,10 @@ struct TensorToWrite {
   const float* values = nullptr;  ///< [product of shape], not owned
 };
 
-/// Writes the file whole or not at all (a partial file beside it is renamed at the end). The header
-/// is padded so that data begin at a multiple of 64 bytes. Throws system Error naming the file.
-void write_safetensors(const std::filesystem::path& file,
-                       const std::map<std::string, std::string>& metadata,
-                       const std::vector<TensorToWrite>& tensors);
+/// Writes into `file`, which is left to the caller to commit. The header is padded so that data
+/// begin at a multiple of 64 bytes. Returns the content's hash (see file_hash()). Throws system
+/// Error naming the file.
+std::string write_safetensors(FileWriter& file, const std::map<std::string, std::string>& metadata,
+                              const std::vector<TensorToWrite>& tensors);
 
 }  // namespace spd

@@ -9,6 +9,7 @@
 
 #include "kernels/device/comma_list.h"
 #include "kernels/device/error.h"
+#include "kernels/device/file_writer.h"
 #include "model/fingerprint.h"
 #include "model/json_object.h"
 
@@ -142,13 +143,13 @@ void check_made_for(const JsonObject& json, const ModelConfig& config, const Top
   const std::string remedy = "make a plan for this model and this allocation, or run without it";
   const JsonObject model = json.object("model");
   if (const auto theirs = model.string("fingerprint"); theirs != spd::fingerprint(config)) {
-    model.fail("fingerprint",
-               fmt::format("shows that the plan was made for another model ({}, fingerprint {}; "
-                           "this one is {}, fingerprint {})",
-                           shown_json(model.raw("architecture")),
-                           shown_json(model.raw("fingerprint")), config.architecture,
-                           spd::fingerprint(config)),
-               remedy);
+    model.fail(
+        "fingerprint",
+        fmt::format("shows that the plan was made for another model ({}, fingerprint {}; "
+                    "this one is {}, fingerprint {})",
+                    shown_json(model.raw("architecture")), shown_json(model.raw("fingerprint")),
+                    config.architecture, spd::fingerprint(config)),
+        remedy);
   }
   if (const std::int64_t tp = json.integer("tp", 1); tp != topology.ranks()) {
     json.fail("tp",
@@ -183,8 +184,8 @@ Partition read_partition(const JsonObject& json, const ModelConfig& config,
 // A plan that was downloaded must not have other files of this machine read.
 void check_beside(const JsonObject& json, RepairPaths paths) {
   const std::filesystem::path name = json.string("file");
-  if (paths == RepairPaths::any || (name == name.filename() && name != "." && name != ".." &&
-                                    !name.empty())) {
+  if (paths == RepairPaths::any ||
+      (name == name.filename() && name != "." && name != ".." && !name.empty())) {
     return;
   }
   json.fail("file", fmt::format("is {}, not a file beside the plan", shown_json(json.raw("file"))),
@@ -214,8 +215,12 @@ SyncPlan SyncPlan::from_json(const nlohmann::json& from, const std::string& orig
     if (json.has("repair")) {
       const JsonObject repair = json.object("repair");
       check_beside(repair, paths);
-      const std::filesystem::path folder = std::filesystem::path(origin).parent_path();
-      plan.repair = RepairReference{folder / repair.string("file"), repair.string("hash")};
+      const std::filesystem::path name = repair.string("file");
+      std::filesystem::path file = std::filesystem::path(origin).parent_path() / name;
+      // Of a plan behind a symbolic link: beside the link, if it is there, or beside the plan.
+      std::error_code ignored;
+      if (!std::filesystem::exists(file, ignored)) file = follow_links(origin).parent_path() / name;
+      plan.repair = RepairReference{file, repair.string("hash")};
     }
     return plan;
   } catch (const Error& error) {

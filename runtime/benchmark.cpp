@@ -10,6 +10,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr CallSite kSite{"benchmark"};
+// Between steps ranks are seldom asked whether to stop: it is their speed that is measured.
+constexpr std::chrono::milliseconds kPace{500};
 
 class Benchmark {
  public:
@@ -17,6 +19,8 @@ class Benchmark {
       : transformer_(engine.transformer()),
         stream_(engine.stream()),
         options_(options),
+        comms_(engine.context().comms),
+        safe_points_(engine.context().comms, engine.stream(), kPace),
         cache_(engine.make_cache(
             options.batch, std::max(options.prompt_tokens, options.depth + options.gen_tokens))),
         hidden_(engine.operators().device(),
@@ -36,6 +40,7 @@ class Benchmark {
     const std::int64_t chunk = transformer_.options().max_tokens;
     for (std::int64_t slot = 0; slot < options_.batch; ++slot) {
       for (std::int64_t first = 0; first < count; first += chunk) {
+        if (first + slot > 0 && ask_to_stop()) return {};
         const std::int64_t length = std::min(chunk, count - first);
         const Segment segment{0, length, slot, first};
         const auto hidden = transformer_.forward(std::span(tokens_).subspan(first, length),
@@ -61,9 +66,21 @@ class Benchmark {
       logits(transformer_.forward(ids, segments, levels, cache_, stream_));
       stream_.synchronize();
       steps.push_back(seconds_since(begin));
+      if (ask_to_stop()) return {};
     }
     return steps;
   }
+
+  /// Why the last test has not come to its end.
+  const std::optional<Interruption>& stopped() const { return stopped_; }
+  bool ask_to_stop() {
+    const Traffic before = comms_.traffic();
+    stopped_ = safe_points_.behind_step();
+    asked_ += comms_.traffic() - before;
+    return stopped_.has_value();
+  }
+  /// What was sent so far for that.
+  const Traffic& asked() const { return asked_; }
 
  private:
   static double seconds_since(Clock::time_point begin) {
@@ -78,6 +95,10 @@ class Benchmark {
   Transformer& transformer_;
   Stream& stream_;
   BenchmarkOptions options_;
+  const RankComms& comms_;
+  SafePoints safe_points_;
+  Traffic asked_;
+  std::optional<Interruption> stopped_;
   KvCache cache_;
   Buffer hidden_, logits_;
   std::vector<std::int32_t> tokens_;
@@ -139,9 +160,9 @@ void add(Profile& sum, const Profile& other) {
 
 }  // namespace
 
-std::vector<TestResult> run_benchmark(
-    Engine& engine, const std::vector<Variant>& variants, const BenchmarkOptions& options,
-    const std::function<void(std::int64_t, std::int64_t)>& progress) {
+BenchmarkRun run_benchmark(Engine& engine, const std::vector<Variant>& variants,
+                           const BenchmarkOptions& options,
+                           const std::function<void(std::int64_t, std::int64_t)>& progress) {
   Transformer& transformer = engine.transformer();
   const RankComms comms = engine.context().comms;
   NullCommunicator no_world(comms.rank, comms.ranks());
@@ -172,7 +193,8 @@ std::vector<TestResult> run_benchmark(
     if (options.depth > 0) benchmark.prefill(variants.front().levels, options.depth);
   }
 
-  std::vector<TestResult> results;
+  BenchmarkRun run;
+  std::vector<TestResult>& results = run.results;
   std::vector<Profile> own;
   std::vector<Traffic> sent;
   for (const Test& test : tests) {
@@ -183,19 +205,26 @@ std::vector<TestResult> run_benchmark(
     }
   }
   const std::int64_t rounds = options.warmup + options.repetitions;
-  for (std::int64_t round = 0; round < rounds; ++round) {
+  for (std::int64_t round = 0; round < rounds && !run.stopped; ++round) {
     std::size_t next = 0;
+    std::vector<Profile> of_round(results.size(), Profile(engine.config().blocks));
+    std::vector<TestResult> before_round = results;
     for (const Test& test : tests) {
       for (const Variant& variant : variants) {
+        if (run.stopped) break;
         comms.world->barrier(kSite);
         transformer.set_comms(variant.no_comm ? no_comms : comms);
         transformer.use_predictions(variant.predictions);
         transformer.profile().reset();
         const Traffic before = comms.traffic();
+        const Traffic asked = benchmark.asked();
         const auto mine = test.run(variant.levels);
-        const Traffic traffic = comms.traffic() - before;
+        const Traffic traffic = comms.traffic() - before - (benchmark.asked() - asked);
         transformer.set_comms(comms);
         transformer.use_predictions(true);
+        run.stopped = benchmark.stopped();
+        if (!run.stopped) run.stopped = find_interruption(comms, engine.stream());
+        if (run.stopped) break;
         const std::size_t index = next++;
         sent[index] = traffic;  // the same in every repetition
         if (round < options.warmup) continue;
@@ -205,21 +234,32 @@ std::vector<TestResult> run_benchmark(
         results[index].repetition_s.push_back(total);
         results[index].step_s.insert(results[index].step_s.end(), steps.begin(), steps.end());
         results[index].work_s.push_back(transformer.profile().seconds);
-        add(own[index], transformer.profile());
+        of_round[index] = transformer.profile();
       }
     }
+    if (run.stopped) {
+      results = std::move(before_round);
+      break;
+    }
     if (progress) progress(round + 1, rounds);
+    if (round < options.warmup) continue;
+    ++run.repetitions;
+    for (std::size_t i = 0; i < own.size(); ++i) add(own[i], of_round[i]);
+  }
+  if (run.repetitions == 0) {
+    results.clear();
+    return run;
   }
   for (std::size_t i = 0; i < results.size(); ++i) {
-    for (double& seconds : own[i].seconds) seconds /= static_cast<double>(options.repetitions);
+    for (double& seconds : own[i].seconds) seconds /= static_cast<double>(run.repetitions);
     for (auto* points : {&own[i].attn_sync_seconds, &own[i].mlp_sync_seconds}) {
-      for (double& seconds : *points) seconds /= static_cast<double>(options.repetitions);
+      for (double& seconds : *points) seconds /= static_cast<double>(run.repetitions);
     }
     average(comms, results[i].work_s, engine.stream());
     results[i].profile = gather(comms, own[i], engine.stream());
     results[i].traffic = gather(comms, sent[i], engine.stream());
   }
-  return results;
+  return run;
 }
 
 }  // namespace spd

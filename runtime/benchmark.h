@@ -8,6 +8,7 @@
 
 #include "comm/null_communicator.h"
 #include "runtime/engine.h"
+#include "runtime/interrupt.h"
 #include "runtime/statistics.h"
 
 namespace spd {
@@ -41,12 +42,18 @@ struct TestResult {
   std::vector<Traffic> traffic;      ///< [ranks]: what each sent, per repetition
 };
 
+struct BenchmarkRun {
+  std::vector<TestResult> results;      ///< of the repetitions that came to their ends
+  std::int64_t repetitions = 0;         ///< those
+  std::optional<Interruption> stopped;  ///< before the last
+};
+
 /// Runs every variant in turn, repetition by repetition, so that a drift of the machine meets all
 /// alike. Input tokens are random, logits are computed as a generation would, nothing is sampled.
 /// All ranks call it alike and get the same result: test by test, each with its variants as given.
 /// `progress(repetitions done, of)`.
-std::vector<TestResult> run_benchmark(
-    Engine& engine, const std::vector<Variant>& variants, const BenchmarkOptions& options,
-    const std::function<void(std::int64_t, std::int64_t)>& progress = {});
+BenchmarkRun run_benchmark(Engine& engine, const std::vector<Variant>& variants,
+                           const BenchmarkOptions& options,
+                           const std::function<void(std::int64_t, std::int64_t)>& progress = {});
 
 }  // namespace spd

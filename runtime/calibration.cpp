@@ -30,6 +30,7 @@ Calibration::Calibration(Engine& engine, const std::vector<std::int32_t>& tokens
 
 void Calibration::visit(std::int64_t first, std::int64_t last, const std::function<void()>& step) {
   for (std::int64_t i = first; i < last; ++i) {
+    if (safe_point_) safe_point_();
     engine_.transformer().begin(states_[i], {&segment_, 1}, engine_.stream());
     step();
   }
@@ -38,6 +39,7 @@ void Calibration::visit(std::int64_t first, std::int64_t last, const std::functi
 void Calibration::advance(const SyncLevels& levels) {
   Transformer& transformer = engine_.transformer();
   for (ResidualState& state : states_) {
+    if (safe_point_) safe_point_();
     transformer.begin(state, {&segment_, 1}, engine_.stream());
     transformer.run(block_, block_ + 1, levels, cache_, engine_.stream());
     state = transformer.save(engine_.stream());

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "model/residual_stream.h"
@@ -40,6 +41,8 @@ class Calibration {
   void for_held_out(const std::function<void()>& step) {
     visit(options_.windows, options_.windows + options_.held_out, step);
   }
+  /// To be called between windows from now on; may throw.
+  void set_safe_point(std::function<void()> safe_point) { safe_point_ = std::move(safe_point); }
   KvCache& cache() { return cache_; }
   /// To be called when the heads were split over the ranks in another way.
   void renew_cache() { cache_ = engine_.make_cache(1, options_.window); }
@@ -50,6 +53,7 @@ class Calibration {
  private:
   void visit(std::int64_t first, std::int64_t last, const std::function<void()>& step);
 
+  std::function<void()> safe_point_;
   Engine& engine_;
   CalibrationOptions options_;
   KvCache cache_;

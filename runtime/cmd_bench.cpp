@@ -8,6 +8,7 @@
 #include "kernels/device/error.h"
 #include "runtime/benchmark.h"
 #include "runtime/command.h"
+#include "runtime/console.h"
 #include "runtime/prediction_cost.h"
 #include "runtime/progress.h"
 
@@ -98,33 +99,32 @@ Summary milliseconds(const std::vector<double>& seconds) {
 bool is_prefill(const TestResult& result) { return result.test.starts_with("pp"); }
 
 void print_rates(const std::vector<TestResult>& results) {
-  fmt::print("{:<14} {:<10} {:>20} {:>10} | {:>5} {:>9} {:>9} {:>9}  (ms, slowest rank)\n", "test",
-             "variant", "tokens/s", "median", "", "p50", "p99", "max");
+  say("{:<14} {:<10} {:>20} {:>10} | {:>5} {:>9} {:>9} {:>9}  (ms, slowest rank)\n", "test",
+      "variant", "tokens/s", "median", "", "p50", "p99", "max");
   for (const TestResult& result : results) {
     const Summary rate = tokens_per_second(result);
     const Summary step = milliseconds(result.step_s);
-    fmt::print("{:<14} {:<10} {:>12.2f} ± {:>5.2f} {:>10.2f} | {:>5} {:>9.3f} {:>9.3f} {:>9.3f}\n",
-               result.test, result.variant, rate.mean, rate.deviation, rate.p50,
-               is_prefill(result) ? "TTFT" : "TPOT", step.p50, step.p99, step.max);
+    say("{:<14} {:<10} {:>12.2f} ± {:>5.2f} {:>10.2f} | {:>5} {:>9.3f} {:>9.3f} {:>9.3f}\n",
+        result.test, result.variant, rate.mean, rate.deviation, rate.p50,
+        is_prefill(result) ? "TTFT" : "TPOT", step.p50, step.p99, step.max);
   }
 }
 
 // Milliseconds a repetition by kind of work: mean over ranks, and the largest where syncs wait.
 void print_work(const std::vector<TestResult>& results) {
-  fmt::print("\nwhere the time goes (ms a repetition, mean over ranks)\n{:<14} {:<10}", "test",
-             "variant");
+  say("\nwhere the time goes (ms a repetition, mean over ranks)\n{:<14} {:<10}", "test", "variant");
   for (std::size_t kind = 0; kind < kWorkKinds; ++kind) {
-    fmt::print(" {:>9}", name(static_cast<Work>(kind)));
+    say(" {:>9}", name(static_cast<Work>(kind)));
   }
-  fmt::print("\n");
+  say("\n");
   for (const TestResult& result : results) {
-    fmt::print("{:<14} {:<10}", result.test, result.variant);
+    say("{:<14} {:<10}", result.test, result.variant);
     for (std::size_t kind = 0; kind < kWorkKinds; ++kind) {
       double sum = 0.0;
       for (const Profile& profile : result.profile) sum += profile.seconds[kind];
-      fmt::print(" {:>9.3f}", 1e3 * sum / static_cast<double>(result.profile.size()));
+      say(" {:>9.3f}", 1e3 * sum / static_cast<double>(result.profile.size()));
     }
-    fmt::print("\n");
+    say("\n");
   }
 }
 
@@ -142,12 +142,12 @@ void print_traffic(const std::vector<TestResult>& results) {
     return sent.node_messages + sent.cross_messages == 0;
   };
   if (std::all_of(results.begin(), results.end(), silent)) return;
-  fmt::print("\nsent a repetition, all ranks   within nodes               across nodes\n");
+  say("\nsent a repetition, all ranks   within nodes               across nodes\n");
   for (const TestResult& result : results) {
     const Traffic sent = total(result.traffic);
-    fmt::print("{:<14} {:<10} {:>10.3f} MiB {:>8} msgs {:>10.3f} MiB {:>8} msgs\n", result.test,
-               result.variant, static_cast<double>(sent.node_bytes) / kMiB, sent.node_messages,
-               static_cast<double>(sent.cross_bytes) / kMiB, sent.cross_messages);
+    say("{:<14} {:<10} {:>10.3f} MiB {:>8} msgs {:>10.3f} MiB {:>8} msgs\n", result.test,
+        result.variant, static_cast<double>(sent.node_bytes) / kMiB, sent.node_messages,
+        static_cast<double>(sent.cross_bytes) / kMiB, sent.cross_messages);
   }
 }
 
@@ -191,6 +191,7 @@ void run_bench(RankContext& context, const std::vector<std::string>& arguments) 
   BenchOptions options;
   options.parse(arguments);
   const BenchmarkOptions& work = options.benchmark;
+  const OutputFile results_file = open_output(context, "--json", options.common.json);
   Engine engine(context, options.common.engine,
                 std::max(work.prompt_tokens, work.depth + work.gen_tokens));
 
@@ -225,18 +226,22 @@ void run_bench(RankContext& context, const std::vector<std::string>& arguments) 
   context.comms.world->all_gather(&own_bandwidth, bandwidths.data(), sizeof(double),
                                   engine.stream(), {"bandwidth"});
   std::optional<Progress> bar;
-  const auto results =
+  const BenchmarkRun run =
       run_benchmark(engine, variants, work, [&](std::int64_t done, std::int64_t of) {
         if (!bar) bar.emplace("repetitions", of, context.root());
         bar->update(done);
       });
   bar.reset();
+  if (run.repetitions == 0) {
+    stop(*run.stopped, "no repetition came to its end", "the same command begins anew");
+  }
+  const std::vector<TestResult>& results = run.results;
 
   nlohmann::json json = result_header("bench", engine);
   const auto weight_bytes = static_cast<double>(engine.transformer().weight_bytes());
   json["weight_bytes"] = weight_bytes;
   json["read_bandwidth_bytes_per_s"] = bandwidths;
-  json["repetitions"] = work.repetitions;
+  json["repetitions"] = run.repetitions;
   json["results"] = nlohmann::json::array();
   for (const TestResult& result : results) {
     json["results"].push_back(to_json(result));
@@ -248,8 +253,7 @@ void run_bench(RankContext& context, const std::vector<std::string>& arguments) 
   const std::vector<PredictionCost> costs = prediction_costs(results, predictions);
   for (const PredictionCost& cost : costs) json["prediction_cost"].push_back(to_json(cost));
   if (context.root()) {
-    fmt::print(
-        "{} | {} rank(s) x {} thread(s), {} node(s), {} | {} blocks, {:.1f} MiB of weights "
+    say("{} | {} rank(s) x {} thread(s), {} node(s), {} | {} blocks, {:.1f} MiB of weights "
         "on rank 0\nplan: {}\n\n",
         engine.operators().device().name(), context.ranks(), threads,
         context.comms.topology.nodes(), context.comms.world->backend(), engine.config().blocks,
@@ -257,8 +261,7 @@ void run_bench(RankContext& context, const std::vector<std::string>& arguments) 
     print_rates(results);
     for (const TestResult& result : results) {
       if (is_prefill(result) || work.batch > 1) continue;
-      fmt::print(
-          "{:<14} {:<10} reads weights at {:.2f} GB/s, {:.0f} % of the {:.2f} GB/s measured\n",
+      say("{:<14} {:<10} reads weights at {:.2f} GB/s, {:.0f} % of the {:.2f} GB/s measured\n",
           result.test, result.variant, weight_bytes / summarize(result.step_s).p50 / 1e9,
           100.0 * read_share(result, weight_bytes, own_bandwidth), own_bandwidth / 1e9);
     }
@@ -266,7 +269,14 @@ void run_bench(RankContext& context, const std::vector<std::string>& arguments) 
     print_work(results);
     print_traffic(results);
   }
-  write_json(context, options.common.json, json);
+  write_json(context, results_file, json);
+  if (run.stopped) {
+    stop(*run.stopped,
+         fmt::format("kept: the results of {} of {} repetitions, {}", run.repetitions,
+                     work.repetitions,
+                     results_file ? fmt::format("in {}", options.common.json) : "on stdout"),
+         "the same command begins anew; -r takes fewer repetitions");
+  }
 }
 
 }  // namespace spd

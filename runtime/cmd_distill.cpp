@@ -10,8 +10,10 @@
 #include "model/hash.h"
 #include "runtime/agreed_error.h"
 #include "runtime/command.h"
+#include "runtime/console.h"
 #include "runtime/distillation.h"
 #include "runtime/interrupt.h"
+#include "runtime/plan_output.h"
 #include "runtime/progress.h"
 #include "runtime/repair_in_progress.h"
 #include "runtime/text_input.h"
@@ -180,10 +182,9 @@ std::string describe(const DistilledBlocks& blocks) {
 
 void print_row(const DistilledBlocks& blocks) {
   const TrainingResult& training = blocks.training;
-  fmt::print("{:<10} {:>12.6f} {:>12.6f} {:>12.6f} {:>6} of {:<3} {:>8.1f}\n", describe(blocks),
-             training.before, training.after, blocks.rounded, training.best_epoch, training.epochs,
-             blocks.seconds);
-  std::fflush(stdout);
+  say("{:<10} {:>12.6f} {:>12.6f} {:>12.6f} {:>6} of {:<3} {:>8.1f}\n", describe(blocks),
+      training.before, training.after, blocks.rounded, training.best_epoch, training.epochs,
+      blocks.seconds);
 }
 
 nlohmann::json to_json(const DistilledBlocks& blocks) {
@@ -205,32 +206,31 @@ nlohmann::json to_json(const DistilledBlocks& blocks) {
 void run_distill(RankContext& context, const std::vector<std::string>& arguments) {
   DistillCommand command;
   command.parse(arguments);
+  OutputFile out = open_output(context, "--out", command.out, OutputKind::regular);
+  const OutputFile results_file = open_output(context, "--json", command.common.json);
   auto tokens = read_token_ids(context, command.common.engine.model, command.text);
   const std::int64_t skipped = command.skip_windows * command.distill.set.window;
   tokens.erase(tokens.begin(),
                tokens.begin() + std::min(skipped, static_cast<std::int64_t>(tokens.size())));
   Engine engine(context, command.common.engine, command.distill.set.window);
   if (engine.plan().levels == SyncLevels::all_full(engine.config().blocks)) {
-    throw AgreedError(ErrorCode::usage,
-                      "the plan leaves out no sync: there is nothing to make up for",
-                      "give --plan, or --drop");
+    return pass_through(context, engine, "distill", out, results_file);
   }
-  catch_interrupts();
-  RepairInProgress under_way(engine, {command.out, command.merge, command.resume});
+  RepairInProgress under_way(engine, {std::move(out), command.merge, command.resume});
   const std::string settings = logits_settings(command, tokens);
   std::vector<DistilledBlocks> results;
   std::optional<Progress> bar;
+  bool together = false;  // on the logits: `keep` stops it
   const DistillProgress progress{
       .step =
           [&](std::int64_t done, std::int64_t of, const std::string& note) {
             if (!bar) bar.emplace("windows", of, context.root());
             bar->update(done, note);
+            if (!together) under_way.stop_between();
           },
       .blocks =
           [&](const DistilledBlocks& blocks, const RankRepair& repair) {
-            for (std::int64_t block = blocks.first; block < blocks.last; ++block) {
-              under_way.repair.at(block) = repair.at(block);
-            }
+            under_way.take(blocks.first, blocks.last, repair);
             if (context.root()) print_row(blocks);
             results.push_back(blocks);
             if (!under_way.due()) return;
@@ -238,6 +238,10 @@ void run_distill(RankContext& context, const std::vector<std::string>& arguments
             under_way.stop_if_interrupted();
           },
       .due = [&] { return under_way.due(); },
+      .safe_point =
+          [&] {
+            if (!together) under_way.stop_between();
+          },
       .keep =
           [&](std::int64_t windows, const RankRepair& repair) {
             under_way.repair = repair;
@@ -245,8 +249,8 @@ void run_distill(RankContext& context, const std::vector<std::string>& arguments
             under_way.stop_if_interrupted();
           }};
   if (context.root()) {
-    fmt::print("{:<10} {:>12} {:>12} {:>12} {:>13} {:>8}\n", "block", "before", "after", "rounded",
-               "best epoch", "seconds");
+    say("{:<10} {:>12} {:>12} {:>12} {:>13} {:>8}\n", "block", "before", "after", "rounded",
+        "best epoch", "seconds");
   }
   RankRepair repair = under_way.repair;
   if (command.distill.training.epochs > 0) {
@@ -256,22 +260,23 @@ void run_distill(RankContext& context, const std::vector<std::string>& arguments
   bar.reset();
   under_way.repair = repair;
   if (command.logits_epochs > 0) {
-    DistillOptions together = command.distill;
-    together.training.epochs = command.logits_epochs;
-    together.training.rate = command.logits_rate;
-    together.training.done = under_way.windows_done(settings);
-    if (together.training.done == 0) under_way.write();
-    distill_logits(engine, tokens, together, repair, progress);
+    together = true;
+    DistillOptions on_logits = command.distill;
+    on_logits.training.epochs = command.logits_epochs;
+    on_logits.training.rate = command.logits_rate;
+    on_logits.training.done = under_way.windows_done(settings);
+    if (on_logits.training.done == 0) under_way.write();
+    distill_logits(engine, tokens, on_logits, repair, progress);
     bar.reset();
     under_way.repair = repair;
   }
-  under_way.write();
+  const std::string written = under_way.write();
   under_way.remove_progress();
   if (context.root()) {
-    fmt::print("\nheld-out losses: {}; of the logits in nats a token\nwritten: {}\n",
-               command.plain ? "mean squared error of a token's stream"
-                             : "log(1 + squared error of a token's stream relative to its size)",
-               command.out);
+    say("\nheld-out losses: {}; of the logits in nats a token\nwritten: {}\n",
+        command.plain ? "mean squared error of a token's stream"
+                      : "log(1 + squared error of a token's stream relative to its size)",
+        written);
   }
   nlohmann::json json = result_header("distill", engine);
   json["blocks"] = nlohmann::json::array();
@@ -279,7 +284,7 @@ void run_distill(RankContext& context, const std::vector<std::string>& arguments
   json["text"] = command.text;
   json["trained_tokens"] = command.distill.set.windows * command.distill.set.window;
   json["held_out_tokens"] = command.distill.set.held_out * command.distill.set.window;
-  write_json(context, command.common.json, json);
+  write_json(context, results_file, json, written);
 }
 
 }  // namespace spd

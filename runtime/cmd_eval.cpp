@@ -6,7 +6,9 @@
 
 #include "kernels/device/error.h"
 #include "runtime/command.h"
+#include "runtime/console.h"
 #include "runtime/evaluation.h"
+#include "runtime/interrupt.h"
 #include "runtime/progress.h"
 #include "runtime/tasks/task_eval.h"
 #include "runtime/text_input.h"
@@ -75,23 +77,22 @@ struct EvalOptions {
 
 void print_table(const TextEvaluation& evaluation, const SyncLevels& levels) {
   const auto row = [](const char* name, const TextScore& score) {
-    fmt::print("{:<10} {:>8} {:>10} {:>12.5f} {:>12.4f}\n", name, score.windows, score.tokens,
-               score.nll(), std::exp(score.nll()));
+    say("{:<10} {:>8} {:>10} {:>12.5f} {:>12.4f}\n", name, score.windows, score.tokens, score.nll(),
+        std::exp(score.nll()));
   };
-  fmt::print("{:<10} {:>8} {:>10} {:>12} {:>12}\n", "", "windows", "tokens", "NLL (nats)",
-             "perplexity");
+  say("{:<10} {:>8} {:>10} {:>12} {:>12}\n", "", "windows", "tokens", "NLL (nats)", "perplexity");
   if (evaluation.baseline) row("baseline", *evaluation.baseline);
   row("plan", evaluation.plan);
-  fmt::print("\nplan: {}\n", describe(levels));
+  say("\nplan: {}\n", describe(levels));
   if (!evaluation.baseline) return;
   const Divergence& divergence = *evaluation.divergence;
   const auto tokens = static_cast<double>(divergence.tokens);
-  fmt::print("rise of NLL                 {:+.5f} nats\n",
-             evaluation.plan.nll() - evaluation.baseline->nll());
-  fmt::print("KL(baseline || plan)        {:.6f} nats a token\n", divergence.kl_sum / tokens);
-  fmt::print("largest log-prob difference {:.4f} nats\n", divergence.largest_log_prob);
-  fmt::print("same likeliest token        {:.2f} %\n",
-             100.0 * static_cast<double>(divergence.same_top1) / tokens);
+  say("rise of NLL                 {:+.5f} nats\n",
+      evaluation.plan.nll() - evaluation.baseline->nll());
+  say("KL(baseline || plan)        {:.6f} nats a token\n", divergence.kl_sum / tokens);
+  say("largest log-prob difference {:.4f} nats\n", divergence.largest_log_prob);
+  say("same likeliest token        {:.2f} %\n",
+      100.0 * static_cast<double>(divergence.same_top1) / tokens);
 }
 
 nlohmann::json to_json(const TextScore& score) {
@@ -125,6 +126,7 @@ void run_eval(RankContext& context, const std::vector<std::string>& arguments) {
   if (!options.tasks.names.empty()) {
     return run_tasks(context, options.common, options.tasks, options.baseline);
   }
+  const OutputFile results = open_output(context, "--json", options.common.json);
   const auto tokens = read_token_ids(context, options.common.engine.model, options.text);
   Engine engine(context, options.common.engine, options.windows.window);
   const SyncLevels& levels = engine.plan().levels;
@@ -133,12 +135,17 @@ void run_eval(RankContext& context, const std::vector<std::string>& arguments) {
         [&] { baseline = choose_baseline(engine, options.baseline); });
 
   std::optional<Progress> bar;
+  std::optional<Interruption> why;
+  std::int64_t windows = 0;
   const auto begin = std::chrono::steady_clock::now();
   const auto evaluation =
       evaluate_text(engine, tokens, options.windows, levels, baseline,
                     [&](std::int64_t done, std::int64_t of, const TextScore& score) {
                       if (!bar) bar.emplace("windows", of, context.root());
                       bar->update(done, fmt::format("NLL {:.4f}", score.nll()));
+                      windows = of;
+                      if (done < of) why = find_interruption(context.comms, engine.stream());
+                      return !why;
                     });
   bar.reset();
   const double seconds =
@@ -150,7 +157,14 @@ void run_eval(RankContext& context, const std::vector<std::string>& arguments) {
   json["window_tokens"] = options.windows.window;
   json["stride_tokens"] = options.windows.stride;
   json["seconds"] = seconds;
-  write_json(context, options.common.json, json);
+  json["complete"] = !why;
+  write_json(context, results, json);
+  if (why) {
+    stop(*why,
+         fmt::format("kept: the result of {} of {} windows, {}", evaluation.plan.windows, windows,
+                     results ? fmt::format("in {}", options.common.json) : "on stdout"),
+         "the same command begins anew; --limit takes fewer windows");
+  }
 }
 
 }  // namespace spd

@@ -9,7 +9,9 @@
 #include "kernels/device/log.h"
 #include "model/tokenizer/tokenizer.h"
 #include "runtime/command.h"
+#include "runtime/console.h"
 #include "runtime/generator.h"
+#include "runtime/interrupt.h"
 #include "runtime/prompt_encoder.h"
 #include "runtime/prompt_input.h"
 #include "runtime/prompt_options.h"
@@ -131,7 +133,9 @@ nlohmann::json to_json(const Completion& completion, const Tokenizer& tokenizer,
           {"ids", completion.ids},
           {"prompt_tokens", prompt_tokens},
           {"completion_tokens", completion.ids.size()},
-          {"finish", completion.stopped ? "stop" : "length"},
+          {"finish", !completion.whole    ? "interrupted"
+                     : completion.stopped ? "stop"
+                                          : "length"},
           {"ttft_ms", completion.ttft_s * 1e3},
           {"tpot_ms", completion.ms_per_token()}};
 }
@@ -187,16 +191,20 @@ void converse(Engine& engine, const GenerateOptions& options, const Tokenizer* t
     if (context.root()) stream.emplace(*tokenizer);
     const auto print = [&](const std::string& piece) {
       reply += piece;
-      std::fputs(piece.c_str(), stdout);
-      std::fflush(stdout);
+      say_text(piece);
+      flush_stdout();
     };
     generator.continue_chat(ids, [&](std::size_t, std::int32_t token) {
       if (stream) print(stream->push(token));
     });
     if (stream) {
       print(stream->finish());
-      std::fputs("\n", stdout);
+      say_text("\n");
       say("assistant", reply);
+    }
+    if (generator.stopped()) {
+      stop(*generator.stopped(), "the conversation so far is on stdout",
+           "the same command begins a new one");
     }
   }
 }
@@ -208,6 +216,7 @@ void run_generate(RankContext& context, const std::vector<std::string>& argument
   GenerateOptions options;
   options.parse(arguments);
 
+  const OutputFile results = open_output(context, "--json", options.common.json);
   std::unique_ptr<Tokenizer> tokenizer;
   std::optional<PromptEncoder> encoder;
   std::vector<std::vector<std::int32_t>> prompts;
@@ -228,6 +237,7 @@ void run_generate(RankContext& context, const std::vector<std::string>& argument
     encoder.emplace(options.common.engine.model, options.input, *tokenizer);
     if (options.input.converses()) encoder->load_template();  // before the user begins to type
     for (const Prompt& prompt : input) {
+      stop_alone_if_interrupted(context.rank(), "reading prompts");
       prompts.push_back(encoder->encode(prompt).ids);
       names.push_back(prompt.id);
       capacity = std::max(capacity, context_limit(config, prompts.back().size(), prompt.origin,
@@ -251,8 +261,8 @@ void run_generate(RankContext& context, const std::vector<std::string>& argument
   std::optional<StreamDecoder> decoder;  // of the one prompt that is streamed
   if (context.root() && streams && prompts.size() == 1) decoder.emplace(*tokenizer);
   const auto print = [](const std::string& piece) {
-    std::fputs(piece.c_str(), stdout);
-    std::fflush(stdout);
+    say_text(piece);
+    flush_stdout();
   };
   const auto on_token = [&](std::size_t, std::int32_t token) {
     if (decoder) print(decoder->push(token));
@@ -265,24 +275,28 @@ void run_generate(RankContext& context, const std::vector<std::string>& argument
   const auto on_done = [&](std::size_t prompt, const Completion& completion) {
     if (decoder) print(decoder->finish() + "\n");
     if (context.root() && !streams) {
-      print(result_of(prompt, completion).dump() + "\n");
+      say_text(json_text(result_of(prompt, completion), -1) + '\n');
     }
   };
   if (decoder && !options.input.chat) print(tokenizer->decode(prompts.front(), true));
   const auto completions = generator.run(prompts, on_token, on_done);
+  const auto whole = std::count_if(completions.begin(), completions.end(),
+                                   [](const Completion& completion) { return completion.whole; });
+  const bool complete = whole == static_cast<std::int64_t>(completions.size());
 
   nlohmann::json json = result_header("generate", engine);
   json["ready_s"] = ready_s;
   json["weight_bytes"] = engine.transformer().weight_bytes();
+  json["complete"] = complete;
   json["completions"] = nlohmann::json::array();
   for (std::size_t i = 0; i < completions.size() && context.root(); ++i) {
     const Completion& completion = completions[i];
-    if (streams && prompts.size() > 1) {
+    if (streams && prompts.size() > 1 && completion.whole) {
       print(fmt::format("[{}] {}{}\n", i, tokenizer->decode(prompts[i], true),
                         tokenizer->decode(completion.ids, true)));
     }
     json["completions"].push_back(result_of(i, completion));
-    if (streams) {
+    if (streams && completion.whole) {
       fmt::print(stderr,
                  "{} prompt tokens, {} new; ready {:.2f} s, first token {:.1f} ms, then {:.2f} "
                  "ms/token; {} rank(s); {}\n",
@@ -290,7 +304,14 @@ void run_generate(RankContext& context, const std::vector<std::string>& argument
                  completion.ms_per_token(), context.ranks(), sync_summary(engine.plan()));
     }
   }
-  write_json(context, options.common.json, json);
+  if (decoder && !complete) print(decoder->finish() + "\n");
+  write_json(context, results, json);
+  if (!complete) {
+    stop(*generator.stopped(),
+         fmt::format("kept: {} of {} completions, {}", whole, completions.size(),
+                     results ? fmt::format("in {}", options.common.json) : "on stdout"),
+         "give the prompts that lack a completion again");
+  }
 }
 
 }  // namespace spd

@@ -11,10 +11,11 @@
 #include "model/hash.h"
 #include "model/json_object.h"
 #include "runtime/command.h"
+#include "runtime/console.h"
 #include "runtime/held_out.h"
-#include "runtime/interrupt.h"
 #include "runtime/output_file.h"
 #include "runtime/phase_timing.h"
+#include "runtime/plan_output.h"
 #include "runtime/plan_report.h"
 #include "runtime/planner.h"
 #include "runtime/svg_plot.h"
@@ -149,7 +150,6 @@ struct Options {
       throw Error(ErrorCode::usage, fmt::format("--confidence {}", held_out.confidence),
                   "give a probability from 0.5 to below 1, such as 0.95");
     }
-    if (!out.empty()) held_out.file = out + ".trials";
     calibration.window = held_out.window;
     const EngineOptions& engine = common.engine;
     const bool chosen = !engine.plan.empty() || !engine.drop.empty() || !engine.node.empty();
@@ -250,6 +250,13 @@ void run_plan(RankContext& context, const std::vector<std::string>& arguments) {
   Options options;
   options.parse(arguments);
   const double budget = options.budget();
+  const OutputFile out =
+      open_output(context, "--out", options.out,
+                  options.repair.empty() ? OutputKind::any : OutputKind::regular);
+  const OutputFile results = open_output(context, "--json", options.common.json);
+  const OutputFile plot = open_output(context, "--plot", options.plot);
+  // Beside a device there is nowhere to keep what was measured.
+  if (out && out.is_replaced()) options.held_out.file = options.out + ".trials";
   const std::int64_t length =
       std::max(options.held_out.window, options.workload.prompt + options.workload.generate);
   std::vector<std::int32_t> text;
@@ -290,9 +297,9 @@ void run_plan(RankContext& context, const std::vector<std::string>& arguments) {
       tables.push_back(load_sensitivity(file, options, engine));
     }
   });
-  const PhaseTimes compute =
-      time_computing(engine, options.workload,
-                     {options.prefill_compute_ms * 1e3, options.decode_compute_ms * 1e3});
+  const PhaseTimes compute = time_computing(
+      engine, options.workload, {options.prefill_compute_ms * 1e3, options.decode_compute_ms * 1e3},
+      "what earlier runs measured stays as it was", "the same command begins anew");
   std::optional<Planner> made;
   agree(context.comms, "weighing the choices", [&] {
     made.emplace(engine.config(), links, options.workload, tables,
@@ -300,7 +307,6 @@ void run_plan(RankContext& context, const std::vector<std::string>& arguments) {
   });
   const Planner& planner = *made;
 
-  catch_interrupts();
   if (held_out) held_out->measure_full(engine);
   PlanSolution solution;
   if (options.max_latency_ms > 0.0) {
@@ -338,23 +344,32 @@ void run_plan(RankContext& context, const std::vector<std::string>& arguments) {
   const SyncLevels levels = planner.levels(solution);
   if (options.check_latency) {
     with_repairs(levels, [&](Engine& with) {
-      report.checked = check_latency(with, levels, options.workload);
+      report.checked = check_latency(with, levels, options.workload,
+                                     held_out ? held_out->kept() : "nothing was kept",
+                                     held_out ? held_out->how_to_go_on() : "repeat the command");
     });
   }
 
-  SyncPlan plan = repairs ? repairs->keep(levels, options.out) : engine.plan();
+  SyncPlan plan = repairs ? repairs->plan_of(levels) : engine.plan();
   plan.levels = levels;
-  const auto folder =
-      std::filesystem::absolute(options.out.empty() ? "." : options.out).parent_path();
-  nlohmann::json json = plan.to_json(engine.config(), folder);
-  json.update(to_json(planner, solution, report));
-  write_json(context, options.out, json);
-  write_json(context, options.common.json, json);
-  if (!context.root()) return;
-  print_report(planner, solution, report);
-  if (!options.plot.empty()) {
-    write_text_file("--plot", options.plot, to_svg(plot_of(planner, solution, report)));
+  const nlohmann::json more = to_json(planner, solution, report);
+  if (context.root()) {
+    print_report(planner, solution, report);
+    if (levels == SyncLevels::all_full(engine.config().blocks)) {
+      say("\nno sync is left out: the plan is every sync full\n");
+    }
   }
+  if (out) {
+    agree(context.comms, "writing the plan", [&] {
+      if (context.root()) say("\nwritten: {}\n", write_plan(out, plan, engine.config(), more));
+    });
+  }
+  nlohmann::json json = plan.to_json(engine.config(), out.place().parent_path());
+  json.update(more);
+  const std::string kept = out ? fmt::format("the plan, in {}", options.out) : "";
+  write_json(context, results, json, kept);
+  write_output(context, plot, to_svg(plot_of(planner, solution, report)), kept);
+  if (!context.root()) return;
   std::error_code ignored;
   if (held_out) std::filesystem::remove(options.held_out.file, ignored);
   if (repairs) repairs->remove();

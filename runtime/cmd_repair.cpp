@@ -13,7 +13,10 @@
 #include "kernels/device/error.h"
 #include "runtime/agreed_error.h"
 #include "runtime/command.h"
+#include "runtime/console.h"
 #include "runtime/distillation.h"
+#include "runtime/interrupt.h"
+#include "runtime/plan_output.h"
 #include "runtime/progress.h"
 #include "runtime/repair_gather.h"
 #include "runtime/repair_run.h"
@@ -162,11 +165,10 @@ void check_plan(const SyncPlan& plan) {
     throw AgreedError(ErrorCode::usage, "the plan has been repaired already",
                       "repair the plan that it was made from, or train on top with spd distill");
   }
-  const SyncLevels& levels = plan.levels;
-  if (levels.count(SyncLevel::drop) + levels.count(SyncLevel::node) == 0) {
-    throw AgreedError(ErrorCode::usage, "the plan leaves no sync out: there is nothing to repair",
-                      "give --plan, --drop or --node");
-  }
+}
+
+bool leaves_out(const SyncLevels& levels) {
+  return levels.count(SyncLevel::drop) + levels.count(SyncLevel::node) > 0;
 }
 
 // That there is enough for the distillation, too, before minutes are spent on the rest.
@@ -185,16 +187,16 @@ void check_text(const std::vector<std::int32_t>& tokens, const RepairOptions& op
 }
 
 void print_table(const RepairRun& run) {
-  fmt::print("{:>5}  {:<5} {:<5} {:<5}  {:>10}  {:>10}  {}\n", "block", "point", "level", "class",
-             "before", "after", "method");
+  say("{:>5}  {:<5} {:<5} {:<5}  {:>10}  {:>10}  {}\n", "block", "point", "level", "class",
+      "before", "after", "method");
   for (const BlockOutcome& outcome : run.blocks) {
     for (const PointOutcome& point : outcome.points) {
-      fmt::print("{:>5}  {:<5} {:<5} {:<5}  {:>10.6f}  {:>10.6f}  {}\n", outcome.block,
-                 name(point.point), name(point.level), name(point.block_class), point.before(),
-                 point.after(), point.methods());
+      say("{:>5}  {:<5} {:<5} {:<5}  {:>10.6f}  {:>10.6f}  {}\n", outcome.block, name(point.point),
+          name(point.level), name(point.block_class), point.before(), point.after(),
+          point.methods());
     }
   }
-  fmt::print("before, after: mean over held-out tokens of |out - full|^2 / |full|^2\n");
+  say("before, after: mean over held-out tokens of |out - full|^2 / |full|^2\n");
 }
 
 // Trains on the windows behind those that were calibrated on; `run` receives what is learnt.
@@ -207,11 +209,22 @@ std::vector<DistilledBlocks> distill(Engine& engine, const std::vector<std::int3
   for (const BlockOutcome& outcome : run.blocks) blocks.insert(outcome.block);
   RankRepair mine = run.ranks.at(context.rank());
   std::optional<Progress> bar;
+  SafePoints points(context.comms, engine.stream());
+  const auto safe_point = [&] {
+    const auto why = points.behind_step();
+    if (!why) return;
+    bar.reset();
+    stop(*why, fmt::format("kept: the plan as it was repaired, in {}", options.out),
+         "spd distill goes on from it");
+  };
   const DistillProgress progress{
-      .step = [&](std::int64_t done, std::int64_t of, const std::string& note) {
-        if (!bar) bar.emplace("windows", of, context.root());
-        bar->update(done, note);
-      }};
+      .step =
+          [&](std::int64_t done, std::int64_t of, const std::string& note) {
+            if (!bar) bar.emplace("windows", of, context.root());
+            bar->update(done, note);
+            safe_point();
+          },
+      .safe_point = safe_point};
   const auto results = distill_blocks(engine, {tokens.begin() + used, tokens.end()},
                                       options.distill, blocks, mine, progress);
   run.ranks = gather_repairs(mine, context.comms, engine.stream());
@@ -237,8 +250,13 @@ nlohmann::json to_json(const std::vector<DistilledBlocks>& results, const Window
 void run_repair(RankContext& context, const std::vector<std::string>& arguments) {
   RepairOptions options;
   options.parse(arguments);
+  const OutputFile out = open_output(context, "--out", options.out, OutputKind::regular);
+  const OutputFile results = open_output(context, "--json", options.common.json);
   const auto tokens = read_token_ids(context, options.common.engine.model, options.text);
   Engine engine(context, options.common.engine, options.calibration.window);
+  if (!leaves_out(engine.plan().levels)) {
+    return pass_through(context, engine, "repair", out, results);
+  }
   check_plan(engine.plan());
   check_text(tokens, options);
 
@@ -247,6 +265,14 @@ void run_repair(RankContext& context, const std::vector<std::string>& arguments)
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   };
   std::optional<Progress> bar;
+  SafePoints points(context.comms, engine.stream());
+  options.run.safe_point = [&] {
+    const auto why = points.behind_long_step();
+    if (!why) return;
+    bar.reset();
+    stop(*why, fmt::format("kept: the blocks that are done, in {}", options.run.partial.string()),
+         "the same command goes on from there");
+  };
   RepairRun run = repair_plan(engine, tokens, options.calibration, options.run,
                               [&](std::int64_t done, std::int64_t of) {
                                 if (!bar) bar.emplace("blocks", of, context.root());
@@ -262,21 +288,22 @@ void run_repair(RankContext& context, const std::vector<std::string>& arguments)
   json["seconds"] = seconds();
   json["blocks"] = nlohmann::json::array();
   for (const BlockOutcome& outcome : run.blocks) json["blocks"].push_back(to_json(outcome));
-  std::string file = write_repaired_plan(context, engine, run.ranks, options.out);
+  std::string written = write_repaired_plan(context, engine, run.ranks, out);
+  // The plan has all of it now.
+  remove_partial(context, options.run);
   if (context.root()) {
     print_table(run);
-    fmt::print("wrote {} and {} in {:.1f} s\n", options.out, file, seconds());
-    std::fflush(stdout);
+    say("wrote {} in {:.1f} s\n", written, seconds());
   }
   if (options.distillation) {
     json["distillation"] = to_json(distill(engine, tokens, options, run), options.distill.set);
-    file = write_repaired_plan(context, engine, run.ranks, options.out);
+    written = write_repaired_plan(context, engine, run.ranks, out);
     if (context.root()) {
-      fmt::print("distilled in {:.1f} s; wrote {} and {} again\n",
-                 json["distillation"]["seconds"].get<double>(), options.out, file);
+      say("distilled in {:.1f} s; wrote {}\n", json["distillation"]["seconds"].get<double>(),
+          written);
     }
   }
-  write_json(context, options.common.json, json);
+  write_json(context, results, json, written);
 }
 
 }  // namespace spd

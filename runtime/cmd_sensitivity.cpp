@@ -9,9 +9,11 @@
 
 #include "kernels/device/comma_list.h"
 #include "kernels/device/error.h"
+#include "kernels/device/log.h"
 #include "model/hash.h"
 #include "runtime/agreed_error.h"
 #include "runtime/command.h"
+#include "runtime/console.h"
 #include "runtime/interrupt.h"
 #include "runtime/output_file.h"
 #include "runtime/progress.h"
@@ -129,7 +131,8 @@ nlohmann::json table_header(Engine& engine, const Options& options,
   header["plan"] = engine.plan().to_json(engine.config());
   for (const char* no_matter : {"version", "levels", "wire"}) header["plan"].erase(no_matter);
   if (header["plan"].contains("repair")) header["plan"]["repair"].erase("file");
-  return header;
+  // As it is read again: names that are no text are others then.
+  return nlohmann::json::parse(json_text(header));
 }
 
 // The table to go on with: the file's where there is one of the same header, with what it lacks.
@@ -178,8 +181,7 @@ Plot plot_of(const SensitivityTable& table) {
 }
 
 void print_table(const SensitivityTable& table, std::int64_t blocks) {
-  fmt::print(
-      "every sync full: NLL {:.5f} nats over {} windows\n\nrise of NLL in nats (± standard "
+  say("every sync full: NLL {:.5f} nats over {} windows\n\nrise of NLL in nats (± standard "
       "error) by block\n{:>5}",
       table.base_nll(), table.tokens.size(), "block");
   std::vector<const SensitivityEntry*> columns;  // the first entry of each column
@@ -191,26 +193,25 @@ void print_table(const SensitivityTable& table, std::int64_t blocks) {
       continue;
     }
     columns.push_back(&entry);
-    fmt::print(" {:>22}",
-               fmt::format("{} {} {}", name(entry.point),
-                           entry.level == SyncLevel::full ? name(entry.wire)
-                                                          : std::string_view(name(entry.level)),
-                           entry.form == SensitivityForm::single ? "" : "bwd"));
+    say(" {:>22}", fmt::format("{} {} {}", name(entry.point),
+                               entry.level == SyncLevel::full ? name(entry.wire)
+                                                              : std::string_view(name(entry.level)),
+                               entry.form == SensitivityForm::single ? "" : "bwd"));
   }
-  fmt::print("\n");
+  say("\n");
   for (std::int64_t block = 0; block < blocks; ++block) {
-    fmt::print("{:>5}", block);
+    say("{:>5}", block);
     for (const SensitivityEntry* column : columns) {
       const SensitivityEntry* entry =
           table.find(column->form, column->point, block, column->level, column->wire);
       if (!entry || entry->windows.empty()) {
-        fmt::print(" {:>22}", "-");
+        say(" {:>22}", "-");
         continue;
       }
       const Rise rise = table.own_rise(*entry);
-      fmt::print(" {:>22}", fmt::format("{:+.5f} ±{:.5f}", rise.nats, rise.standard_error));
+      say(" {:>22}", fmt::format("{:+.5f} ±{:.5f}", rise.nats, rise.standard_error));
     }
-    fmt::print("\n");
+    say("\n");
   }
 }
 
@@ -219,12 +220,14 @@ void print_table(const SensitivityTable& table, std::int64_t blocks) {
 void run_sensitivity(RankContext& context, const std::vector<std::string>& arguments) {
   Options options;
   options.parse(arguments);
+  const std::string& file = options.common.json;
+  const OutputFile results = open_output(context, "--json", file);
+  const OutputFile plot = open_output(context, "--plot", options.plot);
   const auto text = read_token_ids(context, options.common.engine.model, options.text);
   agree(context.comms, "reading the text",
         [&] { whole_windows(static_cast<std::int64_t>(text.size()), options.work.windows); });
   Engine engine(context, options.common.engine, options.work.windows.window);
   const std::int64_t blocks = engine.config().blocks;
-  const std::string& file = options.common.json;
 
   SensitivityTable table;
   agree(context.comms, "opening the sensitivities", [&] {
@@ -234,41 +237,46 @@ void run_sensitivity(RankContext& context, const std::vector<std::string>& argum
                   "give --levels drop, or --formats bf16,int8; node needs several nodes with "
                   "several ranks");
     }
-    table = open_table(file, table_header(engine, options, text), items);
+    table =
+        open_table(results.is_replaced() ? file : "", table_header(engine, options, text), items);
     table.check_blocks(blocks);
   });
   note_repairs(engine, table.entries);
-  write_json(context, file, table.to_json());
+  // What is written through cannot be taken back: it gets the whole, at the end.
+  const bool saves = results && results.is_replaced();
+  if (saves) write_json(context, results, table.to_json());
 
-  catch_interrupts();
   auto saved = Clock::now();
   std::optional<Progress> bar;
-  bool finished = false;
+  std::optional<Interruption> why;
   const auto after_item = [&](std::int64_t done, std::int64_t of) {
     if (!bar) bar.emplace("block passes", of, context.root());
     bar->update(done, fmt::format("NLL {:.4f} at full", table.base_nll()));
     // A second between writes is much less than a batch of windows takes.
-    if (context.root() && !file.empty() && Clock::now() - saved > std::chrono::seconds(1)) {
-      write_json_file("--json", file, table.to_json());
+    if (context.root() && saves && Clock::now() - saved > std::chrono::seconds(1)) {
       saved = Clock::now();
+      try {
+        results.write_json(table.to_json());
+      } catch (const Error& error) {
+        // The table is whole in memory, and the file as it was: the next time may go well.
+        spdlog::warn("{}: going on, and trying again", error.what());
+      }
     }
-    return !any_interrupted(context.comms, engine.stream());
+    why = find_interruption(context.comms, engine.stream());
+    return !why;
   };
   agree(context.comms, "measuring sensitivities",
-        [&] { finished = measure_sensitivity(engine, text, options.work, table, after_item); });
+        [&] { measure_sensitivity(engine, text, options.work, table, after_item); });
   bar.reset();
-  write_json(context, file, table.to_json());
-  if (!finished) {
-    throw AgreedError(ErrorCode::system,
-                      file.empty()
-                          ? std::string("interrupted; nothing was saved without --json")
-                          : fmt::format("interrupted; what was measured is in {}: the same "
-                                        "command goes on from there",
-                                        file));
+  if (context.root() && !why) print_table(table, blocks);
+  write_json(context, results, table.to_json());
+  if (why) {
+    if (!saves) stop(*why, "nothing was kept", "with --json FILE a run can be gone on with");
+    stop(*why, fmt::format("kept: what was measured, in {}", file),
+         "the same command goes on from there");
   }
-  if (!context.root()) return;
-  print_table(table, blocks);
-  if (!options.plot.empty()) write_text_file("--plot", options.plot, to_svg(plot_of(table)));
+  write_output(context, plot, to_svg(plot_of(table)),
+               results ? fmt::format("the sensitivities, in {}", file) : "");
 }
 
 }  // namespace spd

@@ -7,6 +7,9 @@
 #include "kernels/device/printable.h"
 #include "model/tokenizer/tokenizer.h"
 #include "runtime/command.h"
+#include "runtime/console.h"
+#include "runtime/interrupt.h"
+#include "runtime/output_file.h"
 #include "runtime/prompt_encoder.h"
 #include "runtime/prompt_input.h"
 #include "runtime/prompt_options.h"
@@ -80,13 +83,13 @@ std::vector<std::string> pieces_of(const Tokenizer& tokenizer,
 }
 
 void print_prompt(const Prompt& prompt, const EncodedPrompt& encoded, const Tokenizer& tokenizer) {
-  fmt::print("{}: {} token{}\n", printable(prompt.origin), encoded.ids.size(),
-             encoded.ids.size() == 1 ? "" : "s");
-  if (encoded.is_chat) fmt::print("{}\n", printable(encoded.text));
+  say("{}: {} token{}\n", printable(prompt.origin), encoded.ids.size(),
+      encoded.ids.size() == 1 ? "" : "s");
+  if (encoded.is_chat) say("{}\n", printable(encoded.text));
   for (std::size_t i = 0; i < encoded.ids.size(); ++i) {
     const std::int32_t id = encoded.ids[i];
-    fmt::print("{:>6} {:>7} {} {}\n", i, id, tokenizer.is_special(id) ? '*' : ' ',
-               piece_text(tokenizer.token_text(id).value_or("")));
+    say("{:>6} {:>7} {} {}\n", i, id, tokenizer.is_special(id) ? '*' : ' ',
+        piece_text(tokenizer.token_text(id).value_or("")));
   }
 }
 
@@ -116,6 +119,7 @@ void run_tokenize(RankContext& context, const std::vector<std::string>& argument
                          {"version", SPD_VERSION},
                          {"model", {{"path", options.model}}},
                          {"prompts", nlohmann::json::array()}};
+  const OutputFile results = open_output(context, "--json", options.json);
   std::unique_ptr<Tokenizer> tokenizer;
   agree(context.comms, "reading the tokenizer", [&] {
     if (context.root()) tokenizer = Tokenizer::load(options.model);
@@ -125,14 +129,17 @@ void run_tokenize(RankContext& context, const std::vector<std::string>& argument
     if (!context.root()) return;
     PromptEncoder encoder(options.model, options.input, *tokenizer);
     std::vector<EncodedPrompt> encoded;  // all, before anything is printed
-    for (const Prompt& prompt : prompts) encoded.push_back(encoder.encode(prompt));
+    for (const Prompt& prompt : prompts) {
+      stop_alone_if_interrupted(context.rank(), "tokenising");
+      encoded.push_back(encoder.encode(prompt));
+    }
     for (std::size_t i = 0; i < prompts.size(); ++i) {
       print_prompt(prompts[i], encoded[i], *tokenizer);
-      if (options.json.empty()) continue;
+      if (!results) continue;
       json["prompts"].push_back(to_json(prompts[i], encoded[i], *tokenizer));
     }
   });
-  write_json(context, options.json, json);
+  write_json(context, results, json);
 }
 
 }  // namespace spd

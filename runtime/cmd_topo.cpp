@@ -5,8 +5,11 @@
 #include <cmath>
 #include <optional>
 
+#include "kernels/device/cpu_device.h"
 #include "kernels/device/error.h"
 #include "runtime/command.h"
+#include "runtime/console.h"
+#include "runtime/interrupt.h"
 #include "runtime/link_table.h"
 #include "runtime/progress.h"
 #include "runtime/survey.h"
@@ -73,8 +76,7 @@ std::string speed_text(const nlohmann::json& nic) {
 }
 
 void print_node(const nlohmann::json& node) {
-  fmt::print(
-      "{}: ranks {}; {}, {} core(s) of which rank {} may use {}, {} NUMA node(s), {:.1f} "
+  say("{}: ranks {}; {}, {} core(s) of which rank {} may use {}, {} NUMA node(s), {:.1f} "
       "GiB\n",
       node["name"].get<std::string>(), fmt::join(node["ranks"].get<std::vector<int>>(), ","),
       node["cpu"].get<std::string>(), node["cores"].get<int>(), node["ranks"][0].get<int>(),
@@ -86,41 +88,39 @@ void print_node(const nlohmann::json& node) {
         fmt::format("{}{} ({}{})", networks.empty() ? "" : ", ", nic["name"].get<std::string>(),
                     nic["kind"].get<std::string>(), speed_text(nic));
   }
-  fmt::print("  networks: {}\n", networks.empty() ? "none" : networks);
+  say("  networks: {}\n", networks.empty() ? "none" : networks);
   if (node.contains("gpus_absent")) {
-    fmt::print("  GPUs: none ({})\n", node["gpus_absent"].get<std::string>());
+    say("  GPUs: none ({})\n", node["gpus_absent"].get<std::string>());
     return;
   }
   for (std::size_t i = 0; i < node["gpus"].size(); ++i) {
     const auto& gpu = node["gpus"][i];
-    fmt::print("  GPU {}: {}, {:.0f} GiB, {}\n", i, gpu["name"].get<std::string>(),
-               gpu["memory_bytes"].get<double>() / kMiB / 1024,
-               gpu["pci_address"].get<std::string>());
+    say("  GPU {}: {}, {:.0f} GiB, {}\n", i, gpu["name"].get<std::string>(),
+        gpu["memory_bytes"].get<double>() / kMiB / 1024, gpu["pci_address"].get<std::string>());
   }
   for (const auto& pair : node.value("gpu_pairs", nlohmann::json::array())) {
-    fmt::print("  GPUs {}-{}: {} NVLink(s), PCIe path {}, peer access {}\n",
-               pair["gpus"][0].get<int>(), pair["gpus"][1].get<int>(), pair["nvlinks"].get<int>(),
-               pair["pcie"].get<std::string>(), pair["peer_access"].get<bool>() ? "yes" : "no");
+    say("  GPUs {}-{}: {} NVLink(s), PCIe path {}, peer access {}\n", pair["gpus"][0].get<int>(),
+        pair["gpus"][1].get<int>(), pair["nvlinks"].get<int>(), pair["pcie"].get<std::string>(),
+        pair["peer_access"].get<bool>() ? "yes" : "no");
   }
 }
 
 void print_backends(const std::vector<BackendChoice>& choices) {
-  fmt::print("\nbackends\n");
+  say("\nbackends\n");
   for (const BackendChoice& choice : choices) {
-    fmt::print("  {:<24} {:<14} {}\n", choice.what, choice.chosen, choice.reason);
+    say("  {:<24} {:<14} {}\n", choice.what, choice.chosen, choice.reason);
   }
 }
 
 void print_fit(const LinkModel& links) {
-  fmt::print("\nfit: alpha + bytes * beta\n  {:<6} {:<5} {:>10} {:>12} {:>12} {:>12}\n", "group",
-             "wire", "from", "alpha us", "beta us/KiB", "1/beta GB/s");
+  say("\nfit: alpha + bytes * beta\n  {:<6} {:<5} {:>10} {:>12} {:>12} {:>12}\n", "group", "wire",
+      "from", "alpha us", "beta us/KiB", "1/beta GB/s");
   for (const LinkCurve& curve : links.curves()) {
     if (curve.algorithm != LinkCurve::kAuto) continue;
     for (const LinkSegment& segment : curve.segments) {
-      fmt::print("  {:<6} {:<5} {:>10} {:>12.1f} {:>12.3f} {:>12}\n", name(curve.group),
-                 name(curve.wire), bytes_text(segment.from_bytes), segment.alpha_us,
-                 segment.us_per_byte * 1024,
-                 segment.us_per_byte > 0 ? fmt::format("{:.3f}", 1e-3 / segment.us_per_byte) : "-");
+      say("  {:<6} {:<5} {:>10} {:>12.1f} {:>12.3f} {:>12}\n", name(curve.group), name(curve.wire),
+          bytes_text(segment.from_bytes), segment.alpha_us, segment.us_per_byte * 1024,
+          segment.us_per_byte > 0 ? fmt::format("{:.3f}", 1e-3 / segment.us_per_byte) : "-");
     }
   }
 }
@@ -134,8 +134,7 @@ void print_check(std::vector<HeldOut> held_out) {
     return std::abs(sample.error()) <= 0.15;
   });
   const HeldOut& worst = held_out.back();
-  fmt::print(
-      "fit checked at {} other sizes: median error {:.1f} %, {} within 15 %, worst {:+.1f} % "
+  say("fit checked at {} other sizes: median error {:.1f} %, {} within 15 %, worst {:+.1f} % "
       "({} {} at {}: {:.1f} us predicted, {:.1f} us measured)\n",
       held_out.size(), 100 * std::abs(held_out[held_out.size() / 2].error()), within,
       100 * worst.error(), name(worst.group), name(worst.wire), bytes_text(worst.bytes),
@@ -145,10 +144,10 @@ void print_check(std::vector<HeldOut> held_out) {
 void print_links(const TopologyFile& topology, const std::vector<HeldOut>& held_out) {
   const LinkModel& links = topology.links;
   for (const LinkGroup group : kLinkGroups) {
-    fmt::print("{}{}", wires_table(links, group), algorithms_table(links, group));
+    say("{}{}", wires_table(links, group), algorithms_table(links, group));
   }
   if (links.find(LinkGroup::cross, WireFormat::f32, name(AllReduceAlgorithm::one_shot))) {
-    fmt::print("\nfastest across nodes, f32: --algo {}\n", to_string(fastest_algorithms(links)));
+    say("\nfastest across nodes, f32: --algo {}\n", to_string(fastest_algorithms(links)));
   }
   print_fit(links);
   print_check(held_out);
@@ -163,18 +162,20 @@ nlohmann::json to_json(const HeldOut& sample) {
 }
 
 /// Times pairs of ranks, prints and returns them.
-nlohmann::json measure_pairs(RankContext& context, const std::vector<nlohmann::json>& nodes) {
+nlohmann::json measure_pairs(RankContext& context, const std::vector<nlohmann::json>& nodes,
+                             const std::function<void()>& safe_point) {
   nlohmann::json json = nlohmann::json::array();
   for (const RankPair& pair : pairs_to_probe(context.comms.topology, nodes)) {
     const auto comm = make_pair_communicator(context, pair);
     const PairTimes times = probe_pair(context.comms, comm.get());
+    safe_point();
     if (context.root()) {
       if (json.empty()) {
-        fmt::print("\nlinks between two ranks    latency us, one way: p50       p99    GB/s\n");
+        say("\nlinks between two ranks    latency us, one way: p50       p99    GB/s\n");
       }
-      fmt::print("  {:<16} {:>7} {:>31.2f} {:>9.2f} {:>7.3f}\n", pair.where,
-                 fmt::format("{}-{}", pair.first, pair.second), times.latency_us.p50,
-                 times.latency_us.p99, times.bandwidth_gb_per_s);
+      say("  {:<16} {:>7} {:>31.2f} {:>9.2f} {:>7.3f}\n", pair.where,
+          fmt::format("{}-{}", pair.first, pair.second), times.latency_us.p50, times.latency_us.p99,
+          times.bandwidth_gb_per_s);
     }
     json.push_back({{"where", pair.where},
                     {"ranks", {pair.first, pair.second}},
@@ -189,10 +190,11 @@ nlohmann::json measure_pairs(RankContext& context, const std::vector<nlohmann::j
 void run_topo(RankContext& context, const std::vector<std::string>& arguments) {
   TopoOptions options;
   options.parse(arguments);
+  const OutputFile results = open_output(context, "--json", options.json);
   const Topology& topology = context.comms.topology;
   const auto nodes = survey_nodes(context.comms);
   if (context.root()) {
-    fmt::print("{} rank(s) on {} node(s)\n", topology.ranks(), topology.nodes());
+    say("{} rank(s) on {} node(s)\n", topology.ranks(), topology.nodes());
     for (const auto& node : nodes) print_node(node);
     print_backends(context.backends);
   }
@@ -203,19 +205,29 @@ void run_topo(RankContext& context, const std::vector<std::string>& arguments) {
   LinkProbe probe;
   if (context.is_virtual || context.ranks() == 1) {
     if (context.root()) {
-      fmt::print("\nno links to measure: {}\n",
-                 context.is_virtual ? "virtual ranks are threads of one process and send nothing; "
-                                      "run spd topo under mpirun where the model is to run"
-                                    : "there is one rank; use mpirun -n R");
+      say("\nno links to measure: {}\n",
+          context.is_virtual ? "virtual ranks are threads of one process and send nothing; "
+                               "run spd topo under mpirun where the model is to run"
+                             : "there is one rank; use mpirun -n R");
     }
   } else {
-    pairs = measure_pairs(context, nodes);
-    const auto targets = probe_targets(context, options.max_kib * 1024, !options.skip_algorithms);
+    CpuDevice device;
+    const auto stream = device.make_stream();
     std::optional<Progress> bar;
+    const auto safe_point = [&] {
+      const auto why = find_interruption(context.comms, *stream);
+      if (!why) return;
+      bar.reset();
+      stop(*why, "nothing was kept",
+           "the same command begins anew; --seconds and --no-algorithms make it shorter");
+    };
+    pairs = measure_pairs(context, nodes, safe_point);
+    const auto targets = probe_targets(context, options.max_kib * 1024, !options.skip_algorithms);
     probe = probe_all_reduces(context.comms, targets, options.seconds,
                               [&](std::int64_t done, std::int64_t of) {
                                 if (!bar) bar.emplace("all-reduces", of, context.root());
                                 bar->update(done);
+                                safe_point();
                               });
     bar.reset();
     file.links = LinkModel(topology.ranks_per_node(), probe.curves);
@@ -234,7 +246,7 @@ void run_topo(RankContext& context, const std::vector<std::string>& arguments) {
   }
   json["held_out"] = nlohmann::json::array();
   for (const HeldOut& sample : probe.held_out) json["held_out"].push_back(to_json(sample));
-  write_json(context, options.json, json);
+  write_json(context, results, json);
 }
 
 }  // namespace spd

@@ -7,7 +7,6 @@
 
 #include "kernels/device/error.h"
 #include "model/fingerprint.h"
-#include "runtime/output_file.h"
 
 namespace spd {
 
@@ -218,13 +217,6 @@ nlohmann::json result_header(const char* kind, Engine& engine) {
           {"device", engine.operators().device().name()},
           {"threads_per_rank", engine.operators().parallelism()},
           {"syncs", count_levels(engine.plan().levels)}};
-}
-
-void write_json(const RankContext& context, const std::string& file, const nlohmann::json& json) {
-  if (file.empty()) return;
-  agree(context.comms, "writing results", [&] {
-    if (context.root()) write_json_file("--json", file, json);
-  });
 }
 
 }  // namespace spd

@@ -9,6 +9,7 @@
 
 #include "runtime/engine.h"
 #include "runtime/launch.h"
+#include "runtime/output_file.h"
 
 namespace spd {
 
@@ -75,7 +76,5 @@ nlohmann::json result_header(const char* kind, Engine& engine);
 nlohmann::json count_levels(const SyncLevels& levels);
 /// The same for people: "40 full, 0 node, 20 dropped syncs a pass, 30 as bf16".
 std::string describe(const SyncLevels& levels);
-/// Writes the file on rank 0 (whole or not at all); agreed on by all ranks. No file name: nothing.
-void write_json(const RankContext& context, const std::string& file, const nlohmann::json& json);
 
 }  // namespace spd

@@ -41,8 +41,10 @@ class Streams {
 /// A model taken through blocks, window by window.
 class Walker {
  public:
-  Walker(Engine& engine, Transformer& transformer, const WindowSet& set)
+  Walker(Engine& engine, Transformer& transformer, const WindowSet& set,
+         const std::function<void()>& safe_point)
       : engine_(engine),
+        safe_point_(safe_point),
         transformer_(transformer),
         set_(set),
         segment_{0, set.window, 0, 0},
@@ -68,6 +70,7 @@ class Walker {
     state.base.resize(set_.window * engine_.config().hidden);
     for (std::int64_t i = 0; i < set_.all(); ++i) {
       if (wanted && !wanted(i)) continue;
+      if (safe_point_) safe_point_();
       device.download(state.base.data(), from.window(i).data, state.base.size() * sizeof(float),
                       stream);
       stream.synchronize();
@@ -79,6 +82,7 @@ class Walker {
 
  private:
   Engine& engine_;
+  const std::function<void()>& safe_point_;
   Transformer& transformer_;
   WindowSet set_;
   Segment segment_;
@@ -164,8 +168,8 @@ class Distiller {
             {.threads = engine.operators().parallelism(),
              .products = engine.options().exact ? CpuProducts::f32 : options.products})),
         teacher_(engine.make_unrepaired()),
-        teacher_walker_(engine, *teacher_, options.set),
-        student_walker_(engine, engine.transformer(), options.set),
+        teacher_walker_(engine, *teacher_, options.set, progress.safe_point),
+        student_walker_(engine, engine.transformer(), options.set, progress.safe_point),
         teacher_stream_(engine, options.set),
         target_(engine, options.set),
         student_stream_(engine, options.set) {

@@ -44,6 +44,8 @@ struct DistillProgress {
   /// Training on the logits: whether parameters are to be kept now, asked after each step on all
   /// ranks alike, and keeping them, behind so many windows.
   std::function<bool()> due = {};
+  /// Between windows that are only run on, on all ranks alike; may throw to end the training.
+  std::function<void()> safe_point = {};
   std::function<void(std::int64_t, const RankRepair& repair)> keep = {};
 };
 

@@ -10,6 +10,7 @@
 #include "model/repair.h"
 #include "model/weight_check.h"
 #include "runtime/cpu_placement.h"
+#include "runtime/interrupt.h"
 #include "runtime/machine_memory.h"
 #include "runtime/progress.h"
 
@@ -136,12 +137,20 @@ void Engine::repartition(std::int64_t block, const std::vector<BlockShard>& shar
 Shard Engine::load_weights() {
   Progress progress("loading", config_.blocks, context_.root());
   return load_shard(config_, plan_.partition, context_.rank(), *source_, *operators_,
-                    [&](std::int64_t done, std::int64_t) { progress.update(done); });
+                    [&](std::int64_t done, std::int64_t) {
+                      stop_alone_if_interrupted(context_.rank(), "loading");
+                      progress.update(done);
+                    });
 }
 
 std::unique_ptr<Transformer> Engine::make_unrepaired() {
-  return std::make_unique<Transformer>(config_, plan_.partition, load_weights(), *operators_,
-                                       context_.comms, transformer_->options());
+  std::unique_ptr<Transformer> transformer;
+  agree(context_.comms, "loading the model", [&] {
+    transformer =
+        std::make_unique<Transformer>(config_, plan_.partition, load_weights(), *operators_,
+                                      context_.comms, transformer_->options());
+  });
+  return transformer;
 }
 
 KvCache Engine::make_cache(std::int64_t slots, std::int64_t capacity) {

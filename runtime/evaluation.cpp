@@ -118,7 +118,7 @@ class TextEvaluator {
 TextEvaluation evaluate_text(
     Engine& engine, const std::vector<std::int32_t>& tokens, const WindowOptions& options,
     const SyncLevels& levels, const std::optional<SyncLevels>& baseline,
-    const std::function<void(std::int64_t, std::int64_t, const TextScore&)>& progress) {
+    const std::function<bool(std::int64_t, std::int64_t, const TextScore&)>& progress) {
   std::vector<std::int64_t> begins;
   const auto total = static_cast<std::int64_t>(tokens.size());
   for (std::int64_t begin = 0; begin + 1 < total; begin += options.stride) {
@@ -146,8 +146,9 @@ TextEvaluation evaluate_text(
     evaluation.plan.nll_sum += plan.nll_sum;
     evaluation.plan.tokens += plan.tokens;
     ++evaluation.plan.windows;
-    if (progress) {
-      progress(evaluation.plan.windows, static_cast<std::int64_t>(begins.size()), evaluation.plan);
+    if (progress && !progress(evaluation.plan.windows, static_cast<std::int64_t>(begins.size()),
+                              evaluation.plan)) {
+      break;
     }
   }
   if (baseline) evaluation.baseline->windows = evaluation.plan.windows;

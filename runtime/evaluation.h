@@ -42,11 +42,12 @@ struct TextEvaluation {
 
 /// Scores `tokens` window by window, each on its own (nothing is carried over); the last window may
 /// be shorter, down to two tokens. With `baseline` levels, the same windows are run with those too.
-/// All ranks call it alike and get the same result. `progress(windows done, of, score so far)`.
+/// All ranks call it alike and get the same result. `progress(windows done, of, score so far)` ends
+/// it there where it returns false, on all ranks alike.
 TextEvaluation evaluate_text(
     Engine& engine, const std::vector<std::int32_t>& tokens, const WindowOptions& options,
     const SyncLevels& levels, const std::optional<SyncLevels>& baseline,
-    const std::function<void(std::int64_t, std::int64_t, const TextScore&)>& progress = {});
+    const std::function<bool(std::int64_t, std::int64_t, const TextScore&)>& progress = {});
 
 /// Levels to compare the engine's plan with: of "full" (every sync full), of a plan file, of "none"
 /// nothing; of "auto" those of "full" where the plan skips a sync. Throws input Error for a file

@@ -27,7 +27,8 @@ Generator::Generator(Engine& engine, const GenerationOptions& options, std::int6
       last_hidden_(engine.operators().device(),
                    cache_.slots() * engine.config().hidden * sizeof(float)),
       logits_(engine.operators().device(),
-              cache_.slots() * engine.transformer().vocab_range().count * sizeof(float)) {
+              cache_.slots() * engine.transformer().vocab_range().count * sizeof(float)),
+      safe_points_(engine.context().comms, engine.stream()) {
   options.sampling.validate();
 }
 
@@ -80,6 +81,8 @@ void Generator::prefill(Sequence& sequence, const std::vector<std::int32_t>& pro
     sampled =
         step({prompt.begin() + first, prompt.begin() + first + count},
              {{0, count, sequence.slot, first}}, {{sequence.prompt, 0}}, first + count == end);
+    stopped_ = safe_points_.behind_long_step();
+    if (stopped_ && first + count < end) return;
   }
   sequence.position = end;
   sequence.completion.ttft_s = seconds_since(begin);
@@ -102,6 +105,7 @@ void Generator::decode(std::vector<Sequence>& active) {
     ++active[i].position;
     accept(active[i], sampled[i]);
   }
+  if (!stopped_) stopped_ = safe_points_.behind_step();
 }
 
 std::vector<Completion> Generator::run(const std::vector<std::vector<std::int32_t>>& prompts,
@@ -116,13 +120,15 @@ std::vector<Completion> Generator::run(const std::vector<std::vector<std::int32_
     std::erase_if(active, [&](Sequence& sequence) {
       if (!sequence.finished) return false;
       free_slots.push_back(sequence.slot);
+      sequence.completion.whole = true;
       if (on_done) on_done(sequence.prompt, sequence.completion);
       completions[sequence.prompt] = std::move(sequence.completion);
       return true;
     });
   };
-  for (std::size_t next = 0; next < prompts.size() || !active.empty();) {
-    while (next < prompts.size() && !free_slots.empty()) {
+  stopped_.reset();
+  for (std::size_t next = 0; !stopped_ && (next < prompts.size() || !active.empty());) {
+    while (!stopped_ && next < prompts.size() && !free_slots.empty()) {
       Sequence sequence;
       sequence.prompt = next;
       sequence.slot = free_slots.back();
@@ -131,8 +137,11 @@ std::vector<Completion> Generator::run(const std::vector<std::vector<std::int32_
       active.push_back(std::move(sequence));
       retire();
     }
-    if (!active.empty()) decode(active);
+    if (!stopped_ && !active.empty()) decode(active);
     retire();
+  }
+  for (Sequence& sequence : active) {
+    completions[sequence.prompt] = std::move(sequence.completion);
   }
   return completions;
 }
@@ -146,8 +155,9 @@ Completion Generator::continue_chat(const std::vector<std::int32_t>& prompt,
   const std::int64_t shared = std::min<std::int64_t>(mine - chat_ids_.begin(),
                                                      static_cast<std::int64_t>(prompt.size()) - 1);
   std::vector<Sequence> active(1);
+  stopped_.reset();
   prefill(active.front(), prompt, shared);
-  while (!active.front().finished) decode(active);
+  while (!stopped_ && !active.front().finished) decode(active);
   Completion completion = std::move(active.front().completion);
   chat_ids_ = prompt;
   // The last token was sampled but never run, unless an end-of-sequence token followed it.

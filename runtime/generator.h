@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "runtime/engine.h"
+#include "runtime/interrupt.h"
 #include "runtime/sampler.h"
 
 namespace spd {
@@ -20,6 +22,7 @@ struct GenerationOptions {
 struct Completion {
   std::vector<std::int32_t> ids;  ///< generated, the end-of-sequence token left out
   bool stopped = false;           ///< by an end-of-sequence token rather than by length
+  bool whole = false;             ///< came to its end
   double ttft_s = 0.0;            ///< from the start of its prefill to its first token
   double decode_s = 0.0;          ///< from its first token to its last
   double ms_per_token() const {
@@ -37,7 +40,12 @@ class Generator {
   using TokenCallback = std::function<void(std::size_t, std::int32_t)>;
   using DoneCallback = std::function<void(std::size_t, const Completion&)>;
 
-  /// Completes `prompts` (ids, none empty). All ranks call it alike with the same prompts.
+  /// Why run() or continue_chat() came to its end before the last token was there: a rank was asked
+  /// to stop, or stdout cannot be written. The same on all ranks; asked between steps.
+  const std::optional<Interruption>& stopped() const { return stopped_; }
+
+  /// Completes `prompts` (ids, none empty). All ranks call it alike with the same prompts. Where it
+  /// is stopped(), completions are what there was of them, perhaps nothing.
   std::vector<Completion> run(const std::vector<std::vector<std::int32_t>>& prompts,
                               const TokenCallback& on_token = {}, const DoneCallback& on_done = {});
 
@@ -69,6 +77,8 @@ class Generator {
   Buffer last_hidden_;  // [batch, hidden]
   Buffer logits_;       // [batch, local vocabulary]
   TokenCallback on_token_;
+  SafePoints safe_points_;
+  std::optional<Interruption> stopped_;
   std::vector<std::int32_t> chat_ids_;  // what slot 0 holds between turns
 };
 

@@ -69,18 +69,21 @@ void HeldOut::save(const RankComms& comms) const {
   if (options_.file.empty()) return;
   agree(comms, "keeping what was measured", [&] {
     if (comms.rank != 0) return;
-    write_json_file("--out", options_.file,
-                    {{"schema", kSchema},
-                     {"setting", setting_},
-                     {"full_nll_nats", full_},
-                     {"plan_nll_nats", plans_}});
+    write_store(options_.file, {{"schema", kSchema},
+                                {"setting", setting_},
+                                {"full_nll_nats", full_},
+                                {"plan_nll_nats", plans_}});
   });
 }
 
 std::string HeldOut::kept() const {
-  if (options_.file.empty()) return "nothing was kept: with --out a search can be gone on with";
-  return fmt::format("what was measured is in {}: the same command goes on from there",
-                     options_.file.string());
+  if (options_.file.empty()) return "nothing was kept";
+  return fmt::format("kept: what was measured, in {}", options_.file.string());
+}
+
+std::string HeldOut::how_to_go_on() const {
+  return options_.file.empty() ? "with --out a search can be gone on with"
+                               : "the same command goes on from there";
 }
 
 void HeldOut::extend(Engine& engine, const SyncLevels& levels, std::int64_t windows,
@@ -94,18 +97,20 @@ void HeldOut::extend(Engine& engine, const SyncLevels& levels, std::int64_t wind
       const auto begin = text_.begin() + begins_[i];
       tokens.insert(tokens.end(), begin, begin + options_.window);
     }
+    std::optional<Interruption> why;
     const auto chunk =
         evaluate_text(engine, tokens, {options_.window, options_.window, 0}, levels, std::nullopt,
                       [&](std::int64_t window, std::int64_t, const TextScore& score) {
                         if (!bar) bar.emplace(what, this->windows(), engine.context().root());
                         bar->update(done + window, fmt::format("NLL {:.4f}", score.nll()));
+                        why = find_interruption(comms, engine.stream());
+                        return !why;
                       });
     losses.insert(losses.end(), chunk.window_nll.begin(), chunk.window_nll.end());
     save(comms);
-    if (any_interrupted(comms, engine.stream())) {
-      bar.reset();
-      throw AgreedError(ErrorCode::system, "interrupted", kept());
-    }
+    if (!why) continue;
+    bar.reset();
+    stop(*why, kept(), how_to_go_on());
   }
 }
 

@@ -42,8 +42,9 @@ class HeldOut {
   std::int64_t windows() const { return static_cast<std::int64_t>(begins_.size()); }
   const HeldOutOptions& options() const { return options_; }
   double full_nll() const;
-  /// What to say when a run is interrupted.
+  /// What to say when a run is interrupted: what has been kept, and what to do.
   std::string kept() const;
+  std::string how_to_go_on() const;
 
  private:
   using Losses = std::vector<double>;  // [windows done]: mean NLL

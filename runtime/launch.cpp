@@ -65,8 +65,10 @@ void agree(const RankComms& comms, const char* phase, const std::function<void()
   if (first == all.end()) return;
   const bool everywhere = std::all_of(all.begin(), all.end(), failed);
   const std::string message(first->message.data());
-  throw AgreedError(
-      first->code, everywhere ? message : fmt::format("rank {}: {}", first - all.begin(), message));
+  // An interruption says itself which rank was asked.
+  const bool as_it_is = everywhere || first->code == ErrorCode::interrupted;
+  throw AgreedError(first->code,
+                    as_it_is ? message : fmt::format("rank {}: {}", first - all.begin(), message));
 }
 
 std::vector<std::int32_t> broadcast_ids(const RankComms& comms, std::vector<std::int32_t> ids) {

@@ -274,7 +274,9 @@ LinkProbe probe_all_reduces(const RankComms& comms, const std::vector<ProbeTarge
   for (int round = 0; round < kRounds && doubt(probe.held_out, cells); ++round) {
     for (int sweep = 0; sweep < kSweeps; ++sweep) {
       for (Cell& cell : cells) {
-        if (cell.doubted) measure(comms, cell, kDoubtedUs, computing, data, *stream);
+        if (!cell.doubted) continue;
+        measure(comms, cell, kDoubtedUs, computing, data, *stream);
+        progress(done, count);
       }
     }
     probe = fit(targets, cells);

@@ -15,6 +15,8 @@
 #include "kernels/device/log.h"
 #include "runtime/agreed_error.h"
 #include "runtime/command.h"
+#include "runtime/console.h"
+#include "runtime/interrupt.h"
 #include "runtime/topology_file.h"
 
 namespace spd {
@@ -30,7 +32,11 @@ std::string help_text() {
   }
   return text +
          "\nOptions of a subcommand: spd SUBCOMMAND --help\n"
-         "Without MPI: spd SUBCOMMAND --virtual-ranks R runs R ranks as threads.\n";
+         "Without MPI: spd SUBCOMMAND --virtual-ranks R runs R ranks as threads.\n"
+         "\nExit status: 0; 2 to 8 where the command line, an input, the system (a full disk), a\n"
+         "peer, the deadline, a device or the program itself was at fault; 75 after SIGTERM,\n"
+         "SIGINT or SIGUSR1 to any rank or to mpirun: what was done is kept, and the message says\n"
+         "how to go on. A second signal ends at once.\n";
 }
 
 const Command& find_command(const std::string& name) {
@@ -46,7 +52,7 @@ const Command& find_command(const std::string& name) {
 const char* variable(const char* name) { return std::getenv(name); }
 
 void print_error(const std::string& message) {
-  std::fflush(stdout);
+  flush_stdout();
   std::fputs(("spd: " + message + "\n").c_str(), stderr);
 }
 
@@ -136,7 +142,7 @@ int run_mpi(MpiSession& session, const std::string& name,
     command.run(context, arguments);
     return 0;
   } catch (const HelpRequest& help) {
-    if (root) std::fputs(help.text.c_str(), stdout);
+    if (root) say_text(help.text);
     return 0;
   } catch (const AgreedError& error) {
     return end_mpi(session, error, true, root);
@@ -157,7 +163,7 @@ int run_mpi(MpiSession& session, const std::string& name,
 int run(int argc, char** argv) {
   const std::vector<std::string> all(argv + 1, argv + argc);
   if (!all.empty() && all.front() == "--version") {
-    fmt::print("spd {}\n", SPD_VERSION);
+    say("spd {}\n", SPD_VERSION);
     return 0;
   }
   const bool wants_help =
@@ -170,9 +176,7 @@ int run(int argc, char** argv) {
   if (wants_help || is_virtual || runs_alone(name)) {
     try {
       if (wants_help) {
-        if (speaks_before_mpi(variable, parent_process())) {
-          std::fputs(help_text().c_str(), stdout);
-        }
+        if (speaks_before_mpi(variable, parent_process())) say_text(help_text());
         return all.empty() ? 2 : 0;
       }
       init_logging(0, "");
@@ -180,7 +184,7 @@ int run(int argc, char** argv) {
       if (command.alone) return run_alone(command, arguments);
       return run_virtual(command, arguments, parse_start_options(arguments));
     } catch (const HelpRequest& help) {
-      std::fputs(help.text.c_str(), stdout);
+      say_text(help.text);
       return 0;
     } catch (const Error& error) {
       print_error(error.what());
@@ -195,14 +199,31 @@ int run(int argc, char** argv) {
   return run_mpi(session, name, arguments);
 }
 
+int run_and_flush(int argc, char** argv) {
+  int status = 1;
+  try {
+    check_stdout();  // a closed one is found out before the work
+    status = run(argc, argv);
+    if (status == 0) check_stdout();
+  } catch (const Error& error) {
+    print_error(error.what());
+    status = error.exit_status();
+  } catch (const std::exception& error) {
+    print_error(error.what());
+  }
+  // Threads that still wait for input, or tokenise, must not outlive what exit() takes apart.
+  if (interrupted()) {
+    std::fflush(nullptr);
+    std::_Exit(status);
+  }
+  return status;
+}
+
 }  // namespace
 }  // namespace spd
 
 int main(int argc, char** argv) {
-  try {
-    return spd::run(argc, argv);
-  } catch (const std::exception& error) {
-    spd::print_error(error.what());
-    return 1;
-  }
+  spd::open_standard_descriptors();
+  spd::catch_interrupts();
+  return spd::run_and_flush(argc, argv);
 }

@@ -39,23 +39,27 @@ void take_saved(const TestResult& full, const TestResult& plan, LatencyCheck& ch
 
 }  // namespace
 
-PhaseTimes time_computing(Engine& engine, const Workload& workload, PhaseTimes given) {
+PhaseTimes time_computing(Engine& engine, const Workload& workload, PhaseTimes given,
+                          const std::string& kept, const std::string& remedy) {
   BenchmarkOptions work = benchmark_of(workload, 9);
   if (given.prefill_us >= 0.0) work.prompt_tokens = 0;
   if (given.decode_us >= 0.0) work.gen_tokens = 0;
   if (work.prompt_tokens + work.gen_tokens == 0) return given;
   const SyncLevels full = SyncLevels::all_full(engine.config().blocks);
-  for (const TestResult& result : run_benchmark(engine, {{"no-comm", full, true}}, work)) {
-    take(result, given);
-  }
+  const BenchmarkRun run = run_benchmark(engine, {{"no-comm", full, true}}, work);
+  if (run.stopped) stop(*run.stopped, kept, remedy);
+  for (const TestResult& result : run.results) take(result, given);
   return given;
 }
 
-LatencyCheck check_latency(Engine& engine, const SyncLevels& levels, const Workload& workload) {
+LatencyCheck check_latency(Engine& engine, const SyncLevels& levels, const Workload& workload,
+                           const std::string& kept, const std::string& remedy) {
   const SyncLevels full = SyncLevels::all_full(levels.attn.size());
   LatencyCheck check;
   const std::vector<Variant> variants = {{"full", full}, {"plan", levels}, {"no-comm", full, true}};
-  const auto results = run_benchmark(engine, variants, benchmark_of(workload, 21));
+  const BenchmarkRun run = run_benchmark(engine, variants, benchmark_of(workload, 21));
+  if (run.stopped) stop(*run.stopped, kept, remedy);
+  const std::vector<TestResult>& results = run.results;
   for (std::size_t i = 0; i < results.size(); i += variants.size()) {
     take(results[i], check.full);
     take(results[i + 1], check.plan);

@@ -2,14 +2,18 @@
 // every sync full, to judge what it predicted.
 #pragma once
 
+#include <string>
+
 #include "runtime/engine.h"
 #include "runtime/planner.h"
 
 namespace spd {
 
 /// Times without any sync. A phase that is given (>= 0) is not timed. Medians over nine
-/// repetitions of at most 32 tokens; all ranks call it alike and get the same result.
-PhaseTimes time_computing(Engine& engine, const Workload& workload, PhaseTimes given);
+/// repetitions of at most 32 tokens; all ranks call it alike and get the same result. Throws
+/// AgreedError where it is interrupted, saying what has been `kept` before and how to go on.
+PhaseTimes time_computing(Engine& engine, const Workload& workload, PhaseTimes given,
+                          const std::string& kept, const std::string& remedy);
 
 /// Timed in turn in one run. A machine that is shared gets faster and slower between planning and
 /// checking; `no_comm` tells how fast it computed here, so that syncs can be judged apart.
@@ -23,7 +27,9 @@ struct LatencyCheck {
   PhaseTimes saved_low, saved_high;  ///< where that median is, at 95 % confidence
 };
 
-/// Medians over 21 repetitions. All ranks call it alike and get the same result.
-LatencyCheck check_latency(Engine& engine, const SyncLevels& levels, const Workload& workload);
+/// Medians over 21 repetitions. All ranks call it alike and get the same result. Throws as
+/// time_computing() does.
+LatencyCheck check_latency(Engine& engine, const SyncLevels& levels, const Workload& workload,
+                           const std::string& kept, const std::string& remedy);
 
 }  // namespace spd

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "model/config.h"
+#include "runtime/console.h"
 
 namespace spd {
 namespace {
@@ -52,8 +53,7 @@ Parts parts_of(const Planner& planner, const PlanSolution& solution) {
 
 // Measured by predicted: as it was planned, then with the computing that the check itself saw.
 void print_check(const Planner& planner, const PlanSolution& solution, const LatencyCheck& check) {
-  fmt::print("\n{:<26} {:>12} {:>12} {:>14}\n", "measured / predicted", "TTFT", "TPOT",
-             "whole request");
+  say("\n{:<26} {:>12} {:>12} {:>14}\n", "measured / predicted", "TTFT", "TPOT", "whole request");
   // A saving of less than a fiftieth is lost in the noise of what it is taken from.
   const auto ratio = [](double measured, double predicted, double least) {
     return predicted > least ? fmt::format("{:.2f}", measured / predicted) : "-";
@@ -61,17 +61,17 @@ void print_check(const Planner& planner, const PlanSolution& solution, const Lat
   const auto row = [&](const char* what, const PhaseTimes& measured, const PhaseTimes& predicted,
                        const PhaseTimes& least = {}) {
     const Workload& workload = planner.workload();
-    fmt::print("{:<26} {:>12} {:>12} {:>14}\n", what,
-               ratio(measured.prefill_us, predicted.prefill_us, least.prefill_us),
-               ratio(measured.decode_us, predicted.decode_us, least.decode_us),
-               ratio(measured.request_us(workload), predicted.request_us(workload),
-                     least.request_us(workload)));
+    say("{:<26} {:>12} {:>12} {:>14}\n", what,
+        ratio(measured.prefill_us, predicted.prefill_us, least.prefill_us),
+        ratio(measured.decode_us, predicted.decode_us, least.decode_us),
+        ratio(measured.request_us(workload), predicted.request_us(workload),
+              least.request_us(workload)));
   };
   const PhaseTimes full = planner.all_full().sync;
   row("no syncs", check.no_comm, planner.compute());
   row("every sync full", check.full, planner.compute() + full);
   row("plan", check.plan, planner.compute() + solution.sync);
-  fmt::print("with computing as it was while these were measured:\n");
+  say("with computing as it was while these were measured:\n");
   row("every sync full", check.full, check.no_comm + full);
   row("plan", check.plan, check.no_comm + solution.sync);
   const PhaseTimes predicted = full - solution.sync, least = 0.02 * check.full;
@@ -85,13 +85,12 @@ void print_times(const Planner& planner, const PlanSolution& solution, const Pla
   const PhaseTimes& compute = planner.compute();
   const Parts parts = parts_of(planner, solution);
   const auto row = [](const char* what, double prefill, double decode, double request) {
-    fmt::print("{:<26} {:>12.3f} {:>12.3f} {:>14.3f}\n", what, prefill / 1e3, decode / 1e3,
-               request / 1e3);
+    say("{:<26} {:>12.3f} {:>12.3f} {:>14.3f}\n", what, prefill / 1e3, decode / 1e3, request / 1e3);
   };
   const auto times = [&](const char* what, const PhaseTimes& phase) {
     row(what, phase.prefill_us, phase.decode_us, phase.request_us(planner.workload()));
   };
-  fmt::print("\n{:<26} {:>12} {:>12} {:>14}\n", "ms", "TTFT", "TPOT", "whole request");
+  say("\n{:<26} {:>12} {:>12} {:>14}\n", "ms", "TTFT", "TPOT", "whole request");
   times("predicted, every sync full", compute + full.sync);
   times("predicted, plan", compute + solution.sync);
   times("  computing (no-comm bound)", compute);
@@ -104,7 +103,7 @@ void print_times(const Planner& planner, const PlanSolution& solution, const Pla
     times("measured, no syncs", report.checked->no_comm);
   }
   if (report.virtual_compute) {
-    fmt::print("computing was timed on virtual ranks, which share this machine's cores\n");
+    say("computing was timed on virtual ranks, which share this machine's cores\n");
   }
   if (report.checked) print_check(planner, solution, *report.checked);
 }
@@ -123,43 +122,41 @@ double least_loss(const Planner& planner) {
 }
 
 void print_losses(const Planner& planner, const PlanSolution& solution, const PlanReport& report) {
-  fmt::print("\nloss: budget {:.5f} nats ({:.2f} % of perplexity), sum of sensitivities {:.5f}\n",
-             report.budget, percent_of_perplexity(report.budget), solution.loss);
+  say("\nloss: budget {:.5f} nats ({:.2f} % of perplexity), sum of sensitivities {:.5f}\n",
+      report.budget, percent_of_perplexity(report.budget), solution.loss);
   if (!report.judged_by) {
-    fmt::print("  joint loss not measured: give held-out text with --text\n");
+    say("  joint loss not measured: give held-out text with --text\n");
     return;
   }
   for (const PlanTrial& trial : report.trials) {
     const JointLoss& loss = trial.measured;
     if (loss.windows == 0) {
-      fmt::print("  every sync full: loses nothing, request {:.3f} ms\n",
-                 planner.request_us(trial.solution) / 1e3);
+      say("  every sync full: loses nothing, request {:.3f} ms\n",
+          planner.request_us(trial.solution) / 1e3);
       continue;
     }
-    fmt::print(
-        "  held to {:.5f}: sum {:.5f}, joint loss {:+.5f} ±{:.5f} nats on {} windows, at most "
+    say("  held to {:.5f}: sum {:.5f}, joint loss {:+.5f} ±{:.5f} nats on {} windows, at most "
         "{:+.5f} ({:+.2f} %), request {:.3f} ms\n",
         trial.budget, trial.solution.loss, loss.nats, loss.standard_error, loss.windows, loss.upper,
         percent_of_perplexity(loss.upper), planner.request_us(trial.solution) / 1e3);
   }
   const HeldOutOptions& held_out = report.judged_by->options();
-  fmt::print(
-      "against every sync full, NLL {:.5f} nats on {} windows of {} tokens; \"at most\" holds for\n"
+  say("against every sync full, NLL {:.5f} nats on {} windows of {} tokens; \"at most\" holds for\n"
       "text of this kind with {} % confidence, for all of {} trials together\n",
       report.judged_by->full_nll(), report.judged_by->windows(), held_out.window,
       100.0 * held_out.confidence, held_out.trials);
   if (report.trials.back().measured.windows > 0) return;
-  fmt::print("nothing faster than every sync full was found within the budget: ");
+  say("nothing faster than every sync full was found within the budget: ");
   if (report.trials.size() > 1) {
     const auto nearest = std::min_element(
         report.trials.begin(), report.trials.end() - 1,
         [](const auto& a, const auto& b) { return a.measured.upper < b.measured.upper; });
-    fmt::print("the best reached at most {:+.5f}\n(measured {:+.5f} on {} windows). ",
-               nearest->measured.upper, nearest->measured.nats, nearest->measured.windows);
+    say("the best reached at most {:+.5f}\n(measured {:+.5f} on {} windows). ",
+        nearest->measured.upper, nearest->measured.nats, nearest->measured.windows);
   } else {
-    fmt::print("the least loss of any change is {:.5f}.\n", least_loss(planner));
+    say("the least loss of any change is {:.5f}.\n", least_loss(planner));
   }
-  fmt::print("Allow more, give more windows, or repair.\n");
+  say("Allow more, give more windows, or repair.\n");
 }
 
 nlohmann::json to_json(const JointLoss& loss) {
@@ -174,39 +171,37 @@ nlohmann::json to_json(const JointLoss& loss) {
 
 void print_report(const Planner& planner, const PlanSolution& solution, const PlanReport& report) {
   const SyncLevels levels = planner.levels(solution);
-  fmt::print(
-      "{}: prompt {}, {} generated, batch {}\nplan: {} full, {} node, {} dropped of {} syncs",
+  say("{}: prompt {}, {} generated, batch {}\nplan: {} full, {} node, {} dropped of {} syncs",
       report.machine, planner.workload().prompt, planner.workload().generate,
       planner.workload().batch, levels.count(SyncLevel::full), levels.count(SyncLevel::node),
       levels.count(SyncLevel::drop), planner.points().size());
   for (const WireFormat wire : {WireFormat::bf16, WireFormat::int8}) {
-    if (const int count = levels.count(wire)) fmt::print(", {} as {}", count, name(wire));
+    if (const int count = levels.count(wire)) say(", {} as {}", count, name(wire));
   }
-  fmt::print("\n");
+  say("\n");
   print_times(planner, solution, report);
 
   print_losses(planner, solution, report);
 
-  fmt::print("\n{:<6} {:<5} {:<5} {:<5} {:<5} {:>10}  why\n", "block", "class", "point", "level",
-             "wire", "nats");
+  say("\n{:<6} {:<5} {:<5} {:<5} {:<5} {:>10}  why\n", "block", "class", "point", "level", "wire",
+      "nats");
   for (std::size_t i = 0; i < planner.points().size(); ++i) {
     const PlanPoint& point = planner.points()[i];
     const PlanChoice& choice = chosen(planner, solution, i);
     const auto block_class =
         point.point == SyncPoint::attn ? class_of(point, report) : std::nullopt;
-    fmt::print("{:<6} {:<5} {:<5} {:<5} {:<5} {:>10.5f}  {}\n", point.block,
-               block_class ? name(*block_class) : "", name(point.point), name(choice.level),
-               choice.level == SyncLevel::drop ? "-" : name(choice.wire), choice.loss,
-               reason(point, choice, planner.workload(), report.budget, is_output(planner, i)));
+    say("{:<6} {:<5} {:<5} {:<5} {:<5} {:>10.5f}  {}\n", point.block,
+        block_class ? name(*block_class) : "", name(point.point), name(choice.level),
+        choice.level == SyncLevel::drop ? "-" : name(choice.wire), choice.loss,
+        reason(point, choice, planner.workload(), report.budget, is_output(planner, i)));
   }
 
   const PlanSolution full = planner.all_full();
-  fmt::print("\nlatency against loss (predicted)\n{:>12} {:>14} {:>10} {:>6} {:>6} {:>6}\n", "nats",
-             "request ms", "saved", "full", "node", "drop");
+  say("\nlatency against loss (predicted)\n{:>12} {:>14} {:>10} {:>6} {:>6} {:>6}\n", "nats",
+      "request ms", "saved", "full", "node", "drop");
   for (const PlanSolution& point : planner.pareto(kFrontPoints)) {
     const SyncLevels at = planner.levels(point);
-    fmt::print(
-        "{:>12.5f} {:>14.3f} {:>10} {:>6} {:>6} {:>6}\n", point.loss,
+    say("{:>12.5f} {:>14.3f} {:>10} {:>6} {:>6} {:>6}\n", point.loss,
         planner.request_us(point) / 1e3,
         percent(planner.request_us(full) - planner.request_us(point), planner.request_us(full)),
         at.count(SyncLevel::full), at.count(SyncLevel::node), at.count(SyncLevel::drop));

@@ -4,6 +4,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "runtime/console.h"
+
 namespace spd {
 
 namespace {
@@ -66,8 +68,7 @@ std::vector<PredictionCost> prediction_costs(const std::vector<TestResult>& resu
 
 void print(const std::vector<PredictionCost>& costs) {
   for (const PredictionCost& cost : costs) {
-    fmt::print(
-        "{:<14} predictions cost {:.2f} ms (quartiles {:.2f} to {:.2f}) a repetition on top of "
+    say("{:<14} predictions cost {:.2f} ms (quartiles {:.2f} to {:.2f}) a repetition on top of "
         "{:.2f} ms in blocks: {:.2f}x their {:.1f} % of the arithmetic\n",
         cost.test, cost.cost_ms, cost.low_ms, cost.high_ms, cost.without_ms, cost.times_share(),
         100.0 * cost.share);

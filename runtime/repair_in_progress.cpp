@@ -8,16 +8,17 @@
 #include "kernels/device/error.h"
 #include "model/json_object.h"
 #include "runtime/agreed_error.h"
-#include "runtime/interrupt.h"
-#include "runtime/output_file.h"
+#include "runtime/plan_output.h"
 #include "runtime/repair_gather.h"
-#include "runtime/repair_run.h"
 
 namespace spd {
 namespace {
 
-// Gathering and writing all repairs of a large model takes a while.
-constexpr std::chrono::seconds kWriteEvery{60};
+// A launcher that is told to end kills its ranks a second later: what is to be lost then is little.
+// But gathering and writing all repairs of a large model takes a while, of which a twentieth of the
+// time may be spent.
+constexpr std::chrono::duration<double> kWriteEvery{1.0};
+constexpr double kWorkToWriting = 20.0;
 
 bool same_weights(const BlockRepair& a, const BlockRepair& b) {
   return std::equal(a.weights.begin(), a.weights.end(), b.weights.begin(), b.weights.end(),
@@ -29,11 +30,15 @@ bool same_weights(const BlockRepair& a, const BlockRepair& b) {
 }  // namespace
 
 RepairInProgress::RepairInProgress(Engine& engine, RepairFiles files)
-    : engine_(engine), files_(std::move(files)), plan_(engine.plan()) {
+    : engine_(engine),
+      files_(std::move(files)),
+      plan_(engine.plan()),
+      points_(engine.context().comms, engine.stream()) {
   agree(engine.context().comms, "reading the repairs", [&] {
     repair = load(plan_);
     for (const std::string& file : files_.merge) take(file, "--merge");
-    if (files_.resume && std::filesystem::exists(files_.out)) take(files_.out, "--resume");
+    const std::string out = files_.out.file().string();
+    if (files_.resume && std::filesystem::exists(out)) take(out, "--resume");
   });
   for (std::size_t block = 0; block < repair.size(); ++block) {
     install(repair[block], engine.transformer().shard().blocks.at(block), engine.operators(),
@@ -42,22 +47,31 @@ RepairInProgress::RepairInProgress(Engine& engine, RepairFiles files)
 }
 
 bool RepairInProgress::due() {
-  // The root's clock and signals decide for all.
-  char answers[2] = {0, 0};
-  answers[0] = interrupted() ? 1 : 0;
-  answers[1] = std::chrono::steady_clock::now() - written_ > kWriteEvery ? 1 : 0;
-  engine_.context().comms.world->broadcast(answers, sizeof answers, 0, engine_.stream(),
-                                           {"repair"});
-  stop_ = answers[0] != 0;
-  return stop_ || answers[1] != 0;
+  stop_ = points_.behind_step();
+  // The root's clock decides for all.
+  const auto since = std::chrono::steady_clock::now() - written_;
+  char now = since > std::max(kWriteEvery, kWorkToWriting * writing_took_) ? 1 : 0;
+  engine_.context().comms.world->broadcast(&now, sizeof now, 0, engine_.stream(), {"repair"});
+  return stop_ || now != 0;
 }
 
 void RepairInProgress::stop_if_interrupted() {
   if (!stop_) return;
-  throw AgreedError(ErrorCode::system, "interrupted",
-                    fmt::format("what was done is in {}: run the same command with --resume to go "
-                                "on",
-                                files_.out));
+  stop(*stop_, fmt::format("kept: what was done, in {}", files_.out.file().string()),
+       "the same command with --resume goes on from there");
+}
+
+void RepairInProgress::stop_between() {
+  stop_ = points_.behind_step();
+  if (!stop_) return;
+  if (unwritten_) write();
+  if (!wrote_) stop(*stop_, "no block was done yet", "the same command begins anew");
+  stop_if_interrupted();
+}
+
+void RepairInProgress::take(std::int64_t first, std::int64_t last, const RankRepair& trained) {
+  for (std::int64_t block = first; block < last; ++block) repair.at(block) = trained.at(block);
+  unwritten_ = true;
 }
 
 std::int64_t RepairInProgress::windows_done(const std::string& settings) const {
@@ -81,7 +95,7 @@ void RepairInProgress::write_progress(const std::string& settings, std::int64_t 
   write();
   agree(engine_.context().comms, "writing what was done", [&] {
     if (engine_.context().root()) {
-      write_json_file("--out", progress_file(), {{"settings", settings}, {"windows", windows}});
+      write_store(progress_file(), {{"settings", settings}, {"windows", windows}});
     }
   });
 }
@@ -91,11 +105,16 @@ void RepairInProgress::remove_progress() const {
   if (engine_.context().root()) std::filesystem::remove(progress_file(), ignored);
 }
 
-void RepairInProgress::write() {
+std::string RepairInProgress::write() {
+  const auto begin = std::chrono::steady_clock::now();
   const RankContext& context = engine_.context();
-  write_repaired_plan(context, engine_, gather_repairs(repair, context.comms, engine_.stream()),
-                      files_.out);
+  std::string written = write_repaired_plan(
+      context, engine_, gather_repairs(repair, context.comms, engine_.stream()), files_.out);
   written_ = std::chrono::steady_clock::now();
+  writing_took_ = written_ - begin;
+  wrote_ = true;
+  unwritten_ = false;
+  return written;
 }
 
 RankRepair RepairInProgress::load(const SyncPlan& plan) const {

@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <fstream>
-
 #include "kernels/device/error.h"
 #include "model/hash.h"
 #include "model/json_object.h"
@@ -106,7 +104,9 @@ class PartialWork {
     if (folder_.empty()) return;
     agree(engine_.context().comms, "writing partial work", [&] {
       if (!engine_.context().root()) return;
-      std::filesystem::create_directories(folder_);
+      std::error_code error;
+      std::filesystem::create_directories(folder_, error);
+      if (error) throw_unwritable(folder_, error.value());
       std::vector<RankRepair> ranks;
       for (const BlockRepair& repair : repairs) {
         ranks.emplace_back(engine_.config().blocks);
@@ -116,15 +116,7 @@ class PartialWork {
       nlohmann::json json = spd::to_json(outcome);
       json["settings"] = settings_;
       json["shards"] = to_json(engine_.plan().partition.blocks.at(block));
-      const auto partial = path(block, "part");
-      std::ofstream stream(partial);
-      stream << json;
-      stream.close();
-      if (!stream) {
-        throw Error(ErrorCode::system, fmt::format("{}: cannot be written", partial.string()),
-                    "check that there is space");
-      }
-      std::filesystem::rename(partial, path(block, "json"));
+      write_store(path(block, "json"), json);
     });
   }
 
@@ -137,13 +129,6 @@ class PartialWork {
                    .load(engine_.context().rank())[block];
     });
     return repair;
-  }
-
-  void remove() const {
-    std::error_code ignored;
-    if (engine_.context().root() && !folder_.empty()) {
-      std::filesystem::remove_all(folder_, ignored);
-    }
   }
 
  private:
@@ -193,6 +178,7 @@ RepairRun repair_plan(Engine& engine, const std::vector<std::int32_t>& tokens,
   }
   std::optional<Calibration> calibration;
   agree(comms, "calibration", [&] { calibration.emplace(engine, tokens, calibration_options); });
+  if (options.safe_point) calibration->set_safe_point(options.safe_point);
   const PartialWork partial(engine, options.partial,
                             settings_of(engine, tokens, calibration_options, options.block));
   RepairRun run;
@@ -223,30 +209,14 @@ RepairRun repair_plan(Engine& engine, const std::vector<std::int32_t>& tokens,
     if (block + 1 < end) calibration->advance(levels);
   }
   if (progress) progress(end, end);
-  partial.remove();
   return run;
 }
 
-std::string write_repaired_plan(const RankContext& context, const Engine& engine,
-                                const std::vector<RankRepair>& ranks,
-                                const std::filesystem::path& out) {
-  std::filesystem::path file = out;
-  file.replace_extension(".safetensors");
-  agree(context.comms, "writing the repair", [&] {
-    if (!context.root()) return;
-    SyncPlan plan = engine.plan();
-    plan.repair.reset();
-    if (!ranks.empty()) {
-      const auto partial = file.string() + ".part";
-      const DType dtype = engine.transformer().shard().blocks[0].qkv.dtype;
-      plan.repair = RepairReference{file, RepairFile::write(partial, plan, ranks, dtype)};
-      // The plan knows its repairs by their hash: both are replaced in one go.
-      std::filesystem::rename(partial, file);
-    }
-    const auto folder = std::filesystem::absolute(out).parent_path();
-    write_json_file("--out", out, plan.to_json(engine.config(), folder));
-  });
-  return file.string();
+void remove_partial(const RankContext& context, const RepairRunOptions& options) {
+  std::error_code ignored;
+  if (context.root() && !options.partial.empty()) {
+    std::filesystem::remove_all(options.partial, ignored);
+  }
 }
 
 }  // namespace spd

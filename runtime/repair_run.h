@@ -14,8 +14,10 @@ namespace spd {
 
 struct RepairRunOptions {
   BlockRepairOptions block;
-  /// Folder for what is done so far; not there after a run that came to its end. Empty: none.
+  /// Folder for what is done so far, until remove_partial(). Empty: none.
   std::filesystem::path partial;
+  /// Called between windows of text on all ranks alike; may throw to end the run.
+  std::function<void()> safe_point = {};
 };
 
 struct BlockOutcome {
@@ -36,11 +38,8 @@ RepairRun repair_plan(Engine& engine, const std::vector<std::int32_t>& tokens,
                       const CalibrationOptions& calibration, const RepairRunOptions& options,
                       const std::function<void(std::int64_t, std::int64_t)>& progress = {});
 
-/// Writes the engine's plan, and beside it, as .safetensors, the repairs of all `ranks` ([ranks],
-/// read on rank 0), if there are any. Returns the latter's path. All ranks call it alike.
-std::string write_repaired_plan(const RankContext& context, const Engine& engine,
-                                const std::vector<RankRepair>& ranks,
-                                const std::filesystem::path& out);
+/// To be called when what the run made is in its place. All ranks call it alike.
+void remove_partial(const RankContext& context, const RepairRunOptions& options);
 
 nlohmann::json to_json(const BlockOutcome& outcome);
 

@@ -4,6 +4,7 @@
 
 #include "comm/machine.h"
 #include "comm/mpi_session.h"
+#include "runtime/output_file.h"
 
 namespace spd {
 namespace {
@@ -69,7 +70,7 @@ std::vector<nlohmann::json> survey_nodes(const RankComms& comms) {
   nlohmann::json mine{{"numa", machine.numa_of_this_process}};
   const Topology& topology = comms.topology;
   if (topology.local_rank(comms.rank) == 0) mine["machine"] = to_json(machine);
-  const std::vector<std::string> all = gather_texts(comms, mine.dump());
+  const std::vector<std::string> all = gather_texts(comms, json_text(mine, -1));
   std::vector<nlohmann::json> nodes;
   for (int node = 0; node < topology.nodes(); ++node) {
     const std::vector<int> ranks = topology.ranks_of_node(node);

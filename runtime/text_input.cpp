@@ -7,6 +7,7 @@
 #include "kernels/device/error.h"
 #include "model/input_file.h"
 #include "model/tokenizer/tokenizer.h"
+#include "runtime/user_input.h"
 
 namespace spd {
 namespace {
@@ -36,8 +37,11 @@ std::vector<std::int32_t> read_token_ids(const RankContext& context,
                                          const std::filesystem::path& text) {
   std::vector<std::int32_t> tokens;
   agree(context.comms, "reading the text", [&] {
+    // In a thread of its own: a long text takes long, and the ranks meet meanwhile.
+    tokens = read_on_root<std::vector<std::int32_t>>(context.comms, [model, text] {
+      return Tokenizer::load(model)->encode(read_text(text), false);
+    });
     if (!context.root()) return;
-    tokens = Tokenizer::load(model)->encode(read_text(text), false);
     if (tokens.size() < 2) {
       throw Error(ErrorCode::input, fmt::format("{}: fewer than two tokens", text.string()));
     }

@@ -10,6 +10,7 @@
 #include "runtime/agreed_error.h"
 #include "runtime/interrupt.h"
 #include "runtime/output_file.h"
+#include "runtime/plan_output.h"
 #include "runtime/progress.h"
 
 namespace spd {
@@ -35,11 +36,7 @@ TrialRepairs::TrialRepairs(RankContext& context, const EngineOptions& engine,
     if (!context.root()) return;
     std::error_code error;
     std::filesystem::create_directories(folder_, error);
-    if (error) {
-      throw Error(ErrorCode::system,
-                  fmt::format("{}: cannot be made: {}", folder_.string(), error.message()),
-                  "check --out");
-    }
+    if (error) throw_unwritable(folder_, error.value());
   });
 }
 
@@ -60,51 +57,42 @@ std::filesystem::path TrialRepairs::plan_for(const SyncLevels& levels) {
     const ModelConfig config = load_config(options_);
     SyncPlan plan = SyncPlan::all_full(config, comms.topology);
     plan.levels = levels;
-    write_json_file("--out", bare, plan.to_json(config));
+    write_store(bare, plan.to_json(config));
   });
   EngineOptions engine_options = options_;
   engine_options.plan = bare;
   Engine engine(context_, engine_options, calibration_.window);
+  std::optional<Progress> bar;
+  SafePoints points(comms, engine.stream());
   RepairRunOptions options;
   options.partial = file.string() + ".partial";
-  std::optional<Progress> bar;
+  options.safe_point = [&] {
+    const auto why = points.behind_long_step();
+    if (!why) return;
+    bar.reset();
+    stop(*why, fmt::format("kept: repairs of plans tried so far, in {}", folder_.string()),
+         "the same command goes on from there");
+  };
   RepairRun run;
   if (leaves_out(levels)) {
     run =
         repair_plan(engine, text_, calibration_, options, [&](std::int64_t done, std::int64_t of) {
           if (!bar) bar.emplace("repairing", of, context_.root());
           bar->update(done);
-          if (!any_interrupted(comms, engine.stream())) return;
-          bar.reset();
-          throw AgreedError(
-              ErrorCode::system, "interrupted while a plan was being repaired",
-              fmt::format("what was done is in {}: the same command goes on from there",
-                          folder_.string()));
         });
     bar.reset();
   }
-  write_repaired_plan(context_, engine, run.ranks, file);
+  write_repaired_plan(context_, engine, run.ranks,
+                      open_output(context_, "--out", file, OutputKind::regular));
+  remove_partial(context_, options);
   return file;
 }
 
-SyncPlan TrialRepairs::keep(const SyncLevels& levels, const std::filesystem::path& out) {
+SyncPlan TrialRepairs::plan_of(const SyncLevels& levels) {
   const auto from = plan_for(levels);
   SyncPlan plan;
-  agree(context_.comms, "keeping the repairs", [&] {
-    plan = SyncPlan::load(from, load_config(options_), context_.comms.topology);
-    if (!plan.repair) return;
-    const auto made = plan.repair->file;
-    plan.repair->file = std::filesystem::path(out).replace_extension(".safetensors");
-    if (!context_.root()) return;
-    std::error_code error;
-    std::filesystem::copy_file(made, plan.repair->file,
-                               std::filesystem::copy_options::overwrite_existing, error);
-    if (error) {
-      throw Error(ErrorCode::system,
-                  fmt::format("{}: {}", plan.repair->file.string(), error.message()),
-                  "check that --out's folder has space");
-    }
-  });
+  agree(context_.comms, "reading the repairs",
+        [&] { plan = SyncPlan::load(from, load_config(options_), context_.comms.topology); });
   return plan;
 }
 

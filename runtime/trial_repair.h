@@ -20,8 +20,8 @@ class TrialRepairs {
   /// The file of a plan of these levels with the repairs that it needs. All ranks call it alike.
   /// Throws AgreedError where it was interrupted: the next call goes on behind the last block done.
   std::filesystem::path plan_for(const SyncLevels& levels);
-  /// The same plan, its repairs copied beside `out`, where it is to stay.
-  SyncPlan keep(const SyncLevels& levels, const std::filesystem::path& out);
+  /// The same plan, its repairs where they are: write_plan() copies them to where they are to stay.
+  SyncPlan plan_of(const SyncLevels& levels);
   /// Forgets what was tried.
   void remove();
 

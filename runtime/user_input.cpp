@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "kernels/device/cpu_device.h"
+#include "runtime/interrupt.h"
 
 namespace spd {
 
@@ -12,6 +13,10 @@ void wait_for_root(const RankComms& comms, const std::function<bool()>& done) {
   for (std::uint8_t over = 0; over == 0;) {
     if (comms.rank == 0) over = done() ? 1 : 0;
     comms.world->broadcast(&over, sizeof over, 0, *stream, {"waiting for input"});
+    if (over != 0) return;
+    if (const auto why = find_interruption(comms, *stream)) {
+      stop(*why, "rank 0 was waiting for input or reading it", "the same command begins anew");
+    }
   }
 }
 

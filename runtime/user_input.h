@@ -13,7 +13,8 @@ namespace spd {
 
 /// Returns on all ranks once `done` is true on rank 0, which alone is asked and may take up to a
 /// tenth of a second to say no. However long that is, no deadline passes, for the ranks keep
-/// meeting; one that dies ends the job as in any collective.
+/// meeting; one that dies ends the job as in any collective. Throws AgreedError where a rank is
+/// asked to stop meanwhile.
 void wait_for_root(const RankComms& comms, const std::function<bool()>& done);
 
 /// What `read` returns on rank 0, T{} elsewhere; collective. Throws on rank 0 what `read` threw.

@@ -18,6 +18,8 @@ std::string_view name(ErrorCode code) {
       return "device";
     case ErrorCode::internal:
       return "internal";
+    case ErrorCode::interrupted:
+      return "interrupted";
   }
   return "unknown";
 }
@@ -31,6 +33,9 @@ std::string join(const std::string& message, const std::string& remedy) {
 Error::Error(ErrorCode code, const std::string& message, const std::string& remedy)
     : std::runtime_error(join(message, remedy)), code_(code) {}
 
-int Error::exit_status() const { return 2 + static_cast<int>(code_); }
+int Error::exit_status() const {
+  constexpr int kTryAgain = 75;
+  return code_ == ErrorCode::interrupted ? kTryAgain : 2 + static_cast<int>(code_);
+}
 
 }  // namespace spd

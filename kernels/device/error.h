@@ -9,13 +9,14 @@ namespace spd {
 
 /// What went wrong, coarsely; also decides the exit status of the process.
 enum class ErrorCode {
-  usage,     ///< a flag or an argument is wrong: the user mends the command
-  input,     ///< a file or a text is wrong: the user mends the input
-  system,    ///< the operating system refused something (memory, files, sockets)
-  comm,      ///< a peer or a communication library failed
-  timeout,   ///< a deadline passed
-  device,    ///< an accelerator failed
-  internal,  ///< a broken invariant of our own
+  usage,        ///< a flag or an argument is wrong: the user mends the command
+  input,        ///< a file or a text is wrong: the user mends the input
+  system,       ///< the operating system refused something (memory, files, sockets)
+  comm,         ///< a peer or a communication library failed
+  timeout,      ///< a deadline passed
+  device,       ///< an accelerator failed
+  internal,     ///< a broken invariant of our own
+  interrupted,  ///< a signal asked for the end: what was done is kept, the work is not whole
 };
 
 std::string_view name(ErrorCode code);
@@ -28,7 +29,8 @@ class Error : public std::runtime_error {
   explicit Error(ErrorCode code, const std::string& message, const std::string& remedy = "");
 
   ErrorCode code() const { return code_; }
-  /// Exit status of a process that ends by this error: 2 for usage, 3 for input, ... (never 0).
+  /// Exit status of a process that ends by this error: 2 for usage, 3 for input, ... 8 for
+  /// internal; 75 (sysexits' EX_TEMPFAIL: try again) for interrupted. Never 0.
   int exit_status() const;
 
  private:

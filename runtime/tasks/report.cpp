@@ -10,6 +10,8 @@
 
 #include "runtime/tasks/bootstrap.h"
 
+#include "runtime/console.h"
+
 namespace spd {
 namespace {
 
@@ -196,37 +198,36 @@ void TaskReport::print() const {
   std::vector<MetricReport> all = rows_;
   all.insert(all.end(), means_.begin(), means_.end());
   const bool compared = !all.empty() && all.front().baseline.has_value();
-  fmt::print("{:<15} {:>6}  {:<10} {:>16}", "task", "items", "metric", compared ? "baseline" : "");
+  say("{:<15} {:>6}  {:<10} {:>16}", "task", "items", "metric", compared ? "baseline" : "");
   if (compared) {
-    fmt::print(" {:>16} {:>23} {:>6} {:>6} {:>8}", "plan", "difference", "gained", "lost", "p");
+    say(" {:>16} {:>23} {:>6} {:>6} {:>8}", "plan", "difference", "gained", "lost", "p");
   }
-  fmt::print("\n");
+  say("\n");
   for (const MetricReport& row : all) {
-    fmt::print("{:<15} {:>6}  {:<10} {:>16}", row.task, row.items,
-               fmt::format("{}{}", name(row.metric), row.metric == Metric::perplexity ? "" : " %"),
-               show(compared ? *row.baseline : row.plan, row.metric));
+    say("{:<15} {:>6}  {:<10} {:>16}", row.task, row.items,
+        fmt::format("{}{}", name(row.metric), row.metric == Metric::perplexity ? "" : " %"),
+        show(compared ? *row.baseline : row.plan, row.metric));
     if (compared) {
       const bool counts = row.metric != Metric::perplexity;
-      fmt::print(" {:>16} {:>23} {:>6} {:>6} {:>8.3g}", show(row.plan, row.metric),
-                 show_difference(row), counts ? std::to_string(row.paired->gained) : "",
-                 counts ? std::to_string(row.paired->lost) : "", row.paired->p_value);
+      say(" {:>16} {:>23} {:>6} {:>6} {:>8.3g}", show(row.plan, row.metric), show_difference(row),
+          counts ? std::to_string(row.paired->gained) : "",
+          counts ? std::to_string(row.paired->lost) : "", row.paired->p_value);
     }
-    fmt::print("\n");
+    say("\n");
   }
-  fmt::print("±: standard error{}.",
-             perplexities_.empty() ? "" : ", a perplexity's by bootstrap as the harness draws it");
+  say("±: standard error{}.",
+      perplexities_.empty() ? "" : ", a perplexity's by bootstrap as the harness draws it");
   if (compared) {
-    fmt::print(
-        " Differences are plan - baseline over the same items (percentage points; nats for the\n"
+    say(" Differences are plan - baseline over the same items (percentage points; nats for the\n"
         "log-perplexity); gained, lost: items that only the plan, only the baseline has right.\n"
         "p, two-sided: McNemar's exact test for a task's accuracies; normal approximation of the\n"
         "paired difference for perplexity and means.");
   }
-  fmt::print("\n");
+  say("\n");
   for (const MetricReport& mean : means_) {
     if (!mean.paired) continue;
-    fmt::print("relative change of mean {:<9} {:+.2f} %\n", name(mean.metric),
-               100.0 * mean.paired->difference.value / mean.baseline->value);
+    say("relative change of mean {:<9} {:+.2f} %\n", name(mean.metric),
+        100.0 * mean.paired->difference.value / mean.baseline->value);
   }
 }
 

@@ -1,10 +1,17 @@
 #include "runtime/tasks/results_file.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <fstream>
+#include <utility>
 
 #include "kernels/device/error.h"
 #include "model/hash.h"
 #include "model/json_object.h"
+#include "runtime/console.h"
 
 namespace spd {
 namespace {
@@ -39,10 +46,11 @@ void check_header(const nlohmann::json& found, const nlohmann::json& header,
   for (const auto& [key, wanted] : header.items()) {
     const auto at = found.find(key);
     if (at != found.end() && *at == wanted) continue;
-    throw Error(ErrorCode::input,
-                fmt::format("{}: its results are of another run: {} is {} there, {} here", file,
-                            key, at == found.end() ? "missing" : at->dump(), wanted.dump()),
-                "give --items another file, or remove this one");
+    throw Error(
+        ErrorCode::input,
+        fmt::format("{}: its results are of another run: {} is {} there, {} here", file, key,
+                    at == found.end() ? "missing" : json_text(*at, -1), json_text(wanted, -1)),
+        "give --items another file, or remove this one");
   }
 }
 
@@ -50,27 +58,35 @@ void check_header(const nlohmann::json& found, const nlohmann::json& header,
 
 std::string content_key(const EncodedItem& item) { return hash_ids(pack({&item, 1})); }
 
-ResultsFile::ResultsFile(const std::filesystem::path& file, const nlohmann::json& header)
-    : file_(file) {
-  const bool exists = std::filesystem::exists(file);
-  if (exists) {
-    const std::uintmax_t whole = read(header);
-    std::error_code error;
-    if (whole != std::filesystem::file_size(file)) std::filesystem::resize_file(file, whole, error);
+ResultsFile::ResultsFile(OutputFile file, const nlohmann::json& header) : file_(std::move(file)) {
+  // As it is read again: names that are no text are others then.
+  const std::string line = json_text(header, -1) + '\n';
+  if (file_.place().empty()) {
+    file_.write(line);
+    return;
   }
-  stream_.open(file, std::ios::binary | std::ios::app);
-  if (!exists || std::filesystem::file_size(file) == 0) stream_ << header.dump() << '\n';
+  const std::uintmax_t whole = read(nlohmann::json::parse(line));
+  descriptor_ = Descriptor(
+      ::open(file_.place().c_str(), O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666));
+  if (!descriptor_ || ::ftruncate(descriptor_.get(), static_cast<off_t>(whole)) != 0) {
+    throw_unwritable(file_.file(), errno);
+  }
+  if (whole == 0) pending_ = line;
   flush();
 }
 
+ResultsFile::~ResultsFile() {
+  if (descriptor_) ::fdatasync(descriptor_.get());
+}
+
 std::uintmax_t ResultsFile::read(const nlohmann::json& header) {
-  std::ifstream stream(file_, std::ios::binary);
+  std::ifstream stream(file_.place(), std::ios::binary);
   std::uintmax_t whole = 0;
   std::int64_t number = 0;
   for (std::string line; std::getline(stream, line);) {
     if (stream.eof()) break;  // no line's end: the writer was cut off
     ++number;
-    read_line(line, header, fmt::format("{} line {}", file_.string(), number));
+    read_line(line, header, fmt::format("{} line {}", file_.file().string(), number));
     whole += line.size() + 1;
   }
   return whole;
@@ -85,7 +101,7 @@ void ResultsFile::read_line(const std::string& line, const nlohmann::json& heade
   try {
     const JsonObject json = JsonObject::parse(line, where, kMaxDepth);
     if (json.contains("schema")) {
-      check_header(json.value(), header, where);
+      check_header(json.value(), header, file_.file().string());
       return;
     }
     Entry entry{json.string("key"), {likelihoods_of(json.object("plan")), {}}};
@@ -115,14 +131,29 @@ void ResultsFile::append(const std::string& task, std::int64_t number, const std
   json.update(extra);
   json["plan"].update(to_json(result.plan));
   if (!result.baseline.empty()) json["baseline"].update(to_json(result.baseline));
-  stream_ << json.dump() << '\n';
+  pending_ += json_text(json, -1) + '\n';
 }
 
 void ResultsFile::flush() {
-  stream_.flush();
-  if (!stream_) {
-    throw Error(ErrorCode::system, fmt::format("{}: cannot write the results", file_.string()),
-                "check that --items names a file in a folder that exists and has space");
+  if (!descriptor_) {
+    file_.write(std::exchange(pending_, {}));
+    return;
+  }
+  const off_t before = ::lseek(descriptor_.get(), 0, SEEK_END);
+  int reason = write_through(descriptor_.get(), pending_);
+  pending_.clear();
+  const auto now = std::chrono::steady_clock::now();
+  if (reason == 0 && now - synced_ > std::chrono::seconds(1)) {
+    if (::fdatasync(descriptor_.get()) != 0 && errno != EINVAL) reason = errno;
+    synced_ = now;
+  }
+  if (reason == 0) return;
+  // Half a line is of no use to whoever reads the file.
+  [[maybe_unused]] const int undone = ::ftruncate(descriptor_.get(), before);
+  try {
+    throw_unwritable(file_.file(), reason);
+  } catch (const Error& error) {
+    throw Error(error.code(), fmt::format("--items {}", error.what()));
   }
 }
 

@@ -4,14 +4,15 @@
 // same run over different shards can be put one behind the other.
 #pragma once
 
+#include <chrono>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "runtime/output_file.h"
 #include "runtime/tasks/likelihood.h"
 
 namespace spd {
@@ -26,7 +27,12 @@ class ResultsFile {
   /// Reads what `file` holds, if it is there, and appends from then on. A last line that was cut
   /// off is dropped. Throws input Error where the file is of another run than `header` says or is
   /// damaged, system Error where it cannot be written.
-  ResultsFile(const std::filesystem::path& file, const nlohmann::json& header);
+  ResultsFile(OutputFile file, const nlohmann::json& header);
+  ResultsFile(const std::filesystem::path& file, const nlohmann::json& header)
+      : ResultsFile(OutputFile("--items", file, OutputKind::any), header) {}
+  ResultsFile(const ResultsFile&) = delete;
+  ResultsFile& operator=(const ResultsFile&) = delete;
+  ~ResultsFile();
 
   /// What is known of an item; `key` is its content's. Null where nothing is, or of other content.
   const ItemResult* find(const std::string& task, std::int64_t number,
@@ -34,7 +40,8 @@ class ResultsFile {
   /// Puts down one item; `extra` fields go into its line, for readers. Not read back.
   void append(const std::string& task, std::int64_t number, const std::string& key,
               const ItemResult& result, const nlohmann::json& extra);
-  /// Hands what was appended to the system. Throws system Error where that fails.
+  /// Hands what was appended to the system and, if the last time is a second ago, to the disk.
+  /// Throws system Error where that fails; the lines before stay whole.
   void flush();
 
  private:
@@ -46,9 +53,11 @@ class ResultsFile {
   std::uintmax_t read(const nlohmann::json& header);
   void read_line(const std::string& line, const nlohmann::json& header, const std::string& where);
 
-  std::filesystem::path file_;
+  OutputFile file_;
+  Descriptor descriptor_;  // of a regular file
+  std::string pending_;    // lines to be handed over
+  std::chrono::steady_clock::time_point synced_{};
   std::map<std::pair<std::string, std::int64_t>, Entry> known_;
-  std::ofstream stream_;
 };
 
 /// Identifies an item's requests: their token ids.

@@ -11,6 +11,7 @@
 #include "model/fingerprint.h"
 #include "model/hash.h"
 #include "runtime/agreed_error.h"
+#include "runtime/console.h"
 #include "runtime/evaluation.h"
 #include "runtime/interrupt.h"
 #include "runtime/progress.h"
@@ -81,6 +82,8 @@ class TaskRun {
       throw Error(ErrorCode::usage, "--batch-tokens is less than 1");
     }
     tasks_ = parse_tasks(options.names);
+    results_ = open_output(context, "--json", common.json);
+    items_ = open_output(context, "--items", options.items);
     std::int64_t longest = 1;
     agree(context.comms, "reading the tasks", [&] {
       if (context.root()) longest = load();
@@ -95,7 +98,6 @@ class TaskRun {
     agree(context_.comms, "opening the results", [&] {
       if (context_.root()) resume();
     });
-    catch_interrupts();
     const auto begin = Clock::now();
     for (std::size_t i = 0; i < tasks_.size(); ++i) run_task(i);
     bar_.reset();
@@ -123,6 +125,7 @@ class TaskRun {
     items = 0;
     for (TaskWork& work : work_) {
       for (const TaskItem& item : work.items) {
+        stop_alone_if_interrupted(context_.rank(), "tokenising");
         work.encoded.push_back(encode(encoder, work.task, item));
         progress.update(++items);
       }
@@ -154,7 +157,7 @@ class TaskRun {
   }
 
   void resume() {
-    if (!options_.items.empty()) file_.emplace(options_.items, header());
+    if (items_) file_.emplace(std::move(items_), header());
     for (TaskWork& work : work_) {
       for (std::size_t i = 0; i < work.items.size(); ++i) {
         const ItemResult* known =
@@ -253,14 +256,14 @@ class TaskRun {
   }
 
   void stop_if_interrupted() {
-    if (!any_interrupted(context_.comms, engine_->stream())) return;
+    const auto why = find_interruption(context_.comms, engine_->stream());
+    if (!why) return;
     bar_.reset();
-    throw AgreedError(
-        ErrorCode::system, "interrupted",
-        options_.items.empty()
-            ? std::string("nothing was kept: with --items FILE a run can be gone on with")
-            : fmt::format("what was done is in {}: run the same command again to go on",
-                          options_.items));
+    if (options_.items.empty()) {
+      stop(*why, "nothing was kept", "with --items FILE a run can be gone on with");
+    }
+    stop(*why, fmt::format("kept: the items scored so far, in {}", options_.items),
+         "the same command goes on from there");
   }
 
   void report(double seconds) {
@@ -292,20 +295,19 @@ class TaskRun {
       json["computed_tokens_per_s"] = speed;
       print_work(seconds, speed);
     }
-    write_json(context_, common_.json, json);
+    write_json(context_, results_, json,
+               options_.items.empty() ? "" : fmt::format("the items, in {}", options_.items));
   }
 
   void print_work(double seconds, double speed) const {
-    fmt::print(
-        "{:.1f} s: {} requests of {} tokens, {} of them computed ({:.0f} tokens/s), {} rows "
+    say("{:.1f} s: {} requests of {} tokens, {} of them computed ({:.0f} tokens/s), {} rows "
         "of logits\n",
         seconds, work_done_.requests, work_done_.request_tokens, work_done_.tokens, speed,
         work_done_.rows);
-    if (resumed_ > 0)
-      fmt::print("{} items' results were taken from {}\n", resumed_, options_.items);
+    if (resumed_ > 0) say("{} items' results were taken from {}\n", resumed_, options_.items);
     if (truncated_ > 0) {
-      fmt::print("{} requests were longer than the model's context and lost their beginning\n",
-                 truncated_);
+      say("{} requests were longer than the model's context and lost their beginning\n",
+          truncated_);
     }
   }
 
@@ -317,6 +319,7 @@ class TaskRun {
   std::optional<Engine> engine_;
   std::optional<SyncLevels> baseline_;
   LikelihoodWork work_done_;
+  OutputFile results_, items_;
   // Of the root.
   std::vector<TaskWork> work_;
   std::optional<ResultsFile> file_;

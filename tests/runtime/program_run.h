@@ -13,6 +13,7 @@
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -65,6 +66,12 @@ class ProgramRun {
   /// As on a terminal, so that a test can wait until the run has come to some point.
   void show_progress() { shows_progress_ = true; }
 
+  /// Something else than a file for stdout, in the shell's words: ">&-".
+  void print_to(const std::string& where) { prints_to_ = where; }
+
+  /// Where --json goes instead of json(); empty: it is not given.
+  void write_json_to(const std::optional<std::string>& file) { json_ = file.value_or(""); }
+
   std::filesystem::path json() const { return dir_.path() / "result.json"; }
   std::filesystem::path out() const { return dir_.path() / "out"; }
   std::filesystem::path err() const { return dir_.path() / "err"; }
@@ -77,7 +84,8 @@ class ProgramRun {
     if (ranks_ > 0) command += fmt::format("{} -n {} ", SPD_MPIRUN, ranks_);
     command += SPD_PROGRAM;
     for (const std::string& argument : arguments_) command += fmt::format(" {}", quoted(argument));
-    command += fmt::format(" --json {}", quoted(json()));
+    const std::string json_file = json_.value_or(json());
+    if (!json_file.empty()) command += fmt::format(" --json {}", quoted(json_file));
     return shell(command);
   }
 
@@ -101,10 +109,10 @@ class ProgramRun {
     const auto file = [&](const char* name) { return quoted(dir_.path() / name); };
     const std::string typing =
         type_after_s_ > 0 ? fmt::format("(sleep {}; cat {}) | ", type_after_s_, file("in")) : "";
-    const int status =
-        std::system(fmt::format("{}{} {} >{} 2>{}", typing, command,
-                                typing.empty() ? "<" + file("in") : "", file("out"), file("err"))
-                        .c_str());
+    const int status = std::system(fmt::format("{}{} {} 2>{} {}", typing, command,
+                                               typing.empty() ? "<" + file("in") : "", file("err"),
+                                               prints_to_.empty() ? ">" + file("out") : prints_to_)
+                                       .c_str());
     Outcome outcome;
     outcome.seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
@@ -119,6 +127,8 @@ class ProgramRun {
   std::string input_;
   double type_after_s_ = 0.0;
   bool shows_progress_ = false;
+  std::string prints_to_;
+  std::optional<std::string> json_;
   TempDir dir_;
 };
 

@@ -1,5 +1,5 @@
 // Repairs as the program makes them: from a text to a plan that runs, and what it refuses.
-#include <signal.h>
+#include <csignal>
 
 #include <cmath>
 #include <cstring>
@@ -151,6 +151,47 @@ TEST_F(RepairProgram, BenchTellsWhatPredictionsCost) {
   expect_refusal(2, bench({"--drop", "attn:all"}), {"--prediction-cost", "spd repair"});
 }
 
+TEST_F(RepairProgram, WhatLeavesOutNoSyncPassesThrough) {
+  const json bare = [&] {
+    run_program(2, repair({}));
+    return json::parse(model_.read("r.json"));
+  }();
+  EXPECT_EQ(bare.at("levels").at("attn"), json({"full", "full", "full"}));
+  json result;
+  const Outcome outcome = run_program(
+      2, command("distill", {"--plan", file("r.json"), "--window", "48", "--out", file("d.json")}),
+      &result);
+  EXPECT_THAT(outcome.out, HasSubstr("leaves out no sync"));
+  EXPECT_EQ(result.at("blocks"), json::array());
+  EXPECT_EQ(json::parse(model_.read("d.json")).at("levels"), bare.at("levels"));
+}
+
+TEST_F(RepairProgram, AnotherRunsRepairsTakeTheOldOnesPlaceWithTheirPlan) {
+  const auto repairs = [&] {
+    std::vector<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(model_.path())) {
+      const std::string name = entry.path().filename();
+      if (name.starts_with("r.") && name != "r.json") names.push_back(name);
+    }
+    return names;
+  };
+  const std::string name = [&] {
+    run_program(2, repair({"--drop", "attn:all"}));
+    return json::parse(model_.read("r.json")).at("repair").at("file").get<std::string>();
+  }();
+  EXPECT_THAT(repairs(), testing::ElementsAre(name));
+  // The moment in which a run is killed that has written its repairs, but not its plan.
+  model_.write("r.0123abcd.safetensors", "of the new plan");
+  loss(2, {"--plan", file("r.json")});
+  std::filesystem::remove(file("r.0123abcd.safetensors"));
+
+  run_program(2, repair({"--drop", "attn:1"}));
+  const std::string next = json::parse(model_.read("r.json")).at("repair").at("file");
+  EXPECT_NE(next, name);
+  EXPECT_THAT(repairs(), testing::ElementsAre(next));
+  loss(2, {"--plan", file("r.json")});
+}
+
 TEST_F(RepairProgram, RefusesWhatItCannotRepair) {
   run_program(2, repair({"--drop", "attn:all"}));
   struct Case {
@@ -160,7 +201,6 @@ TEST_F(RepairProgram, RefusesWhatItCannotRepair) {
   };
   const Case cases[] = {
       {repair({"--plan", file("r.json")}), {"repaired already", "spd distill"}},
-      {repair({}), {"no sync out"}},
       {repair({"--drop", "attn:all", "--methods", "magic"}), {"--methods", "magic", "grouping"}},
       {repair({"--drop", "attn:all", "--ks", "16,x"}), {"--ks", "x"}},
       {repair({"--drop", "attn:all"}, "r.json", "40"), {"1200 tokens", "44 windows of 48"}},
@@ -168,7 +208,6 @@ TEST_F(RepairProgram, RefusesWhatItCannotRepair) {
       {command("distill", {"--plan", file("r.json"), "--window", "48", "--tokens", "1200",
                            "--held-out", "96", "--out", file("d.json")}),
        {"1200 tokens"}},
-      {command("distill", {"--out", file("d.json"), "--window", "48"}), {"no sync"}},
       {command("eval", {"--window", "48", "--plan", file("r.json")}), {"r.json", "2", "4"}, 4},
   };
   for (const Case& bad : cases) {
@@ -180,19 +219,19 @@ TEST_F(RepairProgram, RefusesWhatItCannotRepair) {
 TEST_F(RepairProgram, RefusesRepairsOfAnotherPlan) {
   run_program(2, repair({"--drop", "attn:all"}));
   const json plan = json::parse(model_.read("r.json"));
+  const std::string name = plan.at("repair").at("file");
   // The file of a run with other levels under this plan's name.
   run_program(2, repair({"--drop", "attn:1"}, "other.json"));
-  const std::string own = model_.read("r.safetensors");
-  model_.write("r.safetensors", model_.read("other.safetensors"));
-  expect_refusal(2, command("eval", {"--window", "48", "--plan", file("r.json")}),
-                 {"r.safetensors"});
-  model_.write("r.safetensors", own.substr(0, own.size() / 2));
-  expect_refusal(2, command("eval", {"--window", "48", "--plan", file("r.json")}),
-                 {"r.safetensors"});
-  model_.write("r.safetensors", own);
+  const json other = json::parse(model_.read("other.json"));
+  const std::string own = model_.read(name);
+  model_.write(name, model_.read(other.at("repair").at("file").get<std::string>()));
+  expect_refusal(2, command("eval", {"--window", "48", "--plan", file("r.json")}), {name});
+  model_.write(name, own.substr(0, own.size() / 2));
+  expect_refusal(2, command("eval", {"--window", "48", "--plan", file("r.json")}), {name});
+  model_.write(name, own);
   const TinyModel another("llama-biases");
   another.write("r.json", plan.dump());
-  another.write("r.safetensors", own);
+  another.write(name, own);
   expect_refusal(2,
                  {"eval", "-m", another.path(), "--text", file("text.txt"), "--window", "48",
                   "--plan", another.path() + "/r.json"},
