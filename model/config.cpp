@@ -113,10 +113,12 @@ ModelConfig ModelConfig::load(const fs::path& dir_or_file) {
   const bool is_dir = fs::is_directory(dir_or_file, error);
   const fs::path file = is_dir ? dir_or_file / "config.json" : dir_or_file;
   if (!fs::exists(file, error)) {
-    throw Error(ErrorCode::input,
-                error && error != std::errc::no_such_file_or_directory
-                    ? fmt::format("{}: cannot be read: {}", file.string(), error.message())
-                    : fmt::format("{}: no such file", file.string()),
+    if (error && error != std::errc::no_such_file_or_directory) {
+      throw Error(ErrorCode::input,
+                  fmt::format("{}: cannot be read: {}", file.string(), error.message()),
+                  "check --model and the permissions of its folders");
+    }
+    throw Error(ErrorCode::input, fmt::format("{}: no such file", file.string()),
                 "give the directory of a Hugging Face checkpoint (config.json, *.safetensors, "
                 "tokenizer.json)");
   }

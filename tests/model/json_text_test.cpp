@@ -69,6 +69,8 @@ TEST(JsonText, RefusesByLineAndColumn) {
       {"[[[[[[[[[1]]]]]]]]]", "nested deeper than 8"},
       {std::string(3'000'000, '['), "nested deeper than 8"},
       {std::string("[1]\0[2]", 7), "zero byte"},
+      {"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n",
+       "is a Git LFS pointer"},
   };
   for (const Row& row : rows) {
     SCOPED_TRACE(row.text.substr(0, 100));
