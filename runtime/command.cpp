@@ -96,7 +96,9 @@ po::options_description CommonOptions::describe() {
       ("pin", po::value(&engine.pin)->value_name("0|1")->default_value(true, "1"),         //
        "pin threads to cores; turn off where several jobs or emulated nodes share cores")  //
       ("exact", po::bool_switch(&engine.exact),                                            //
-       "multiply in f32 also where the processor multiplies bf16 faster (long prompts)")   //
+       "a prompt's results do not depend, to the bit, on --batch, --batch-tokens or the prompts "
+       "beside it: f32 products in one order, also where others are faster. Long prompts and large "
+       "batches take several times as long; a token alone does not")  //
       ("kv-dtype",
        po::value<std::string>()->value_name("T")->default_value("f16")->notifier(  //
            [this](const std::string& text) { engine.kv_dtype = parse_dtype(text); }),

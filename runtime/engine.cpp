@@ -32,7 +32,7 @@ Engine::Engine(RankContext& context, const EngineOptions& options, std::int64_t 
   } else {
     placement = place_rank(context.comms, options.threads, options.pin);
   }
-  if (options.exact) placement.products = CpuProducts::f32;
+  if (options.exact) placement.products = CpuProducts::f32_by_token;
   agree(context.comms, "loading the model", [&] {
     operators_ = make_cpu_operators(device_, placement);
     stream_ = device_.make_stream();
@@ -56,6 +56,7 @@ void Engine::load(std::int64_t max_length) {
     apply_wire_selection("--wire", selection, plan_.levels);
   }
   plan_.levels.validate(config_.blocks);
+  if (options_.exact) check_exact(max_length);
   if (max_length > config_.max_positions) {
     throw Error(ErrorCode::usage,
                 fmt::format("a sequence of {} tokens is beyond the model's context of {}",
@@ -71,6 +72,34 @@ void Engine::load(std::int64_t max_length) {
   transformer.max_length = max_length;
   transformer_ = std::make_unique<Transformer>(config_, plan_.partition, std::move(shard),
                                                *operators_, context_.comms, transformer);
+}
+
+// What would make a token's result depend on the tokens beside it, or on other prompts.
+void Engine::check_exact(std::int64_t max_length) const {
+  if (!context_.sums_vary_with_size.empty()) {
+    throw Error(ErrorCode::usage,
+                fmt::format("--exact: all-reduces {} take sums in another order by size",
+                            context_.sums_vary_with_size),
+                "use algorithms of one order: --algo one_shot,scatter_gather:16384, without "
+                "--intra mpi");
+  }
+  constexpr std::int64_t kBlock = 32;  // values that share a scale of int8
+  if (plan_.levels.count(WireFormat::int8) > 0 && config_.hidden % kBlock != 0) {
+    throw Error(
+        ErrorCode::usage,
+        fmt::format("--exact: the plan's int8 sums have blocks of {} values, and a token has "
+                    "{}: blocks would hold several tokens",
+                    kBlock, config_.hidden),
+        "send them as f32 or bf16: --wire");
+  }
+  const bool dynamic = config_.rope && config_.rope->scaling == RopeScaling::dynamic;
+  if (dynamic && max_length > config_.rope->original_max_positions) {
+    throw Error(ErrorCode::usage,
+                fmt::format("--exact: this model's positions scale with the longest sequence, here "
+                            "{} tokens, beyond {}",
+                            max_length, config_.rope->original_max_positions),
+                "ask for shorter sequences, or one prompt at a time without --exact");
+  }
 }
 
 void Engine::repartition(std::int64_t block, const std::vector<BlockShard>& shards) {

@@ -24,7 +24,8 @@ struct EngineOptions {
   std::vector<std::string> wire;  ///< formats and selections, e.g. "bf16=attn:all"
   int threads = 0;                ///< of a rank; 0: the node's cores shared by its ranks
   bool pin = true;
-  bool exact = false;  ///< multiply in f32 also where the processor multiplies bf16 faster
+  /// Multiply in f32, and give a token the same bits in any batch and step; see CpuProducts.
+  bool exact = false;
   DType kv_dtype = DType::f16;
   std::int64_t batch_tokens = 512;  ///< tokens of a prefill step
   bool random_weights = false;
@@ -63,6 +64,7 @@ class Engine {
 
  private:
   void load(std::int64_t max_length);
+  void check_exact(std::int64_t max_length) const;
   Shard load_weights();
 
   RankContext& context_;
