@@ -12,6 +12,7 @@ for program in munged slurmctld slurmd srun; do
   }
 done
 folder=$(mktemp -d)
+chmod 711 "$folder" # munge has a user of its own
 export SPD_EMULATE_DIR=$folder/nodes
 trap '"$emulate" down; rm -rf "$folder"' EXIT
 "$emulate" up -N 2 --slots 1 --rate 100mbit
@@ -20,7 +21,7 @@ cat >"$folder/job" <<BATCH
 #!/usr/bin/env bash
 #SBATCH --nodes=2 --ntasks-per-node=1 --output=$folder/out
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-srun --mpi=pmix "$spd" topo --seconds 2 --max-kib 1024 --no-algorithms --json "$folder/topo.json" || exit 1
+srun --mpi=pmix "$spd" topo --seconds 1 --max-kib 4 --no-algorithms --json "$folder/topo.json" || exit 1
 "$spd" topo --virtual-ranks 2 || exit 2
 srun --mpi=none "$spd" topo --virtual-ranks 2 && exit 3
 exit 0
