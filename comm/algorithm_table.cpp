@@ -46,6 +46,17 @@ AllReduceAlgorithm choose(const AlgorithmTable& table, std::size_t bytes) {
   return chosen;
 }
 
+bool order_varies_with_size(const AlgorithmTable& table, int ranks) {
+  const auto uses = [&](AllReduceAlgorithm algorithm) {
+    return std::any_of(table.begin(), table.end(), [algorithm](const AlgorithmRange& range) {
+      return range.algorithm == algorithm;
+    });
+  };
+  if (ranks <= 2) return false;
+  return uses(AllReduceAlgorithm::ring) ||
+         (uses(AllReduceAlgorithm::recursive_doubling) && table.size() > 1);
+}
+
 AlgorithmTable fastest_algorithms(const LinkModel& measured) {
   std::map<std::size_t, std::vector<std::pair<double, AllReduceAlgorithm>>> times;  // by bytes
   for (const AllReduceAlgorithm algorithm : kAllReduceAlgorithms) {

@@ -23,6 +23,10 @@ using AlgorithmTable = std::vector<AlgorithmRange>;
 /// What was fastest for a group of `ranks` where we have measured (README.md, results).
 AlgorithmTable default_algorithms(int ranks);
 AllReduceAlgorithm choose(const AlgorithmTable& table, std::size_t bytes);
+/// Whether a sum's order, and with it its last bits, depends on the payload's size: one_shot and
+/// scatter_gather add up by rank, recursive_doubling by pairs of ranks, ring by where in the
+/// payload a value stands. Sums of two have one order.
+bool order_varies_with_size(const AlgorithmTable& table, int ranks);
 /// What was fastest across nodes at each size that was measured: the medians of the curves of group
 /// cross, f32, that bear an algorithm's name. One that gains less than 5 % is not worth a change.
 /// Throws input Error where there are none.

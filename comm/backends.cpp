@@ -105,8 +105,14 @@ void ProcessComms::make_node(MpiSession& session, IntraBackend wanted) {
     reason =
         "shared memory cannot be had" + (problem.empty() ? " on another node" : ": " + problem);
   }
-  node_ = make_mpi_communicator(session.group(session.node_ranks()),
-                                default_algorithms(static_cast<int>(session.node_ranks().size())));
+  const AlgorithmTable table = default_algorithms(static_cast<int>(session.node_ranks().size()));
+  node_ = make_mpi_communicator(session.group(session.node_ranks()), table);
+  const std::vector<int> per_node = topology_.ranks_per_node();
+  for (const int ranks : per_node) {
+    if (order_varies_with_size(default_algorithms(ranks), ranks)) {
+      sums_vary_with_size_ = "within nodes";
+    }
+  }
   choices_.push_back({"within a node", alone ? "none" : "mpi", reason});
 }
 
@@ -150,6 +156,9 @@ void ProcessComms::make_across(MpiSession& session, const BackendOptions& option
                       options.algorithms.empty()
                           ? "fastest for the group's size, from so many bytes on"
                           : "asked for by --algo"});
+  if (order_varies_with_size(table_for(across, options.algorithms), across)) {
+    sums_vary_with_size_ = "across nodes";
+  }
   if (options.flat) {
     world_ = make_inter(session, ranks, options);
     choices_.push_back({"all ranks", "flat", "asked for by --flat"});

@@ -43,6 +43,8 @@ class ProcessComms {
   /// Pointers into this object.
   RankComms comms() const;
   const std::vector<BackendChoice>& choices() const { return choices_; }
+  /// "within nodes" or "across nodes", where order_varies_with_size(); or empty.
+  const std::string& sums_vary_with_size() const { return sums_vary_with_size_; }
 
  private:
   void make_node(MpiSession& session, IntraBackend wanted);
@@ -57,6 +59,7 @@ class ProcessComms {
   std::shared_ptr<Communicator> rail_;   // this rank's rail, or null
   std::shared_ptr<Communicator> world_;  // all ranks
   std::vector<BackendChoice> choices_;
+  std::string sums_vary_with_size_;
 };
 
 }  // namespace spd

@@ -181,6 +181,10 @@ class Operators {
   virtual void fill_rows(Weight& weight, std::int64_t first, const void* host, std::int64_t count,
                          std::int64_t host_stride, Stream&) = 0;
 
+  /// Reads the weights from end to end, in order, and does nothing with them: the least that a step
+  /// of one token can take. Waits until it is done.
+  virtual void read(std::span<const Weight* const> weights, Stream&) = 0;
+
   /// out[i] = table[ids[i]], converted to f32. `ids` is on the host.
   virtual void gather_rows(const HostTable& table, std::span<const std::int32_t> ids,
                            Activations out, Stream&) = 0;
@@ -213,8 +217,11 @@ class Operators {
 };
 
 /// What many tokens are multiplied with bf16 weights by, if the processor has it: the latter two
-/// round activations to bf16, too, and are faster. Sums stay f32.
+/// round activations to bf16, too, and are faster. Sums stay f32. The first adds up a token's
+/// products, and its attention, in one order whichever tokens stand beside it: to the bit the same
+/// in any batch and any step, at the price of streaming the weights for every few tokens.
 enum class CpuProducts : std::uint8_t {
+  f32_by_token,
   f32,
   bf16_pairs,  ///< AVX-512-BF16
   bf16_tiles,  ///< AMX-BF16

@@ -347,13 +347,18 @@ void Transformer::logits(ConstActivations hidden, Activations y, Stream& stream)
   timer.lap(Work::lm_head);
 }
 
-std::size_t Transformer::weight_bytes() const {
-  std::size_t bytes = shard_.lm_head.storage.bytes();
+std::vector<const Weight*> Transformer::weights_read() const {
+  std::vector<const Weight*> weights;
   for (const BlockWeights& block : shard_.blocks) {
-    for (const Weight* weight : {&block.qkv, &block.o, &block.up, &block.down}) {
-      bytes += weight->storage.bytes();
-    }
+    weights.insert(weights.end(), {&block.qkv, &block.o, &block.up, &block.down});
   }
+  weights.push_back(&shard_.lm_head);
+  return weights;
+}
+
+std::size_t Transformer::weight_bytes() const {
+  std::size_t bytes = 0;
+  for (const Weight* weight : weights_read()) bytes += weight->storage.bytes();
   return bytes;
 }
 

@@ -76,7 +76,9 @@ class Transformer {
   /// Replaces one block's weights by those of another split over the ranks.
   void replace_block(std::int64_t block, BlockWeights weights);
   const Shard& shard() const { return shard_; }
-  /// Bytes of weights on the device.
+  /// The weights that a step of one token reads, in the order of its reading.
+  std::vector<const Weight*> weights_read() const;
+  /// Their bytes on the device.
   std::size_t weight_bytes() const;
 
  private:

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <random>
 
 namespace spd {
@@ -159,6 +160,19 @@ void add(Profile& sum, const Profile& other) {
 }
 
 }  // namespace
+
+double time_weight_reading(Engine& engine) {
+  constexpr int kPasses = 3;
+  const std::vector<const Weight*> weights = engine.transformer().weights_read();
+  double best = std::numeric_limits<double>::infinity();
+  for (int pass = 0; pass < kPasses; ++pass) {
+    engine.context().comms.world->barrier(kSite);
+    const auto begin = Clock::now();
+    engine.operators().read(weights, engine.stream());
+    best = std::min(best, std::chrono::duration<double>(Clock::now() - begin).count());
+  }
+  return best;
+}
 
 BenchmarkRun run_benchmark(Engine& engine, const std::vector<Variant>& variants,
                            const BenchmarkOptions& options,

@@ -48,6 +48,11 @@ struct BenchmarkRun {
   std::optional<Interruption> stopped;  ///< before the last
 };
 
+/// Seconds in which this rank reads the weights that a decoding step reads, on the step's threads
+/// and from where they lie, and computes nothing; all ranks at once, as in decoding. The best of a
+/// few passes: a bound on decoding, if taken in turn with it. All ranks call it alike.
+double time_weight_reading(Engine& engine);
+
 /// Runs every variant in turn, repetition by repetition, so that a drift of the machine meets all
 /// alike. Input tokens are random, logits are computed as a generation would, nothing is sampled.
 /// All ranks call it alike and get the same result: test by test, each with its variants as given.

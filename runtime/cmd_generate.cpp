@@ -60,7 +60,8 @@ struct GenerateOptions {
         ("seed", po::value(&sampling.seed)->value_name("S"),                        //
          "the same seed draws the same tokens on any number of ranks (default 0)")  //
         ("batch", po::value(&generation.batch)->value_name("B"),                    //
-         "prompts decoded together at most (default 8)")                            //
+         "prompts decoded together at most (default 8); without --exact some prompts (2 of 300) go "
+         "on in another way in another batch, for sums are rounded in another order")  //
         ("ignore-eos", po::bool_switch(&ignore_eos), "go on past the end-of-sequence token");
     po::options_description all;
     all.add(input.describe())

@@ -85,10 +85,9 @@ po::options_description CommonOptions::describe() {
        "Hugging Face directory: config.json, *.safetensors, tokenizer.json")  //
       ("plan", po::value(&engine.plan)->value_name("FILE"),
        "sync plan (default: every sync full)")  //
-      ("any-repair-path",
-       po::bool_switch()->notifier([this](bool any) {
-         engine.repair_paths = any ? RepairPaths::any : RepairPaths::beside;
-       }),
+      ("any-repair-path", po::bool_switch()->notifier([this](bool any) {
+        engine.repair_paths = any ? RepairPaths::any : RepairPaths::beside;
+      }),
        "let plans name repair files outside of their own folder")                 //
       ("drop", po::value(&engine.drop)->value_name("SEL")->composing(),           //
        "drop these syncs, repeatable: attn:5-20,22 or mlp:3 or attn:all")         //
@@ -102,7 +101,9 @@ po::options_description CommonOptions::describe() {
       ("pin", po::value(&engine.pin)->value_name("0|1")->default_value(true, "1"),         //
        "pin threads to cores; turn off where several jobs or emulated nodes share cores")  //
       ("exact", po::bool_switch(&engine.exact),                                            //
-       "multiply in f32 also where the processor multiplies bf16 faster (long prompts)")   //
+       "a prompt's results do not depend, to the bit, on --batch, --batch-tokens or the prompts "
+       "beside it: f32 products in one order, also where others are faster. Long prompts and large "
+       "batches take several times as long; a token alone does not")  //
       ("kv-dtype",
        po::value<std::string>()->value_name("T")->default_value("f16")->notifier(  //
            [this](const std::string& text) { engine.kv_dtype = parse_dtype(text); }),

@@ -65,7 +65,7 @@ Engine::Engine(RankContext& context, const EngineOptions& options, std::int64_t 
   } else {
     placement = place_rank(context.comms, options.threads, options.pin);
   }
-  if (options.exact) placement.products = CpuProducts::f32;
+  if (options.exact) placement.products = CpuProducts::f32_by_token;
   name_reader(fmt::format("rank {}", context.rank()), !context.is_virtual);
   agree(context.comms, "loading the model", [&] {
     operators_ = make_cpu_operators(device_, placement);
@@ -87,8 +87,9 @@ void Engine::load(std::int64_t max_length) {
   // What the sizes are checked against comes before anything that is as large as they say.
   open_weights(whole.blocks, max_length == 0 ? config_.max_positions : max_length);
   const Topology& topology = context_.comms.topology;
-  plan_ = options_.plan.empty() ? SyncPlan::all_full(config_, topology)
-                                : SyncPlan::load(options_.plan, config_, topology, options_.repair_paths);
+  plan_ = options_.plan.empty()
+              ? SyncPlan::all_full(config_, topology)
+              : SyncPlan::load(options_.plan, config_, topology, options_.repair_paths);
   for (const auto& selection : options_.node) {
     apply_selection("--node", selection, SyncLevel::node, plan_.levels);
   }
@@ -99,6 +100,7 @@ void Engine::load(std::int64_t max_length) {
     apply_wire_selection("--wire", selection, plan_.levels);
   }
   plan_.levels.validate(config_.blocks);
+  if (options_.exact) check_exact(max_length);
   Shard shard = load_weights();
   install_repair(plan_, context_.rank(), shard, *operators_);
   TransformerOptions transformer;
@@ -123,6 +125,34 @@ void Engine::open_weights(std::int64_t blocks_in_file, std::int64_t max_length) 
   }
   check_memory(context_, checked.bytes / context_.ranks() + tables, what);
   source_ = make_checkpoint_source(std::move(checkpoint));
+}
+
+// What would make a token's result depend on the tokens beside it, or on other prompts.
+void Engine::check_exact(std::int64_t max_length) const {
+  if (!context_.sums_vary_with_size.empty()) {
+    throw Error(ErrorCode::usage,
+                fmt::format("--exact: all-reduces {} take sums in another order by size",
+                            context_.sums_vary_with_size),
+                "use algorithms of one order: --algo one_shot,scatter_gather:16384, without "
+                "--intra mpi");
+  }
+  constexpr std::int64_t kBlock = 32;  // values that share a scale of int8
+  if (plan_.levels.count(WireFormat::int8) > 0 && config_.hidden % kBlock != 0) {
+    throw Error(
+        ErrorCode::usage,
+        fmt::format("--exact: the plan's int8 sums have blocks of {} values, and a token has "
+                    "{}: blocks would hold several tokens",
+                    kBlock, config_.hidden),
+        "send them as f32 or bf16: --wire");
+  }
+  const bool dynamic = config_.rope && config_.rope->scaling == RopeScaling::dynamic;
+  if (dynamic && max_length > config_.rope->original_max_positions) {
+    throw Error(ErrorCode::usage,
+                fmt::format("--exact: this model's positions scale with the longest sequence, here "
+                            "{} tokens, beyond {}",
+                            max_length, config_.rope->original_max_positions),
+                "ask for shorter sequences, or one prompt at a time without --exact");
+  }
 }
 
 void Engine::repartition(std::int64_t block, const std::vector<BlockShard>& shards) {
@@ -173,8 +203,7 @@ KvCache Engine::make_cache(std::int64_t slots, std::int64_t capacity) {
 }
 
 SyncPlan Engine::load_plan(const std::filesystem::path& file) const {
-  SyncPlan plan =
-      SyncPlan::load(file, config_, context_.comms.topology, options_.repair_paths);
+  SyncPlan plan = SyncPlan::load(file, config_, context_.comms.topology, options_.repair_paths);
   if (!(plan.partition == plan_.partition)) {
     throw Error(ErrorCode::input,
                 fmt::format("{}: its partition differs from the loaded plan's", file.string()),

@@ -18,14 +18,15 @@ namespace spd {
 /// What to load and how; the command line's model options.
 struct EngineOptions {
   std::filesystem::path model;
-  std::filesystem::path plan;     ///< empty: every sync full
+  std::filesystem::path plan;  ///< empty: every sync full
   RepairPaths repair_paths = RepairPaths::beside;
   std::vector<std::string> node;  ///< selections, e.g. "attn:0-29"
   std::vector<std::string> drop;
   std::vector<std::string> wire;  ///< formats and selections, e.g. "bf16=attn:all"
   int threads = 0;                ///< of a rank; 0: the node's cores shared by its ranks
   bool pin = true;
-  bool exact = false;  ///< multiply in f32 also where the processor multiplies bf16 faster
+  /// Multiply in f32, and give a token the same bits in any batch and step; see CpuProducts.
+  bool exact = false;
   DType kv_dtype = DType::f16;
   std::int64_t batch_tokens = 512;  ///< tokens of a prefill step
   bool random_weights = false;
@@ -66,6 +67,7 @@ class Engine {
  private:
   void load(std::int64_t max_length);
   void open_weights(std::int64_t blocks_in_file, std::int64_t max_length);
+  void check_exact(std::int64_t max_length) const;
   Shard load_weights();
 
   RankContext& context_;

@@ -60,9 +60,11 @@ void HeldOut::load(const std::string& setting) {
   const JsonObject plans = json.object("plan_nll_nats");
   for (const auto& [levels, ignored] : plans.value().items()) {
     plans_[levels] = plans.numbers(levels, -kMostNats, kMostNats);
-    if (plans_[levels].size() > begins_.size()) plans.fail(levels, "has more windows than the text", remedy);
+    if (plans_[levels].size() > begins_.size())
+      plans.fail(levels, "has more windows than the text", remedy);
   }
-  if (full_.size() > begins_.size()) json.fail("full_nll_nats", "has more windows than the text", remedy);
+  if (full_.size() > begins_.size())
+    json.fail("full_nll_nats", "has more windows than the text", remedy);
 }
 
 void HeldOut::save(const RankComms& comms) const {

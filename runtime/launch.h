@@ -23,7 +23,10 @@ struct RankContext {
   RankComms comms;
   bool is_virtual = false;
   std::vector<BackendChoice> backends{};  ///< what the groups are made of, and why
-  MpiSession* session = nullptr;          ///< for groups of one's own; null: virtual ranks
+  /// Groups whose all-reduces add up in an order that depends on the payload's size: "across nodes
+  /// (...)"; empty: none.
+  std::string sums_vary_with_size{};
+  MpiSession* session = nullptr;  ///< for groups of one's own; null: virtual ranks
 
   int rank() const { return comms.rank; }
   int ranks() const { return comms.ranks(); }

@@ -138,7 +138,8 @@ int run_mpi(MpiSession& session, const std::string& name,
     }
     const ProcessComms process(session, start.launch.backends);
     started = true;
-    RankContext context{process.comms(), false, process.choices(), &session};
+    RankContext context{process.comms(), false, process.choices(), process.sums_vary_with_size(),
+                        &session};
     command.run(context, arguments);
     return 0;
   } catch (const HelpRequest& help) {

@@ -145,9 +145,8 @@ SensitivityTable SensitivityTable::load(const std::filesystem::path& file) {
   table.tokens.assign(tokens.begin(), tokens.end());
   table.base_nll_sum = json.numbers("window_nll_sum_nats", -kMostNats, kMostNats);
   if (table.base_nll_sum.size() != table.tokens.size()) {
-    json.fail("window_nll_sum_nats",
-              fmt::format("is of {} windows, window_tokens_scored of {}",
-                          table.base_nll_sum.size(), table.tokens.size()));
+    json.fail("window_nll_sum_nats", fmt::format("is of {} windows, window_tokens_scored of {}",
+                                                 table.base_nll_sum.size(), table.tokens.size()));
   }
   for (const JsonObject& item : json.objects("entries")) {
     table.entries.push_back(entry_of(item, table.tokens.size()));

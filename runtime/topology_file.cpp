@@ -54,7 +54,8 @@ LinkCurve curve_of(const JsonObject& json, std::size_t& fitted) {
   } else {
     fitted += curve.samples.size();
     if (fitted > kMostFitted) {
-      json.fail("samples", fmt::format("are too many to fit: more than {} in the file", kMostFitted),
+      json.fail("samples",
+                fmt::format("are too many to fit: more than {} in the file", kMostFitted),
                 "thin them out, or give segments");
     }
     curve.segments = fit_segments(curve.samples);

@@ -53,6 +53,7 @@ SlurmdPidFile=$state/%n/slurmd.pid
 SlurmctldLogFile=$state/slurmctld/log
 SlurmdLogFile=$state/%n/slurmd.log
 SlurmdParameters=config_overrides
+TaskProlog=$state/task-prolog
 SchedulerParameters=batch_sched_delay=0,sched_min_interval=0
 ReturnToService=2
 KillWait=5
@@ -65,6 +66,12 @@ CONF
       "CPUs=$(sed -n "s/^n$i slots=//p" "$state/hostfile")"
   done
 } >"$state/slurm.conf"
+# The shaped network is the one to measure; as a cluster's own environment would, it says so to UCX.
+cat >"$state/task-prolog" <<'PROLOG'
+#!/bin/sh
+[ "$UCX_NET_DEVICES" ] || echo export UCX_NET_DEVICES=eth0
+PROLOG
+chmod +x "$state/task-prolog"
 # /tmp is one for all nodes here: what Slurm keeps of a job on a node goes where it is the node's.
 echo "PMIxCliTmpDirBase=/dev/shm" >"$state/mpi.conf"
 

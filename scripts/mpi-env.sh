@@ -16,3 +16,5 @@ export OMPI_MCA_btl_vader_single_copy_mechanism=${OMPI_MCA_btl_vader_single_copy
 export OMPI_MCA_oob_tcp_keepalive_time=${OMPI_MCA_oob_tcp_keepalive_time:-10}
 export OMPI_MCA_oob_tcp_keepalive_intvl=${OMPI_MCA_oob_tcp_keepalive_intvl:-3}
 export OMPI_MCA_oob_tcp_keepalive_probes=${OMPI_MCA_oob_tcp_keepalive_probes:-3}
+# Where mpirun and its daemons listen cannot be narrowed to a network: comm/SECURITY.md. What ranks
+# listen on is spd's to choose (--nic, or what btl_tcp_if_include and UCX_NET_DEVICES say).

@@ -51,7 +51,7 @@ def main():
         print(f"{name:<30} {spd:>10.1f} {peer:>10.1f} {spd / peer:>7.2f}")
     one, two = median["one_rank_decode_tokens_per_s"], median["two_ranks_decode_tokens_per_s"]
     print(f"\ndecoding reads weights at {100 * median['share_of_read_bandwidth']:.0f} % of the "
-          f"{median['read_bandwidth_gb_per_s']:.1f} GB/s measured in the run")
+          f"{median['read_bandwidth_gb_per_s']:.1f} GB/s at which they are read without computing")
     print(f"decoding on 1 rank {one:.1f}, on 2 ranks {two:.1f} tokens/s, one thread each: "
           f"{two / one:.2f}x")
     if arguments.json:

@@ -56,7 +56,7 @@ struct CpuLinear::Blocking {
 
 void CpuLinear::run(const LinearArgs& args) {
   if (args.x.rows == 0 || args.weight->rows == 0) return;
-  if (args.x.rows < kBlockedFrom) {
+  if (args.x.rows < kBlockedFrom || products_ == CpuProducts::f32_by_token) {
     run_streamed(args);
     return;
   }
@@ -103,10 +103,12 @@ void CpuLinear::stream_product(const LinearArgs& args, int thread, const DotToke
   const std::int64_t outputs = args.y.cols;
   const Range mine = split_range(outputs, kUnit, thread, pool_.size());
   float* ups = values + kMaxDotTokens * kChunk;
+  const DotOrder order =
+      products_ == CpuProducts::f32_by_token ? DotOrder::by_token : DotOrder::fastest;
   for (std::int64_t n = mine.begin; n < mine.end; n += kChunk) {
     const std::int64_t count = std::min(kChunk, mine.end - n);
-    dot_rows(w, n, count, tokens.arranged, tokens.count, values, kChunk);
-    if (gated) dot_rows(w, outputs + n, count, tokens.arranged, tokens.count, ups, kChunk);
+    dot_rows(w, n, count, tokens.arranged, tokens.count, values, kChunk, order);
+    if (gated) dot_rows(w, outputs + n, count, tokens.arranged, tokens.count, ups, kChunk, order);
     for (int i = 0; i < tokens.count; ++i) {
       float* y = args.y.row(tokens.first + i) + n;
       if (args.plus.given()) add_up(args, tokens.first + i, n, count, y);

@@ -1,10 +1,12 @@
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 
 #include "kernels/cpu/attention_kernels.h"
 #include "kernels/cpu/cpu_linear.h"
 #include "kernels/cpu/cpu_weight.h"
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/gemv_kernels.h"
 #include "kernels/cpu/prefill_attention.h"
 #include "kernels/cpu/vector_kernels.h"
 #include "kernels/cpu/work_split.h"
@@ -24,6 +26,7 @@ class CpuOperators final : public Operators {
       : device_(device),
         pool_(options.threads, options.cores),
         linear_(pool_, options.products),
+        by_token_(options.products == CpuProducts::f32_by_token),
         scratch_(pool_.size()) {}
 
   Device& device() override { return device_; }
@@ -37,6 +40,20 @@ class CpuOperators final : public Operators {
                  std::int64_t host_stride, Stream&) override {
     check_rows(weight, first, count, host_stride);
     fill_cpu_rows(weight, first, host, count, host_stride);
+  }
+
+  void read(std::span<const Weight* const> weights, Stream&) override {
+    std::vector<std::uint64_t> sums(pool_.size());  // or the reading would be left out
+    pool_.run([&](int thread) {
+      for (const Weight* weight : weights) {
+        constexpr std::int64_t kLine = 64;
+        const auto bytes = static_cast<std::int64_t>(weight->storage.bytes());
+        const Range mine = split_range(bytes, kLine, thread, pool_.size());
+        sums[thread] += sum_words(weight->storage.as<std::byte>() + mine.begin,
+                                  static_cast<std::size_t>(mine.end - mine.begin));
+      }
+    });
+    read_sum_ = std::accumulate(sums.begin(), sums.end(), std::uint64_t{0});
   }
 
   void gather_rows(const HostTable& table, std::span<const std::int32_t> ids, Activations out,
@@ -73,7 +90,7 @@ class CpuOperators final : public Operators {
     for (Scratch& scratch : scratch_) scratch.reserve(args.cache.capacity);
     pool_.run([&](int thread) {
       for (const Segment& s : args.segments) {
-        if (s.length >= kPrefillFrom) {
+        if (s.length >= kPrefillFrom && !by_token_) {
           attend_blocks(args, s, heads, thread);
           continue;
         }
@@ -206,6 +223,8 @@ class CpuOperators final : public Operators {
   Device& device_;
   ThreadPool pool_;
   CpuLinear linear_;
+  bool by_token_;
+  volatile std::uint64_t read_sum_ = 0;
   std::vector<Scratch> scratch_;  // one a thread
 };
 

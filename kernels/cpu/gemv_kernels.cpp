@@ -70,16 +70,22 @@ HWY_INLINE void load_step(const Element<type>* from, Vec& first, Vec& second) {
   }
 }
 
+/// Chains of additions that a sum is split over, to hide the latency of one: more where there are
+/// few sums.
+constexpr int fastest_chains(int rows, int tokens) {
+  constexpr int kUnroll = kRowUnit / kStep;
+  return rows * tokens == 1 ? 2 * kUnroll : rows * tokens <= 4 ? 2 : 1;
+}
+constexpr int kSameChains = 2;  // where the order is not to depend on the number of tokens
+
 /// kRows x kTokens dot products at once: each weight is loaded once for all tokens, each x once for
 /// all rows.
-template <DType type, int kRows, int kTokens>
+template <DType type, int kRows, int kTokens, int kChains = fastest_chains(kRows, kTokens)>
 HWY_INLINE void dot_tile(const Element<type>* HWY_RESTRICT weight, std::size_t stride,
                          const float* HWY_RESTRICT x, float* HWY_RESTRICT out,
                          std::size_t out_stride) {
   const F32 d;
-  // Few sums are split over several chains of additions, to hide the latency of one.
   constexpr int kUnroll = kRowUnit / kStep;
-  constexpr int kChains = kRows * kTokens == 1 ? 2 * kUnroll : kRows * kTokens <= 4 ? 2 : 1;
   Vec sums[kRows][kTokens][kChains];
   for (int r = 0; r < kRows; ++r) {
     for (int t = 0; t < kTokens; ++t) {
@@ -127,17 +133,29 @@ struct DotRowsOf {
   std::size_t out_stride;
 
   /// kTokens tokens from token t on, kRows weight rows at a time.
-  template <int kRows, int kTokens>
+  template <int kRows, int kTokens, int kChains = fastest_chains(kRows, kTokens)>
   HWY_INLINE void tokens_from(int t) const {
     std::int64_t r = 0;
     for (; r + kRows <= rows; r += kRows) {
-      dot_tile<type, kRows, kTokens>(weight + r * stride, stride, x + t * stride,
-                                     out + t * out_stride + r, out_stride);
+      dot_tile<type, kRows, kTokens, kChains>(weight + r * stride, stride, x + t * stride,
+                                              out + t * out_stride + r, out_stride);
     }
     for (; r < rows; ++r) {
-      dot_tile<type, 1, kTokens>(weight + r * stride, stride, x + t * stride,
-                                 out + t * out_stride + r, out_stride);
+      dot_tile<type, 1, kTokens, kChains>(weight + r * stride, stride, x + t * stride,
+                                          out + t * out_stride + r, out_stride);
     }
+  }
+
+  /// Every tile adds up in the same chains.
+  void run_by_token() const {
+    constexpr int kMost = HWY_CAP_GE512 ? kMaxDotTokens : 4;  // registers for two chains each
+    const bool cached = tokens * stride * sizeof(float) <= kCachedBytes;
+    int t = 0;
+    for (; cached && t + kMost <= tokens; t += kMost) tokens_from<1, kMost, kSameChains>(t);
+    for (; !cached && t + 4 <= tokens; t += 4)
+      tokens_from<HWY_CAP_GE512 ? 2 : 1, 4, kSameChains>(t);
+    for (; t + 2 <= tokens; t += 2) tokens_from<1, 2, kSameChains>(t);
+    if (t < tokens) tokens_from<1, 1, kSameChains>(t);
   }
 
   void run() const {
@@ -172,11 +190,15 @@ struct DotRowsOf {
 
 template <DType type>
 void dot_typed(const Weight& weight, std::int64_t first, std::int64_t rows, const float* x,
-               int tokens, float* out, std::int64_t out_stride) {
+               int tokens, float* out, std::int64_t out_stride, DotOrder order) {
   const auto* w = weight.storage.as<const Element<type>>() + first * weight.stride;
-  DotRowsOf<type>{w,   static_cast<std::size_t>(weight.stride), rows, x, tokens,
-                  out, static_cast<std::size_t>(out_stride)}
-      .run();
+  const DotRowsOf<type> dots{w,   static_cast<std::size_t>(weight.stride), rows, x, tokens,
+                             out, static_cast<std::size_t>(out_stride)};
+  if (order == DotOrder::by_token) {
+    dots.run_by_token();
+  } else {
+    dots.run();
+  }
   if constexpr (type == DType::i8) {
     const float* scales = weight.scales.as<const float>() + first;
     for (int t = 0; t < tokens; ++t) {
@@ -186,16 +208,16 @@ void dot_typed(const Weight& weight, std::int64_t first, std::int64_t rows, cons
 }
 
 void DotRows(const Weight& weight, std::int64_t first, std::int64_t rows, const float* x,
-             int tokens, float* out, std::int64_t out_stride) {
+             int tokens, float* out, std::int64_t out_stride, DotOrder order) {
   switch (weight.dtype) {
     case DType::f32:
-      return dot_typed<DType::f32>(weight, first, rows, x, tokens, out, out_stride);
+      return dot_typed<DType::f32>(weight, first, rows, x, tokens, out, out_stride, order);
     case DType::bf16:
-      return dot_typed<DType::bf16>(weight, first, rows, x, tokens, out, out_stride);
+      return dot_typed<DType::bf16>(weight, first, rows, x, tokens, out, out_stride, order);
     case DType::f16:
-      return dot_typed<DType::f16>(weight, first, rows, x, tokens, out, out_stride);
+      return dot_typed<DType::f16>(weight, first, rows, x, tokens, out, out_stride, order);
     case DType::i8:
-      return dot_typed<DType::i8>(weight, first, rows, x, tokens, out, out_stride);
+      return dot_typed<DType::i8>(weight, first, rows, x, tokens, out, out_stride, order);
   }
 }
 
@@ -207,6 +229,9 @@ std::uint64_t SumWords(const void* data, std::size_t bytes) {
   auto a = hn::Zero(d), b = hn::Zero(d), c = hn::Zero(d), e = hn::Zero(d);
   std::size_t i = 0;
   for (; i + 4 * kWords <= count; i += 4 * kWords) {
+    for (std::size_t line = 0; line < 4 * HWY_MAX_BYTES; line += 64) {
+      hwy::Prefetch(reinterpret_cast<const std::byte*>(words + i) + kPrefetchBytes + line);
+    }
     a = hn::Add(a, hn::LoadU(d, words + i));
     b = hn::Add(b, hn::LoadU(d, words + i + kWords));
     c = hn::Add(c, hn::LoadU(d, words + i + 2 * kWords));
@@ -233,8 +258,8 @@ void arrange_for_dot(const float* x, std::size_t count, DType type, std::size_t 
   HWY_DYNAMIC_DISPATCH(ArrangeForDot)(x, count, type, stride, out);
 }
 void dot_rows(const Weight& weight, std::int64_t first, std::int64_t rows, const float* x,
-              int tokens, float* out, std::int64_t out_stride) {
-  HWY_DYNAMIC_DISPATCH(DotRows)(weight, first, rows, x, tokens, out, out_stride);
+              int tokens, float* out, std::int64_t out_stride, DotOrder order) {
+  HWY_DYNAMIC_DISPATCH(DotRows)(weight, first, rows, x, tokens, out, out_stride, order);
 }
 std::uint64_t sum_words(const void* data, std::size_t bytes) {
   return HWY_DYNAMIC_DISPATCH(SumWords)(data, bytes);

@@ -104,6 +104,8 @@ class ReferenceOperators final : public Operators {
     fill_cpu_rows(weight, first, host, count, host_stride);
   }
 
+  void read(std::span<const Weight* const>, Stream&) override {}
+
   void gather_rows(const HostTable& table, std::span<const std::int32_t> ids, Activations out,
                    Stream&) override {
     check_gather(table, ids, out);

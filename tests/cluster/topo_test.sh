@@ -19,6 +19,7 @@ grep -q "$impatient" "$folder/log"
 python3 - "$folder" <<'PYTHON'
 import json
 import pathlib
+import re
 import sys
 
 fast, slow = (json.loads((pathlib.Path(sys.argv[1]) / f"{name}.json").read_text())
@@ -51,6 +52,28 @@ expect(f"a fast link: {p50(fast, 'f32')} us", p50(fast, "f32") < 0.7 * cross)
 across = next(link for link in slow["links"] if link["where"] == "across nodes")
 expect(f"GB/s {across['bandwidth_gb_per_s']}", 0 < across["bandwidth_gb_per_s"] < 0.0135)
 expect("held-out sizes", len(slow["held_out"]) > 10)
+
+# What is printed is what is written: every line of every table of times.
+lines = (pathlib.Path(sys.argv[1]) / "log").read_text().splitlines()
+units = {"B": 1, "KiB": 1024, "MiB": 1024 ** 2}
+printed = 0
+for number, line in enumerate(lines):
+    title = re.match(r"(all-reduce|other ways, f32,) of (\w+) ", line)
+    if not title:
+        continue
+    columns = re.findall(r"(\w+) p50", lines[number + 1])
+    for row in lines[number + 2:]:
+        cells = row.split()
+        if not cells:
+            break
+        size = int(float(cells[0]) * units[cells[1]])
+        for column, p50 in zip(columns, cells[2::2], strict=True):
+            key = (title[2], column, "auto") if title[1] == "all-reduce" else (title[2], "f32", column)
+            measured = [s["p50_us"] for s in curves[key]["samples"] if s["bytes"] == size]
+            expect(f"{key} at {size}: {p50}, written {measured}",
+                   p50 == (f"{measured[0]:.1f}" if measured else "-"))
+            printed += 1
+expect(f"{printed} printed times", printed > 50)
 print("\n".join(failed) or "as expected")
 sys.exit(bool(failed))
 PYTHON

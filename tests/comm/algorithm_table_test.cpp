@@ -46,5 +46,16 @@ TEST(AlgorithmTable, TakesWhatWasFastest) {
   EXPECT_THROW(fastest_algorithms(LinkModel({2, 2}, {})), Error);
 }
 
+TEST(AlgorithmTable, TellsWhereSumsDependOnTheSize) {
+  const auto varies = [](const char* table, int ranks) {
+    return order_varies_with_size(parse_algorithm_table(table), ranks);
+  };
+  EXPECT_FALSE(varies("one_shot,scatter_gather:16384", 5));
+  EXPECT_FALSE(varies("recursive_doubling", 5));
+  EXPECT_TRUE(varies("recursive_doubling,scatter_gather:16384", 5));
+  EXPECT_TRUE(varies("ring", 3));
+  EXPECT_FALSE(varies("ring", 2));
+}
+
 }  // namespace
 }  // namespace spd
