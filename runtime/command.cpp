@@ -85,7 +85,12 @@ po::options_description CommonOptions::describe() {
       ("model,m", po::value(&engine.model)->value_name("DIR")->required(),    //
        "Hugging Face directory: config.json, *.safetensors, tokenizer.json")  //
       ("plan", po::value(&engine.plan)->value_name("FILE"),
-       "sync plan (default: every sync full)")                                    //
+       "sync plan (default: every sync full)")  //
+      ("any-repair-path",
+       po::bool_switch()->notifier([this](bool any) {
+         engine.repair_paths = any ? RepairPaths::any : RepairPaths::beside;
+       }),
+       "let plans name repair files outside of their own folder")                 //
       ("drop", po::value(&engine.drop)->value_name("SEL")->composing(),           //
        "drop these syncs, repeatable: attn:5-20,22 or mlp:3 or attn:all")         //
       ("node", po::value(&engine.node)->value_name("SEL")->composing(),           //
