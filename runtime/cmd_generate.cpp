@@ -206,7 +206,19 @@ std::int64_t context_limit(const ModelConfig& config, std::size_t longest,
                                 static_cast<std::int64_t>(longest) + new_tokens);
 }
 
-void converse(Engine& engine, const GenerateOptions& options, const Tokenizer* tokenizer) {
+void keep_conversation(Engine& engine, const std::vector<ChatMessage>& messages,
+                       const OutputFile& results) {
+  if (!results) return;
+  nlohmann::json json = result_header("conversation", engine);
+  json["messages"] = nlohmann::json::array();
+  for (const ChatMessage& message : messages) {
+    json["messages"].push_back({{"role", message.role}, {"content", message.content}});
+  }
+  write_json(engine.context(), results, json);
+}
+
+void converse(Engine& engine, const GenerateOptions& options, const Tokenizer* tokenizer,
+              const OutputFile& results) {
   RankContext& context = engine.context();
   const std::int64_t capacity = engine.config().max_positions;
   Generator generator(engine, options.generation, 1, capacity);
@@ -235,7 +247,10 @@ void converse(Engine& engine, const GenerateOptions& options, const Tokenizer* t
       }
     });
     ids = broadcast_ids(context.comms, std::move(ids));
-    if (ids.empty()) return;
+    if (ids.empty()) {
+      if (!results.is_replaced()) keep_conversation(engine, messages, results);
+      return;
+    }
     std::optional<StreamDecoder> stream;
     std::string reply;
     if (context.root()) stream.emplace(*tokenizer);
@@ -252,8 +267,11 @@ void converse(Engine& engine, const GenerateOptions& options, const Tokenizer* t
       say_text("\n");
       messages.push_back({"assistant", reply});
     }
+    if (results.is_replaced()) keep_conversation(engine, messages, results);
     if (generator.stopped()) {
-      stop(*generator.stopped(), "the conversation so far is on stdout",
+      stop(*generator.stopped(),
+           results ? fmt::format("kept: the conversation, in {}", options.common.json)
+                   : "the conversation so far is on stdout",
            "the same command begins a new one");
     }
   }
@@ -285,7 +303,7 @@ void run_generate(RankContext& context, const std::vector<std::string>& argument
     if (!context.root()) return;
     PromptEncoder encoder(options, *tokenizer);
     for (const Prompt& prompt : input) {
-      stop_alone_if_interrupted(context.rank(), "reading prompts");
+      stop_alone_if_interrupted(context.comms, "reading prompts");
       prompts.push_back(encoder.encode(prompt));
       capacity = std::max(capacity, context_limit(config, prompts.back().size(), prompt.origin,
                                                   options.generation.max_new_tokens));
@@ -293,7 +311,7 @@ void run_generate(RankContext& context, const std::vector<std::string>& argument
   });
   if (options.converses()) {
     Engine engine(context, options.common.engine, 0);
-    converse(engine, options, tokenizer.get());
+    converse(engine, options, tokenizer.get(), results);
     return;
   }
   prompts = share(context.comms, prompts);
@@ -351,8 +369,9 @@ void run_generate(RankContext& context, const std::vector<std::string>& argument
   write_json(context, results, json);
   if (!complete) {
     stop(*generator.stopped(),
-         fmt::format("kept: {} of {} completions, {}", whole, completions.size(),
-                     results ? fmt::format("in {}", options.common.json) : "on stdout"),
+         fmt::format(
+             "kept: {} of {} completions, {}", whole, completions.size(),
+             results ? fmt::format("in {}", options.common.json) : "those that went to stdout"),
          "give the prompts that lack a completion again");
   }
 }
