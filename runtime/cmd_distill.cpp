@@ -35,8 +35,9 @@ constexpr const char* kExamples =
     "together for N epochs on the divergence of the next token's distribution.\n"
     "The first windows of the text are trained on, the ones behind them decide when to stop. What "
     "was\n"
-    "done before an interruption is in PLAN2 (written once a minute; how far the training on the\n"
-    "logits got, in PLAN2.progress): the same command with --resume goes on from there.\n\n"
+    "done before an interruption is in PLAN2 (written as often as a twentieth of the time allows;\n"
+    "how far the training on the logits got, in PLAN2.progress): the same command with --resume\n"
+    "goes on from there. A plan that leaves out no sync passes through.\n\n"
     "Examples:\n"
     "  spd distill -m DIR --virtual-ranks 2 --plan repaired.json --text valid.txt --out "
     "taught.json\n"
@@ -61,7 +62,7 @@ struct DistillCommand {
     work.add_options()                                                                        //
         ("text", po::value(&text)->value_name("FILE")->required(), "UTF-8 calibration text")  //
         ("out", po::value(&out)->value_name("PLAN")->required(),
-         "plan to write, its repairs beside it as PLAN with .safetensors")  //
+         "plan to write; its repairs go beside it, for p.json as p.HASH.safetensors")  //
         ("blocks", po::value(&blocks)->value_name("LIST"),
          "blocks to train, e.g. 0-4,29 (default all that leave out a sync)")  //
         ("merge", po::value(&merge)->value_name("PLAN")->composing(),

@@ -153,15 +153,24 @@ std::int64_t context_limit(const ModelConfig& config, std::size_t longest,
                                 static_cast<std::int64_t>(longest) + new_tokens);
 }
 
+// `messages`: a list of them as the template takes them.
+void keep_conversation(Engine& engine, const nlohmann::ordered_json& messages,
+                       const OutputFile& results) {
+  if (!results) return;
+  nlohmann::json json = result_header("conversation", engine);
+  json["messages"] = messages;
+  write_json(engine.context(), results, json);
+}
+
 // `tokenizer`, `encoder`: on rank 0.
 void converse(Engine& engine, const GenerateOptions& options, const Tokenizer* tokenizer,
-              PromptEncoder* encoder) {
+              PromptEncoder* encoder, const OutputFile& results) {
   RankContext& context = engine.context();
   const std::int64_t capacity = engine.config().max_positions;
   Generator generator(engine, options.generation, 1, capacity);
   Prompt chat;  // all that was said
   chat.origin = "chat";
-  const auto say = [&](const char* role, const std::string& text) {
+  const auto add_message = [&](const char* role, const std::string& text) {
     chat.chat.messages.push_back(nlohmann::ordered_json{{"role", role}, {"content", text}});
   };
   while (true) {
@@ -175,7 +184,7 @@ void converse(Engine& engine, const GenerateOptions& options, const Tokenizer* t
         return line;
       });
       if (line.empty()) return;  // another rank, or the end of input
-      say("user", plain_line(line, chat.origin));
+      add_message("user", plain_line(line, chat.origin));
       ids = encoder->encode(chat).ids;
       if (static_cast<std::int64_t>(ids.size()) >= capacity) {
         throw Error(ErrorCode::input,
@@ -186,7 +195,10 @@ void converse(Engine& engine, const GenerateOptions& options, const Tokenizer* t
       }
     });
     ids = broadcast_ids(context.comms, std::move(ids));
-    if (ids.empty()) return;
+    if (ids.empty()) {
+      if (!results.is_replaced()) keep_conversation(engine, chat.chat.messages, results);
+      return;
+    }
     std::optional<StreamDecoder> stream;
     std::string reply;
     if (context.root()) stream.emplace(*tokenizer);
@@ -201,10 +213,13 @@ void converse(Engine& engine, const GenerateOptions& options, const Tokenizer* t
     if (stream) {
       print(stream->finish());
       say_text("\n");
-      say("assistant", reply);
+      add_message("assistant", reply);
     }
+    if (results.is_replaced()) keep_conversation(engine, chat.chat.messages, results);
     if (generator.stopped()) {
-      stop(*generator.stopped(), "the conversation so far is on stdout",
+      stop(*generator.stopped(),
+           results ? fmt::format("kept: the conversation, in {}", options.common.json)
+                   : "the conversation so far is on stdout",
            "the same command begins a new one");
     }
   }
@@ -238,7 +253,7 @@ void run_generate(RankContext& context, const std::vector<std::string>& argument
     encoder.emplace(options.common.engine.model, options.input, *tokenizer);
     if (options.input.converses()) encoder->load_template();  // before the user begins to type
     for (const Prompt& prompt : input) {
-      stop_alone_if_interrupted(context.rank(), "reading prompts");
+      stop_alone_if_interrupted(context.comms, "reading prompts");
       prompts.push_back(encoder->encode(prompt).ids);
       names.push_back(prompt.id);
       capacity = std::max(capacity, context_limit(config, prompts.back().size(), prompt.origin,
@@ -247,7 +262,7 @@ void run_generate(RankContext& context, const std::vector<std::string>& argument
   });
   if (options.input.converses()) {
     Engine engine(context, options.common.engine, 0);
-    converse(engine, options, tokenizer.get(), encoder ? &*encoder : nullptr);
+    converse(engine, options, tokenizer.get(), encoder ? &*encoder : nullptr, results);
     return;
   }
   prompts = share(context.comms, prompts);
@@ -309,8 +324,9 @@ void run_generate(RankContext& context, const std::vector<std::string>& argument
   write_json(context, results, json);
   if (!complete) {
     stop(*generator.stopped(),
-         fmt::format("kept: {} of {} completions, {}", whole, completions.size(),
-                     results ? fmt::format("in {}", options.common.json) : "on stdout"),
+         fmt::format(
+             "kept: {} of {} completions, {}", whole, completions.size(),
+             results ? fmt::format("in {}", options.common.json) : "those that went to stdout"),
          "give the prompts that lack a completion again");
   }
 }

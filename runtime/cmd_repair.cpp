@@ -43,7 +43,8 @@ constexpr const char* kExamples =
     "              on from it with spd distill, which has more ways to train\n"
     "Classes, by the relative error of the block's output with nothing repaired: up to --tau1 ISB\n"
     "(dropped as it is), up to --tau2 SB (repaired), above ESB (heads grouped, too).\n"
-    "An interrupted run goes on where it was when repeated.\n\n"
+    "An interrupted run goes on where it was when repeated. A plan that leaves out no sync passes\n"
+    "through.\n\n"
     "Examples:\n"
     "  mpirun -n 3 spd repair -m DIR --text valid.txt --drop attn:all --out repaired.json\n"
     "  mpirun -n 3 spd eval   -m DIR --text test.txt --plan repaired.json\n"
@@ -68,7 +69,7 @@ struct RepairOptions {
     input.add_options()                                                                       //
         ("text", po::value(&text)->value_name("FILE")->required(), "UTF-8 calibration text")  //
         ("out", po::value(&out)->value_name("FILE")->required(),
-         "plan to write; its repairs go beside it, as .safetensors")  //
+         "plan to write; its repairs go beside it, for p.json as p.HASH.safetensors")  //
         ("methods", po::value(&methods)->value_name("LIST"),
          "of grouping, placement, prediction, refit, distillation (default: the first four)")  //
         ("ks", po::value(&ks)->value_name("LIST"),

@@ -130,7 +130,7 @@ void run_tokenize(RankContext& context, const std::vector<std::string>& argument
     PromptEncoder encoder(options.model, options.input, *tokenizer);
     std::vector<EncodedPrompt> encoded;  // all, before anything is printed
     for (const Prompt& prompt : prompts) {
-      stop_alone_if_interrupted(context.rank(), "tokenising");
+      stop_alone_if_interrupted(context.comms, "tokenising");
       encoded.push_back(encoder.encode(prompt));
     }
     for (std::size_t i = 0; i < prompts.size(); ++i) {

@@ -168,7 +168,7 @@ Shard Engine::load_weights() {
   Progress progress("loading", config_.blocks, context_.root());
   return load_shard(config_, plan_.partition, context_.rank(), *source_, *operators_,
                     [&](std::int64_t done, std::int64_t) {
-                      stop_alone_if_interrupted(context_.rank(), "loading");
+                      stop_alone_if_interrupted(context_.comms, "loading");
                       progress.update(done);
                     });
 }

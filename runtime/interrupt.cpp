@@ -57,6 +57,11 @@ const char* name_of(int signal) {
   }
 }
 
+// Threads are asked together, with their process.
+int rank_of(const RankComms& comms, int rank) {
+  return std::strcmp(comms.world->backend(), "thread") == 0 ? -1 : rank;
+}
+
 struct Answer {
   std::optional<Interruption> why;
   std::int64_t of_root = 0;  // rank 0's `value`
@@ -77,8 +82,7 @@ Answer ask(const RankComms& comms, Stream& stream, std::int64_t value) {
   const auto asked =
       std::find_if(all.begin(), all.end(), [](const Word& word) { return word.signal != 0; });
   if (asked != all.end()) {
-    const bool threads = std::strcmp(comms.world->backend(), "thread") == 0;
-    answer.why = {asked->signal, threads ? -1 : static_cast<int>(asked - all.begin()), 0};
+    answer.why = {asked->signal, rank_of(comms, static_cast<int>(asked - all.begin())), 0};
   } else if (all.front().output_error != 0) {
     answer.why = {0, 0, all.front().output_error};
   }
@@ -118,11 +122,11 @@ void stop(const Interruption& why, const std::string& kept, const std::string& r
                     fmt::format("{}; {}", why.text(), kept), remedy);
 }
 
-void stop_alone_if_interrupted(int rank, const char* during) {
+void stop_alone_if_interrupted(const RankComms& comms, const char* during) {
   if (!interrupted()) return;
   throw Error(ErrorCode::interrupted,
               fmt::format("{} while {}; what was kept before stays as it was",
-                          Interruption{signalled, rank, 0}.text(), during),
+                          Interruption{signalled, rank_of(comms, comms.rank), 0}.text(), during),
               "the same command goes on from there, or begins anew");
 }
 

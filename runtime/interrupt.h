@@ -41,7 +41,7 @@ std::optional<Interruption> find_interruption(const RankComms& comms, Stream& st
 [[noreturn]] void stop(const Interruption& why, const std::string& kept, const std::string& remedy);
 
 /// On one rank, inside agree(): throws where this process was asked to stop.
-void stop_alone_if_interrupted(int rank, const char* during);
+void stop_alone_if_interrupted(const RankComms& comms, const char* during);
 
 /// Safe points of work in short steps: the ranks are asked about every `pace`, which costs them a
 /// small collective, and not behind every step.

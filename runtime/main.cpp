@@ -36,7 +36,9 @@ std::string help_text() {
          "\nExit status: 0; 2 to 8 where the command line, an input, the system (a full disk), a\n"
          "peer, the deadline, a device or the program itself was at fault; 75 after SIGTERM,\n"
          "SIGINT or SIGUSR1 to any rank or to mpirun: what was done is kept, and the message says\n"
-         "how to go on. A second signal ends at once.\n";
+         "how to go on. A second signal ends at once.\n"
+         "What ranks print reaches stdout through mpirun, which tells nobody where that is full:\n"
+         "--json FILE does.\n";
 }
 
 const Command& find_command(const std::string& name) {

@@ -125,7 +125,7 @@ class TaskRun {
     items = 0;
     for (TaskWork& work : work_) {
       for (const TaskItem& item : work.items) {
-        stop_alone_if_interrupted(context_.rank(), "tokenising");
+        stop_alone_if_interrupted(context_.comms, "tokenising");
         work.encoded.push_back(encode(encoder, work.task, item));
         progress.update(++items);
       }
@@ -142,7 +142,7 @@ class TaskRun {
     const auto key = [](const SyncPlan& plan, const SyncLevels& levels, const ModelConfig& config) {
       SyncPlan run = plan;
       run.levels = levels;
-      return hash_text(run.to_json(config).dump());
+      return hash_text(json_text(run.to_json(config), -1));
     };
     const ModelConfig& config = engine_->config();
     return {{"schema", "spd.task-items/1"},
