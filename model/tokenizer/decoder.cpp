@@ -143,6 +143,9 @@ class MetaspaceStream final : public WholeTokens {
   bool drop_;  // the marks of the first token go
 };
 
+// What a token, or a text that was joined before, may grow to.
+constexpr std::size_t kMostReplaced = std::size_t{16} << 20;
+
 class ReplaceStream final : public WholeTokens {
  public:
   ReplaceStream(const Pattern& pattern, const std::string& content)
@@ -150,7 +153,7 @@ class ReplaceStream final : public WholeTokens {
 
  private:
   void token(std::string text, Parts& out) override {
-    out.push_back({pattern_.replaced(text, content_), true});
+    out.push_back({pattern_.replaced(text, content_, std::max(text.size(), kMostReplaced)), true});
   }
   const Pattern& pattern_;
   const std::string& content_;

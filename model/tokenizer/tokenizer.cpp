@@ -14,9 +14,12 @@ namespace spd {
 std::unique_ptr<Tokenizer> Tokenizer::load(const std::filesystem::path& dir) {
   const auto has = [&](const char* name) {
     std::error_code ignored;
-    return std::filesystem::is_regular_file(dir / name, ignored);
+    // What is there but no file is for the reader to refuse.
+    return std::filesystem::exists(dir / name, ignored);
   };
-  if (has("tokenizer.json")) return load_tokenizer_json(dir / "tokenizer.json");
+  if (has("tokenizer.json")) {
+    return load_tokenizer_json(dir / "tokenizer.json", TokenizerConfig::load(dir));
+  }
   if (has("tokenizer.model")) {
     return load_sentencepiece(dir / "tokenizer.model", TokenizerConfig::load(dir));
   }
