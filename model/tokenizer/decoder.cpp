@@ -67,10 +67,18 @@ class ByteLevelStream final : public WholeTokens {
  private:
   void token(std::string text, Parts& out) override {
     // An added token may have characters that stand for no byte: it is text as it is.
-    const std::optional<std::string> bytes = bytes_of_byte_level(text);
-    held_ += bytes ? *bytes : text;
+    std::optional<std::string> bytes = bytes_of_byte_level(text);
+    if (held_.empty()) {
+      held_ = bytes ? std::move(*bytes) : std::move(text);
+    } else {
+      held_ += bytes ? *bytes : text;
+    }
     const std::size_t whole = whole_characters(held_);
     if (whole == 0) return;
+    if (whole == held_.size() && is_ascii(held_)) {
+      out.push_back({std::exchange(held_, {}), false});
+      return;
+    }
     out.push_back({replace_invalid_utf8(std::string_view(held_).substr(0, whole)), false});
     held_.erase(0, whole);
   }

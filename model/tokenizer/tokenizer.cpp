@@ -41,14 +41,19 @@ std::optional<std::string_view> Tokenizer::checked_text(TokenId id) const {
 std::string Tokenizer::decode(std::span<const TokenId> ids, bool skip_special) const {
   const std::unique_ptr<Decoder::Stream> stream = decoder().stream();
   std::vector<TokenPart> parts;
+  std::string text;
+  const auto take = [&] {
+    for (const TokenPart& part : parts) text += part.text;
+    parts.clear();
+  };
   for (const TokenId id : ids) {
-    const std::optional<std::string_view> text = checked_text(id);
-    if (!text || (skip_special && is_special(id))) continue;
-    stream->push({std::string(*text), true}, parts);
+    const std::optional<std::string_view> token = checked_text(id);
+    if (!token || (skip_special && is_special(id))) continue;
+    stream->push({std::string(*token), true}, parts);
+    take();
   }
   stream->finish(parts);
-  std::string text;
-  for (const TokenPart& part : parts) text += part.text;
+  take();
   return text;
 }
 
