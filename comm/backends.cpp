@@ -38,6 +38,11 @@ std::vector<int> rail_ranks(const Topology& topology, int rank, int rails) {
   return ranks;
 }
 
+/// As UCX_NET_DEVICES has them, or null for all.
+const char* devices_of(const JobNetwork& network) {
+  return network.ucx_devices.empty() ? std::getenv("UCX_NET_DEVICES") : network.ucx_devices.c_str();
+}
+
 }  // namespace
 
 IntraBackend parse_intra_backend(std::string_view text) {
@@ -59,6 +64,7 @@ InterBackend parse_inter_backend(std::string_view text) {
 
 ProcessComms::ProcessComms(MpiSession& session, const BackendOptions& options)
     : rank_(session.rank()), topology_(session.topology()) {
+  session.network();  // first, lest a wrong --nic be found late
   make_node(session, options.intra);
   if (topology_.nodes() > 1 || (options.flat && options.inter != InterBackend::automatic)) {
     make_across(session, options);
@@ -113,6 +119,7 @@ std::shared_ptr<Communicator> ProcessComms::make_inter(MpiSession& session,
 }
 
 void ProcessComms::make_across(MpiSession& session, const BackendOptions& options) {
+  const JobNetwork& network = session.network();
   std::string reason = "asked for by --inter";
   std::string problem;
   if (options.inter != InterBackend::mpi) {
@@ -120,7 +127,7 @@ void ProcessComms::make_across(MpiSession& session, const BackendOptions& option
       reason = "tells of lost peers, and picks the fastest network there is";
     }
     try {
-      worker_ = std::make_shared<UcxWorker>();
+      worker_ = std::make_shared<UcxWorker>(network.ucx_devices);
     } catch (const Error& error) {
       if (options.inter == InterBackend::ucx) throw;
       problem = error.what();
@@ -132,6 +139,7 @@ void ProcessComms::make_across(MpiSession& session, const BackendOptions& option
   }
   const char* backend = worker_ ? "ucx" : "mpi";
   choices_.push_back({"across nodes", backend, reason});
+  choices_.push_back({"network", network.description, network.reason});
 
   const int rails = rails_of(topology_);
   const std::vector<int> ranks =
@@ -155,8 +163,7 @@ void ProcessComms::make_across(MpiSession& session, const BackendOptions& option
   rail_ = make_inter(session, ranks, options);
   HierarchicalCommunicator::Settings settings;
   settings.rails = options.rails > 0 ? options.rails : rails;
-  const int nics =
-      session.least(networks_between_nodes(discover_nics(), std::getenv("UCX_NET_DEVICES")));
+  const int nics = session.least(networks_between_nodes(discover_nics(), devices_of(network)));
   const std::size_t from_bytes = kRailsFromBytes / std::min(nics, rails);
   settings.rails_from_bytes = options.rails > 0 ? 0 : from_bytes;
   settings.across_backend = backend;

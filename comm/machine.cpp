@@ -112,6 +112,15 @@ std::vector<Nic> discover_nics(const fs::path& sysfs) {
   return nics;
 }
 
+bool has_rdma() { return !entries("/sys/class/infiniband").empty(); }
+
+bool has_rdma(const std::string& device) {
+  const std::string name = device.substr(0, device.find(':'));
+  const std::vector<fs::path> devices = entries("/sys/class/infiniband");
+  return std::any_of(devices.begin(), devices.end(),
+                     [&](const fs::path& one) { return one.filename() == name; });
+}
+
 int networks_between_nodes(const std::vector<Nic>& nics, const char* allowed) {
   const std::string list = allowed == nullptr ? "" : allowed;
   const auto usable = [&](const Nic& nic) {

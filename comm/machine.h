@@ -38,6 +38,10 @@ Machine discover_machine();
 /// `sysfs`: what /sys is to Linux.
 std::vector<Nic> discover_nics(const std::filesystem::path& sysfs = "/sys");
 
+/// Whether this host has devices for RDMA, or one of this name ("mlx5_0", "mlx5_0:1").
+bool has_rdma();
+bool has_rdma(const std::string& device);
+
 /// How many of them carry what ranks say to each other: the InfiniBand ports, or the rest where
 /// there are none; with `allowed` (UCX_NET_DEVICES: names and commas) only those it names. At least
 /// 1. Null, "" and "all" allow all.

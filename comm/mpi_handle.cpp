@@ -17,6 +17,25 @@ void check_mpi(int status, const char* call) {
   throw Error(ErrorCode::comm, fmt::format("{}: {}", call, std::string_view(text.data(), length)));
 }
 
+std::vector<std::vector<std::byte>> all_gather_bytes(MPI_Comm comm, int ranks,
+                                                     const std::vector<std::byte>& mine) {
+  const int length = static_cast<int>(mine.size());
+  std::vector<int> lengths(ranks);
+  check_mpi(MPI_Allgather(&length, 1, MPI_INT, lengths.data(), 1, MPI_INT, comm), "MPI_Allgather");
+  std::vector<int> offsets(ranks + 1, 0);
+  for (int r = 0; r < ranks; ++r) offsets[r + 1] = offsets[r] + lengths[r];
+  std::vector<std::byte> all(offsets[ranks]);
+  check_mpi(MPI_Allgatherv(mine.data(), length, MPI_BYTE, all.data(), lengths.data(),
+                           offsets.data(), MPI_BYTE, comm),
+            "MPI_Allgatherv");
+  std::vector<std::vector<std::byte>> parts;
+  parts.reserve(ranks);
+  for (int r = 0; r < ranks; ++r) {
+    parts.emplace_back(all.begin() + offsets[r], all.begin() + offsets[r + 1]);
+  }
+  return parts;
+}
+
 MpiComm::MpiComm(MPI_Comm comm) : comm_(comm) {
   check_mpi(MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
 }

@@ -3,12 +3,18 @@
 
 #include <mpi.h>
 
+#include <cstddef>
 #include <utility>
+#include <vector>
 
 namespace spd {
 
 /// Throws comm Error "MPI_Isend: <what MPI says>" unless `status` is MPI_SUCCESS.
 void check_mpi(int status, const char* call);
+
+/// [ranks]: every rank's bytes, of any number, on every rank of `comm`, which has so many ranks.
+std::vector<std::vector<std::byte>> all_gather_bytes(MPI_Comm comm, int ranks,
+                                                     const std::vector<std::byte>& mine);
 
 /// Owns an MPI communicator whose errors are returned, not fatal.
 class MpiComm {

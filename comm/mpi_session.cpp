@@ -14,6 +14,8 @@
 #include <thread>
 
 #include "comm/launcher_word.h"
+#include "comm/listen_address.h"
+#include "comm/machine.h"
 #include "comm/node_split.h"
 #include "kernels/device/log.h"
 
@@ -51,23 +53,62 @@ void start(int* argc, char*** argv) {
   }
 }
 
-MpiComm started_world(int* argc, char*** argv) {
+const char* variable(const char* name) { return std::getenv(name); }
+
+MpiNetwork told_open_mpi(const std::string& nic) {
+  const MpiNetwork network = choose_for_mpi(nic, variable, ipv4_interfaces());
+  tell_open_mpi(network, nic, has_rdma(), variable);
+  return network;
+}
+
+// The deadline of a start, and what it ends with.
+std::unique_ptr<StartWatch> watch_start(Communicator::Milliseconds deadline) {
+  const auto claim = launcher_claim(variable);
+  const auto limit = std::max(deadline, StartWatch::kLeastForStart);
+  const std::string peers =
+      claim ? fmt::format("the {} that the launcher started", claim->ranks) : "its peers";
+  return std::make_unique<StartWatch>(
+      limit, claim ? claim->rank : 0,
+      fmt::format("rank {}: MPI did not start within {:.1f} s: not all of {} have joined",
+                  claim ? std::to_string(claim->rank) : "unknown",
+                  std::chrono::duration<double>(limit).count(), peers),
+      "see that spd starts on every host, and that the hosts reach each other (--nic); allow more "
+      "time with --deadline");
+}
+
+MpiComm started_world(int* argc, char*** argv, const MpiNetwork& network) {
+  std::optional<ListenAddress> listen;
+  if (network.interface) listen.emplace(network.interface->address);
   start(argc, argv);
   return MpiComm::duplicate(MPI_COMM_WORLD);
 }
 
 }  // namespace
 
-MpiSession::MpiSession(int* argc, char*** argv, Communicator::Milliseconds deadline)
+MpiSession::MpiSession(int* argc, char*** argv, Communicator::Milliseconds deadline,
+                       std::string nic)
     : deadline_(deadline),
       exceptions_at_start_(std::uncaught_exceptions()),
-      world_(started_world(argc, argv)),
+      nic_(std::move(nic)),
+      own_network_(told_open_mpi(nic_)),
+      starting_(watch_start(deadline)),
+      world_(started_world(argc, argv, own_network_)),
       node_(split_by_node(world_)) {
   listen_to_launcher();
   discover();
   roll_call_ =
       std::make_shared<RollCall>(world_.get(), members(all_ranks()), deadline_ / kGraceParts);
   end_ = world();
+  starting_.reset();
+}
+
+StartWatch MpiSession::watch(const char* what) const {
+  return StartWatch(deadline_, rank(),
+                    fmt::format("rank {} (host {}): {} over MPI took longer than {:.1f} s: another "
+                                "rank did not come",
+                                rank(), hosts_.at(rank()), what,
+                                std::chrono::duration<double>(deadline_).count()),
+                    "look for a rank that was stopped; allow more time with --deadline");
 }
 
 void MpiSession::discover() {
@@ -136,13 +177,23 @@ ProcessGroup MpiSession::group(const std::vector<int>& job_ranks) {
   // Every rank makes its groups in the same order, so groups of one call differ by their lowest
   // rank.
   const int id = groups_made_++ * size() + job_ranks.front();
+  const StartWatch watching = watch("making a group");
   return {MpiComm::split(world_.get(), job_ranks.front()),
           {id, members(job_ranks), deadline_, roll_call_, spin_}};
 }
 
 bool MpiSession::all_agree(bool mine) const { return least(mine ? 1 : 0) != 0; }
 
+const JobNetwork& MpiSession::network() {
+  if (!network_) {
+    const StartWatch watching = watch("choosing a network");
+    network_ = agree_on_network(world_, topology_, nic_);
+  }
+  return *network_;
+}
+
 int MpiSession::least(int mine) const {
+  const StartWatch watching = watch("agreeing");
   int all = 0;
   check_mpi(MPI_Allreduce(&mine, &all, 1, MPI_INT, MPI_MIN, world_.get()), "MPI_Allreduce");
   return all;

@@ -2,11 +2,15 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "comm/communicator.h"
+#include "comm/job_network.h"
+#include "comm/network.h"
 #include "comm/process_group.h"
+#include "comm/start_watch.h"
 #include "comm/topology.h"
 
 namespace spd {
@@ -15,8 +19,12 @@ namespace spd {
 /// it may use them (MPI_THREAD_FUNNELED).
 class MpiSession {
  public:
-  /// `deadline` is that of every collective, and of the end of the session.
-  MpiSession(int* argc, char*** argv, Communicator::Milliseconds deadline = kDefaultDeadline);
+  /// `deadline` is that of every collective, of the start (StartWatch::kLeastForStart at least: a
+  /// rank that does not come ends the process with a message) and of the end of the session. `nic`:
+  /// the interface or network ("10.77.0.0/24") that MPI is to listen on; empty: see
+  /// choose_for_mpi(). Tells Open MPI by environment variables.
+  MpiSession(int* argc, char*** argv, Communicator::Milliseconds deadline = kDefaultDeadline,
+             std::string nic = "");
   /// Ends MPI when all ranks come to their ends, too; ends the job when one does not come within
   /// the deadline, or when this rank is leaving by an exception.
   ~MpiSession();
@@ -42,6 +50,9 @@ class MpiSession {
   bool all_agree(bool mine) const;
   /// The least of all ranks' `mine`. Collective over the job.
   int least(int mine) const;
+  /// The network across nodes: what --nic named, or what joins them. Collective over the job, the
+  /// first time. Throws usage Error, on all ranks, where a node does not have what --nic names.
+  const JobNetwork& network();
   std::vector<int> node_ranks() const { return topology_.ranks_of_node(topology_.node_of(rank())); }
 
   /// Ends the whole job with this status. A rank that is not the spokesman of an error (see
@@ -51,9 +62,14 @@ class MpiSession {
  private:
   GroupMembers members(const std::vector<int>& job_ranks) const;
   void discover();
+  /// Bounds the calls of MPI until it is gone.
+  StartWatch watch(const char* what) const;
 
   Communicator::Milliseconds deadline_;
   int exceptions_at_start_;
+  std::string nic_;
+  MpiNetwork own_network_;
+  std::unique_ptr<StartWatch> starting_;
   MpiComm world_;
   MpiComm node_;
   Topology topology_;
@@ -62,6 +78,7 @@ class MpiSession {
   std::shared_ptr<RollCall> roll_call_;
   std::unique_ptr<Communicator> end_;  // for the barrier before the end of MPI
   int groups_made_ = 0;
+  std::optional<JobNetwork> network_;
 };
 
 }  // namespace spd

@@ -11,25 +11,6 @@ namespace {
 constexpr std::chrono::microseconds kInterruptPeriod{1000};
 constexpr int kRankBits = 32;
 
-std::vector<std::vector<std::byte>> exchange_addresses(MPI_Comm comm, int ranks,
-                                                       const std::vector<std::byte>& mine) {
-  const int length = static_cast<int>(mine.size());
-  std::vector<int> lengths(ranks);
-  check_mpi(MPI_Allgather(&length, 1, MPI_INT, lengths.data(), 1, MPI_INT, comm), "MPI_Allgather");
-  std::vector<int> offsets(ranks + 1, 0);
-  for (int r = 0; r < ranks; ++r) offsets[r + 1] = offsets[r] + lengths[r];
-  std::vector<std::byte> all(offsets[ranks]);
-  check_mpi(MPI_Allgatherv(mine.data(), length, MPI_BYTE, all.data(), lengths.data(),
-                           offsets.data(), MPI_BYTE, comm),
-            "MPI_Allgatherv");
-  std::vector<std::vector<std::byte>> addresses;
-  addresses.reserve(ranks);
-  for (int r = 0; r < ranks; ++r) {
-    addresses.emplace_back(all.begin() + offsets[r], all.begin() + offsets[r + 1]);
-  }
-  return addresses;
-}
-
 }  // namespace
 
 UcxTransport::UcxTransport(std::shared_ptr<UcxWorker> worker, MPI_Comm comm,
@@ -41,7 +22,7 @@ UcxTransport::UcxTransport(std::shared_ptr<UcxWorker> worker, MPI_Comm comm,
       group_(group),
       spin_(spin) {
   check_mpi(MPI_Comm_rank(comm, &rank_), "MPI_Comm_rank");
-  const auto addresses = exchange_addresses(comm, size(), worker_->address());
+  const auto addresses = all_gather_bytes(comm, size(), worker_->address());
   for (int peer = 0; peer < size(); ++peer) {
     if (peer != rank_) endpoints_[peer] = worker_->endpoint(job_ranks_[peer], addresses[peer]);
   }

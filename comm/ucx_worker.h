@@ -18,7 +18,9 @@ void check_ucx(ucs_status_t status, const char* call);
 /// One thread at a time.
 class UcxWorker {
  public:
-  UcxWorker();
+  /// `devices`: the networks that it listens on and talks over, as UCX_NET_DEVICES takes them;
+  /// empty: as the environment says.
+  explicit UcxWorker(const std::string& devices);
   ~UcxWorker();
   UcxWorker(const UcxWorker&) = delete;
   UcxWorker& operator=(const UcxWorker&) = delete;

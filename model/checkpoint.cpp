@@ -5,9 +5,11 @@
 #include <unistd.h>
 
 #include <cstdint>
+#include <string_view>
 
 #include "kernels/device/error.h"
 #include "model/json_object.h"
+#include "model/weight_files.h"
 
 namespace spd {
 namespace {
@@ -20,8 +22,7 @@ bool is_there(const fs::path& path) {
   return fs::exists(path, ignored);
 }
 
-constexpr const char* kSingle = "model.safetensors";
-constexpr const char* kIndex = "model.safetensors.index.json";
+constexpr std::string_view kBase = "model.";  // what transformers calls the base model
 
 std::string shape_text(const std::vector<std::int64_t>& shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
@@ -41,24 +42,27 @@ void check_shard_name(const JsonObject& index, const std::string& tensor,
 }  // namespace
 
 Checkpoint Checkpoint::open(const fs::path& dir) {
+  const WeightFiles found = find_weight_files(dir);
   Checkpoint result;
   result.dir_ = dir;
-  if (!is_there(dir)) {
-    throw Error(ErrorCode::input, fmt::format("{}: no such directory", dir.string()),
-                "check --model");
-  }
-  if (is_there(dir / kIndex)) {
-    result.open_shards(dir / kIndex);
-    return result;
-  }
-  if (!is_there(dir / kSingle)) {
-    throw Error(ErrorCode::input,
-                fmt::format("{}: neither {} nor {} is there", dir.string(), kSingle, kIndex),
-                "download the weights, or convert them to safetensors (save_pretrained does)");
-  }
-  result.files_.emplace_back(dir / kSingle);
-  for (const std::string& name : result.files_.front().names()) result.file_of_[name] = 0;
+  result.notes_ = found.notes;
+  if (!found.index.empty()) result.open_shards(found.index);
+  for (const fs::path& file : found.files) result.add_file(file);
   return result;
+}
+
+void Checkpoint::add_file(const fs::path& file) {
+  files_.emplace_back(file);
+  for (const std::string& name : files_.back().names()) {
+    const auto [place, added] = file_of_.emplace(name, files_.size() - 1);
+    if (!added) {
+      throw Error(
+          ErrorCode::input,
+          fmt::format("{}: tensor \"{}\" is in {} too, and no index says which counts",
+                      file.string(), name, files_[place->second].path().filename().string()),
+          "download the shards and their index again, all of one version");
+    }
+  }
 }
 
 void Checkpoint::open_shards(const fs::path& index_file) {
@@ -81,26 +85,40 @@ void Checkpoint::open_shards(const fs::path& index_file) {
       files_.emplace_back(file);
       found = file_of_shard.emplace(shard, files_.size() - 1).first;
     }
-    if (!files_[found->second].contains(tensor)) {
-      throw Error(ErrorCode::input,
-                  fmt::format("{}: no tensor \"{}\", but {} says that it is there",
-                              files_[found->second].path().string(), tensor,
-                              index_file.filename().string()),
-                  "download the shards and their index again, all of one version");
-    }
-    file_of_[tensor] = found->second;
+    const bool holds = files_[found->second].contains(tensor);
+    (holds ? file_of_ : promised_)[tensor] = found->second;
+  }
+  // As in transformers, what the index does not list is there all the same.
+  for (std::size_t i = 0; i < files_.size(); ++i) {
+    for (const std::string& name : files_[i].names()) file_of_.emplace(name, i);
   }
 }
 
-bool Checkpoint::contains(const std::string& name) const { return file_of_.contains(name); }
+std::optional<std::string> Checkpoint::stored_name(const std::string& name) const {
+  if (file_of_.contains(name)) return name;
+  if (name.starts_with(kBase) && file_of_.contains(name.substr(kBase.size()))) {
+    return name.substr(kBase.size());
+  }
+  std::string longer = std::string(kBase) + name;
+  if (file_of_.contains(longer)) return longer;
+  return std::nullopt;
+}
+
+bool Checkpoint::is_usable(const std::string& name) const {
+  const auto stored = stored_name(name);
+  return stored && files_[file_of_.at(*stored)].is_usable(*stored);
+}
 
 const TensorEntry& Checkpoint::at(const std::string& name) const {
-  const auto found = file_of_.find(name);
-  if (found == file_of_.end()) {
-    throw Error(ErrorCode::input, fmt::format("{}: no tensor \"{}\"", dir_.string(), name),
-                "check that config.json and the weights are of the same model");
+  if (const auto stored = stored_name(name)) return files_[file_of_.at(*stored)].at(*stored);
+  if (const auto promised = promised_.find(name); promised != promised_.end()) {
+    throw Error(ErrorCode::input,
+                fmt::format("{}: no tensor \"{}\", but the index says that it is there",
+                            files_[promised->second].path().string(), name),
+                "download the shards and their index again, all of one version");
   }
-  return files_[found->second].at(name);
+  throw Error(ErrorCode::input, fmt::format("{}: no tensor \"{}\"", dir_.string(), name),
+              "check that config.json and the weights are of the same model");
 }
 
 const TensorEntry& Checkpoint::at(const std::string& name,
@@ -109,7 +127,7 @@ const TensorEntry& Checkpoint::at(const std::string& name,
   if (entry.shape != shape) {
     throw Error(ErrorCode::input,
                 fmt::format("{}: tensor \"{}\" has shape {}, config.json wants {}",
-                            files_[file_of_.at(name)].path().string(), name,
+                            files_[file_of_.at(*stored_name(name))].path().string(), name,
                             shape_text(entry.shape), shape_text(shape)),
                 "check that config.json and the weights are of the same model");
   }
@@ -121,6 +139,10 @@ std::vector<std::string> Checkpoint::names() const {
   result.reserve(file_of_.size());
   for (const auto& [name, file] : file_of_) result.push_back(name);
   return result;
+}
+
+void Checkpoint::check_unchanged() const {
+  for (const SafetensorsFile& file : files_) file.check_unchanged();
 }
 
 void Checkpoint::release_pages(const TensorEntry& entry) {

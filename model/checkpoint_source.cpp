@@ -38,6 +38,8 @@ class CheckpointSource final : public WeightSource {
     return {entry.data, entry.dtype, rows, cols};
   }
 
+  void check_unchanged() const override { checkpoint_.check_unchanged(); }
+
  private:
   const TensorEntry& find(const std::string& name, std::int64_t rows, std::int64_t cols) const {
     return cols > 0 ? checkpoint_.at(name, {rows, cols}) : checkpoint_.at(name, {rows});

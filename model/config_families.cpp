@@ -19,7 +19,7 @@ void read_sizes(const JsonObject& json, ModelConfig& config) {
     json.fail("num_hidden_layers", fmt::format("is above {}, the most supported", kMaxBlocks));
   }
   config.q_heads = json.integer("num_attention_heads", 1);
-  config.max_positions = json.integer("max_position_embeddings", 1);
+  config.max_positions = json.whole_number("max_position_embeddings", 1);
   config.window_of_block.assign(static_cast<std::size_t>(config.blocks), false);
 }
 
@@ -60,8 +60,9 @@ Epilogue read_activation(const JsonObject& json, const std::string& key,
   json.fail(key, fmt::format("\"{}\" is not supported here; supported: {}", name, known));
 }
 
+/// Some files say -1 for "none".
 std::int32_t read_token_id(const JsonObject& json, const std::string& key) {
-  return static_cast<std::int32_t>(json.integer(key, 0));
+  return static_cast<std::int32_t>(json.integer(key, -1));
 }
 
 /// null means none; a key that is not there means what the family's class says.
@@ -80,6 +81,14 @@ void read_bos_and_eos(const JsonObject& json, ModelConfig& config,
   }
 }
 
+/// Added to a mean square: what is no small number would drown it.
+float read_norm_epsilon(const JsonObject& json) {
+  constexpr const char* kKey = "rms_norm_eps";
+  const double epsilon = json.number_or(kKey, 0.0, 1e-6);
+  if (epsilon > 1.0) json.fail(kKey, fmt::format("({}) must not be above 1", epsilon));
+  return static_cast<float>(epsilon);
+}
+
 /// What LLaMA, Mistral and Qwen have in common: RMS norms, rotation, a gated MLP.
 void read_llama_like(const JsonObject& json, ModelConfig& config,
                      std::optional<std::int64_t> default_kv_heads) {
@@ -95,7 +104,7 @@ void read_llama_like(const JsonObject& json, ModelConfig& config,
                           config.kv_heads, kv_missing ? ", the default" : ""));
   }
   config.norm = NormKind::rms;
-  config.norm_epsilon = static_cast<float>(json.number_or("rms_norm_eps", 0.0, 1e-6));
+  config.norm_epsilon = read_norm_epsilon(json);
   config.gated_mlp = true;
   config.activation = read_activation(json, "hidden_act", "silu", true);
   config.tied_embeddings = json.boolean_or("tie_word_embeddings", false);
@@ -252,12 +261,7 @@ void add_eos_ids(const JsonObject& json, ModelConfig& config) {
   if (!json.has(kKey)) return;
   std::vector<std::int32_t> ids;
   if (json.raw(kKey).is_array()) {
-    for (const nlohmann::json& id : json.raw(kKey)) {
-      if (!id.is_number_unsigned() || id.get<std::uint64_t>() > JsonObject::kLargest) {
-        json.fail(kKey, "must be a token id or a list of token ids");
-      }
-      ids.push_back(id.get<std::int32_t>());
-    }
+    ids = json.integers(kKey, -1);
   } else {
     ids.push_back(read_token_id(json, kKey));
   }

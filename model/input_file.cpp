@@ -41,7 +41,8 @@ bool is_ready(int descriptor, std::chrono::milliseconds patience) {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
         until - std::chrono::steady_clock::now());
     pollfd waiting{descriptor, POLLIN, 0};
-    const int ready = ::poll(&waiting, 1, static_cast<int>(std::max<std::int64_t>(left.count(), 0)));
+    const int ready =
+        ::poll(&waiting, 1, static_cast<int>(std::max<std::int64_t>(left.count(), 0)));
     if (ready >= 0) return ready > 0;
     if (errno != EINTR) return true;  // read() says what is wrong
   }
@@ -86,6 +87,10 @@ std::string read_file(const std::filesystem::path& file, const ReadLimits& limit
     content.append(piece, 0, static_cast<std::size_t>(got));
     if (content.size() > limits.most_bytes) too_large();
   }
+}
+
+bool is_lfs_pointer(std::string_view content) {
+  return content.starts_with("version https://git-lfs.github.com/spec/");
 }
 
 }  // namespace spd

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 
 namespace spd {
 
@@ -21,5 +22,9 @@ struct ReadLimits {
 /// be opened; empty: "check the path and its permissions".
 std::string read_file(const std::filesystem::path& file, const ReadLimits& limits = {},
                       const std::string& remedy = "");
+
+/// Whether a file that begins so is a Git LFS pointer: left by a clone without LFS in the place of
+/// what it stands for.
+bool is_lfs_pointer(std::string_view content);
 
 }  // namespace spd

@@ -41,7 +41,10 @@ JsonObject JsonObject::load(const std::filesystem::path& file, int max_depth) {
 
 JsonObject JsonObject::parse(std::string_view text, const std::filesystem::path& where,
                              int max_depth) {
-  nlohmann::json value = parse_json(text, where.string(), max_depth);
+  return of(parse_json(text, where.string(), max_depth), where);
+}
+
+JsonObject JsonObject::of(nlohmann::json value, const std::filesystem::path& where) {
   if (!value.is_object()) {
     throw Error(
         ErrorCode::input,
@@ -49,6 +52,13 @@ JsonObject JsonObject::parse(std::string_view text, const std::filesystem::path&
         kReplace);
   }
   return JsonObject(where, "", std::move(value));
+}
+
+void JsonObject::check_schema(const std::string& wanted, const std::string& remedy) const {
+  if (string("schema") == wanted) return;
+  const std::string by =
+      raw("version").is_string() ? fmt::format(" (of spd {})", shown_json(raw("version"))) : "";
+  fail("schema", fmt::format("is {}{}, not \"{}\"", shown_json(raw("schema")), by, wanted), remedy);
 }
 
 bool JsonObject::has(const std::string& key) const { return !raw(key).is_null(); }
@@ -120,10 +130,13 @@ double JsonObject::number_within(const std::string& key, double smallest, double
   return value.get<double>();
 }
 
-bool JsonObject::boolean_or(const std::string& key, bool fallback) const {
-  if (!has(key)) return fallback;
-  if (!raw(key).is_boolean()) wrong_type(key, "true or false");
+bool JsonObject::boolean(const std::string& key) const {
+  if (!required(key, "true or false").is_boolean()) wrong_type(key, "true or false");
   return raw(key).get<bool>();
+}
+
+bool JsonObject::boolean_or(const std::string& key, bool fallback) const {
+  return has(key) ? boolean(key) : fallback;
 }
 
 std::string JsonObject::string(const std::string& key) const {
@@ -172,6 +185,17 @@ std::vector<double> JsonObject::numbers(const std::string& key, double smallest,
   return result;
 }
 
+std::vector<bool> JsonObject::booleans(const std::string& key) const {
+  const nlohmann::json& value = required(key, "a list of true and false");
+  if (!value.is_array()) wrong_type(key, "a list of true and false");
+  std::vector<bool> result;
+  for (const nlohmann::json& item : value) {
+    if (!item.is_boolean()) wrong_type(key, "a list of true and false");
+    result.push_back(item.get<bool>());
+  }
+  return result;
+}
+
 JsonObject JsonObject::object(const std::string& key) const {
   const nlohmann::json& value = required(key, "an object");
   if (!value.is_object()) wrong_type(key, "an object");
@@ -185,6 +209,19 @@ std::vector<JsonObject> JsonObject::objects(const std::string& key) const {
   for (std::size_t i = 0; i < value.size(); ++i) {
     if (!value[i].is_object()) wrong_type(key, "a list of objects");
     result.push_back(JsonObject(file_, fmt::format("{}{}[{}].", prefix_, key, i), value[i]));
+  }
+  return result;
+}
+
+std::vector<std::vector<JsonObject>> JsonObject::object_lists(const std::string& key) const {
+  const nlohmann::json& value = required(key, "a list of lists of objects");
+  if (!value.is_array()) wrong_type(key, "a list of lists of objects");
+  std::vector<std::vector<JsonObject>> result;
+  for (std::size_t i = 0; i < value.size(); ++i) {
+    const std::string place = place_in(key, i);
+    nlohmann::json entry = nlohmann::json::object();
+    entry[place] = value[i];
+    result.push_back(JsonObject(file_, prefix_, std::move(entry)).objects(place));
   }
   return result;
 }

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/device/error.h"
 #include "model/json_text.h"
 
 namespace spd {
@@ -26,6 +27,12 @@ class JsonObject {
   /// The same of a text at hand; `where` (a file, or a file and a line) begins every message.
   static JsonObject parse(std::string_view text, const std::filesystem::path& where,
                           int max_depth = kMaxDepth);
+  /// The same of a value at hand.
+  static JsonObject of(nlohmann::json value, const std::filesystem::path& where);
+
+  /// Throws unless "schema" is `wanted`; says what it is and which version wrote the file. To be
+  /// called before anything else is taken out.
+  void check_schema(const std::string& wanted, const std::string& remedy) const;
 
   /// Whether the key is there, null included.
   bool contains(const std::string& key) const { return value_.contains(key); }
@@ -45,6 +52,7 @@ class JsonObject {
   double number_or(const std::string& key, double above, double fallback) const;
   /// Finite and in [smallest, largest].
   double number_within(const std::string& key, double smallest, double largest) const;
+  bool boolean(const std::string& key) const;
   bool boolean_or(const std::string& key, bool fallback) const;
   std::string string(const std::string& key) const;
   std::string string_or(const std::string& key, const std::string& fallback) const;
@@ -53,9 +61,37 @@ class JsonObject {
   std::vector<int> integers(const std::string& key, std::int64_t smallest) const;
   /// A list of finite numbers in [smallest, largest].
   std::vector<double> numbers(const std::string& key, double smallest, double largest) const;
+  std::vector<bool> booleans(const std::string& key) const;
   JsonObject object(const std::string& key) const;
   /// A list of objects; errors inside name the key and the place, "key[2].".
   std::vector<JsonObject> objects(const std::string& key) const;
+  /// A list of lists of objects, "key[2][0].".
+  std::vector<std::vector<JsonObject>> object_lists(const std::string& key) const;
+
+  /// `parse` of the string under the key. Its errors know not where the text came from: they are
+  /// thrown again with file and key.
+  template <class Parse>
+  auto parsed(const std::string& key, Parse parse) const {
+    const std::string text = string(key);
+    try {
+      return parse(text);
+    } catch (const Error& error) {
+      fail(key, std::string("is not understood: ") + error.what());
+    }
+  }
+  /// The same for a list of strings.
+  template <class Parse>
+  auto parsed_list(const std::string& key, Parse parse) const {
+    std::vector<decltype(parse(std::string()))> result;
+    for (const std::string& text : strings(key)) {
+      try {
+        result.push_back(parse(text));
+      } catch (const Error& error) {
+        fail(place_in(key, result.size()), std::string("is not understood: ") + error.what());
+      }
+    }
+    return result;
+  }
 
   /// The field itself (null where missing), for what has more than one form.
   const nlohmann::json& raw(const std::string& key) const;
@@ -69,6 +105,9 @@ class JsonObject {
  private:
   JsonObject(std::filesystem::path file, std::string prefix, nlohmann::json value)
       : file_(std::move(file)), prefix_(std::move(prefix)), value_(std::move(value)) {}
+  static std::string place_in(const std::string& key, std::size_t place) {
+    return key + "[" + std::to_string(place) + "]";
+  }
   const nlohmann::json& required(const std::string& key, const char* type) const;
   [[noreturn]] void wrong_type(const std::string& key, const std::string& expected) const;
 

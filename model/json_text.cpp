@@ -13,16 +13,24 @@
 
 #include "kernels/device/error.h"
 #include "kernels/device/printable.h"
+#include "model/input_file.h"
 
 namespace spd {
 namespace {
 
 constexpr std::size_t kMaxShown = 60;
 constexpr std::size_t kMaxQuoted = 40;
-constexpr const char* kReplace = "mend the file, or replace it by an undamaged copy";
 
-[[noreturn]] void refuse(const std::string& where, const std::string& problem) {
-  throw Error(ErrorCode::input, fmt::format("{}: {}", where, problem), kReplace);
+/// The text's origin, as messages name it, and what to do about one that is damaged.
+struct Source {
+  std::string where;
+  std::string remedy;
+};
+
+[[noreturn]] void refuse(const Source& source, const std::string& problem) {
+  throw Error(
+      ErrorCode::input, fmt::format("{}: {}", source.where, problem),
+      source.remedy.empty() ? "mend the file, or replace it by an undamaged copy" : source.remedy);
 }
 
 /// A spelling that Python's json writes, and a JSON number of the same length.
@@ -127,9 +135,9 @@ std::string reason_of(const nlohmann::detail::exception& error) {
 template <class Json>
 class Builder {
  public:
-  Builder(std::string_view text, const std::string& where, int max_depth, const StandIns& stand_ins)
+  Builder(std::string_view text, const Source& source, int max_depth, const StandIns& stand_ins)
       : text_(text),
-        where_(where),
+        source_(source),
         max_depth_(max_depth),
         next_(stand_ins.values.begin()),
         last_(stand_ins.values.end()) {}
@@ -169,18 +177,24 @@ class Builder {
       fresh = inserted;
       slot_ = &place->second;
     }
-    if (!fresh) refuse(where_, fmt::format("key {} comes twice", shown_json(name)));
+    if (!fresh) refuse(source_, fmt::format("key {} comes twice", shown_json(name)));
     return true;
   }
 
   bool parse_error(std::size_t position, const std::string&,
                    const nlohmann::detail::exception& error) {
+    if (is_lfs_pointer(text_)) {
+      throw Error(
+          ErrorCode::input,
+          fmt::format("{}: is a Git LFS pointer, not the file it stands for", source_.where),
+          "fetch the content: git lfs pull, or download the file itself");
+    }
     const Place place = place_before(text_, position);
     const std::size_t end = std::min(position, text_.size());
     const std::size_t begin = end - std::min(end, kMaxQuoted);
-    refuse(where_, fmt::format("not valid JSON: line {}, column {}: {}, after `{}{}`", place.line,
-                               place.column, reason_of(error), begin > 0 ? "..." : "",
-                               printable(text_.substr(begin, end - begin))));
+    refuse(source_, fmt::format("not valid JSON: line {}, column {}: {}, after `{}{}`", place.line,
+                                place.column, reason_of(error), begin > 0 ? "..." : "",
+                                printable(text_.substr(begin, end - begin))));
   }
 
  private:
@@ -213,7 +227,7 @@ class Builder {
 
   bool open(typename Json::value_t type) {
     if (std::ssize(open_) >= max_depth_) {
-      refuse(where_, fmt::format("nested deeper than {}", max_depth_));
+      refuse(source_, fmt::format("nested deeper than {}", max_depth_));
     }
     open_.push_back(place(Json(type)));
     if constexpr (kOrdered) {
@@ -228,7 +242,7 @@ class Builder {
   }
 
   std::string_view text_;
-  const std::string& where_;
+  const Source& source_;
   int max_depth_;
   std::vector<std::pair<std::size_t, double>>::const_iterator next_, last_;
   std::size_t numbers_ = 0;
@@ -239,29 +253,30 @@ class Builder {
 };
 
 template <class Json>
-Json parse(std::string_view text, const std::string& where, int max_depth) {
+Json parse(std::string_view text, const Source& source, int max_depth) {
   if (text.find('\0') != std::string_view::npos) {
     // The library takes it for the end of the text and would pass over what follows.
-    refuse(where, "not valid JSON: it has a zero byte");
+    refuse(source, "not valid JSON: it has a zero byte");
   }
   StandIns stand_ins;
   if (text.find("NaN") != std::string_view::npos || text.find("Infinity") != std::string_view::npos)
     stand_ins = put_stand_ins(text);
   const std::string_view parsed = stand_ins.values.empty() ? text : stand_ins.text;
-  Builder<Json> builder(text, where, max_depth, stand_ins);
+  Builder<Json> builder(text, source, max_depth, stand_ins);
   Json::sax_parse(parsed.begin(), parsed.end(), &builder);
   return builder.take();
 }
 
 }  // namespace
 
-nlohmann::json parse_json(std::string_view text, const std::string& where, int max_depth) {
-  return parse<nlohmann::json>(text, where, max_depth);
+nlohmann::json parse_json(std::string_view text, const std::string& where, int max_depth,
+                          const std::string& remedy) {
+  return parse<nlohmann::json>(text, {where, remedy}, max_depth);
 }
 
 nlohmann::ordered_json parse_ordered_json(std::string_view text, const std::string& where,
                                           int max_depth) {
-  return parse<nlohmann::ordered_json>(text, where, max_depth);
+  return parse<nlohmann::ordered_json>(text, {where, ""}, max_depth);
 }
 
 std::string shown_json(const nlohmann::json& value) {

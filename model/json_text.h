@@ -11,8 +11,10 @@ namespace spd {
 /// Parses `text` as JSON of at most `max_depth` nested objects and arrays, refusing keys that come
 /// twice in an object. NaN, Infinity and -Infinity are numbers, as Python's json writes them:
 /// whoever takes a number checks that it is finite. Throws input Error that begins with `where` and
-/// names line and column (in bytes, from 1).
-nlohmann::json parse_json(std::string_view text, const std::string& where, int max_depth);
+/// names line and column (in bytes, from 1); `remedy` closes it, empty: "mend the file, or replace
+/// it by an undamaged copy".
+nlohmann::json parse_json(std::string_view text, const std::string& where, int max_depth,
+                          const std::string& remedy = "");
 /// The same, keeping the order of the keys.
 nlohmann::ordered_json parse_ordered_json(std::string_view text, const std::string& where,
                                           int max_depth);

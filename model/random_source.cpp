@@ -3,6 +3,7 @@
 #include <random>
 #include <vector>
 
+#include "model/tensor_names.h"
 #include "model/weight_source.h"
 
 namespace spd {
@@ -47,12 +48,14 @@ class RandomSource final : public WeightSource {
  public:
   RandomSource(const ModelConfig& config, std::uint64_t seed)
       : seed_(seed),
+        // The embedding is both.
+        missing_(config.tied_embeddings ? tensor_names(config).lm_head + ".weight" : ""),
         noise_(
             config.dtype,
             std::max({config.hidden, config.mlp, config.q_heads * config.head_dim, config.vocab}),
             1.0f / std::sqrt(static_cast<float>(config.hidden)), seed) {}
 
-  bool contains(const std::string&) const override { return true; }
+  bool contains(const std::string& name) const override { return name != missing_; }
 
   std::unique_ptr<RowReader> open(const std::string& name, std::int64_t, std::int64_t) override {
     return std::make_unique<NoiseReader>(noise_, key(name));
@@ -73,6 +76,7 @@ class RandomSource final : public WeightSource {
   std::size_t key(const std::string& name) const { return std::hash<std::string>{}(name) ^ seed_; }
 
   std::uint64_t seed_;
+  std::string missing_;
   NoiseTable noise_;
   std::vector<std::vector<std::byte>> tables_;
 };

@@ -65,6 +65,12 @@ void read_yarn(const JsonObject& rope, const ModelConfig& config, RopeConfig& re
   } else {
     result.attention_factor = yarn_amplitude(result.factor, 1.0);
   }
+  constexpr double kMostAmplitude = 1e6;  // cosines and sines are f32
+  if (!(*result.attention_factor > 0.0 && *result.attention_factor < kMostAmplitude)) {
+    rope.fail("attention_factor", fmt::format("(given, or as mscale and mscale_all_dim make it) is "
+                                              "{}, out of range",
+                                              *result.attention_factor));
+  }
 }
 
 void read_parameters(const JsonObject& json, const JsonObject& rope, const ModelConfig& config,

@@ -1,22 +1,17 @@
 #include "model/safetensors.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstring>
 #include <limits>
 #include <optional>
 #include <string_view>
 #include <utility>
 
 #include "kernels/device/error.h"
-#include "model/json_object.h"
+#include "model/input_file.h"
+#include "model/json_text.h"
 
 namespace spd {
 namespace {
@@ -34,16 +29,17 @@ struct StoredType {
   std::optional<DType> type;
 };
 constexpr std::array kStoredTypes{
-    StoredType{"F32", 32, DType::f32},      StoredType{"F16", 16, DType::f16},
-    StoredType{"BF16", 16, DType::bf16},    StoredType{"BOOL", 8, std::nullopt},
-    StoredType{"U8", 8, std::nullopt},      StoredType{"I8", 8, std::nullopt},
-    StoredType{"F8_E5M2", 8, std::nullopt}, StoredType{"F8_E4M3", 8, std::nullopt},
-    StoredType{"F8_E8M0", 8, std::nullopt}, StoredType{"F4", 4, std::nullopt},
-    StoredType{"F6_E2M3", 6, std::nullopt}, StoredType{"F6_E3M2", 6, std::nullopt},
-    StoredType{"I16", 16, std::nullopt},    StoredType{"U16", 16, std::nullopt},
-    StoredType{"I32", 32, std::nullopt},    StoredType{"U32", 32, std::nullopt},
-    StoredType{"I64", 64, std::nullopt},    StoredType{"U64", 64, std::nullopt},
-    StoredType{"F64", 64, std::nullopt},    StoredType{"C64", 64, std::nullopt},
+    StoredType{"F32", 32, DType::f32},          StoredType{"F16", 16, DType::f16},
+    StoredType{"BF16", 16, DType::bf16},        StoredType{"BOOL", 8, std::nullopt},
+    StoredType{"U8", 8, std::nullopt},          StoredType{"I8", 8, std::nullopt},
+    StoredType{"F8_E5M2", 8, std::nullopt},     StoredType{"F8_E4M3", 8, std::nullopt},
+    StoredType{"F8_E5M2FNUZ", 8, std::nullopt}, StoredType{"F8_E4M3FNUZ", 8, std::nullopt},
+    StoredType{"F8_E8M0", 8, std::nullopt},     StoredType{"F4", 4, std::nullopt},
+    StoredType{"F6_E2M3", 6, std::nullopt},     StoredType{"F6_E3M2", 6, std::nullopt},
+    StoredType{"I16", 16, std::nullopt},        StoredType{"U16", 16, std::nullopt},
+    StoredType{"I32", 32, std::nullopt},        StoredType{"U32", 32, std::nullopt},
+    StoredType{"I64", 64, std::nullopt},        StoredType{"U64", 64, std::nullopt},
+    StoredType{"F64", 64, std::nullopt},        StoredType{"C64", 64, std::nullopt},
 };
 
 /// A tensor as the header describes it; offsets from the first byte after the header.
@@ -55,9 +51,14 @@ struct Described {
   std::uint64_t end = 0;
 };
 
-[[noreturn]] void fail(const std::string& file, const std::string& problem) {
-  throw Error(ErrorCode::input, fmt::format("{}: {}", file, problem),
-              "download or convert the checkpoint again");
+/// The file, as messages name it, and what to do about one that is damaged.
+struct Source {
+  std::string file;
+  std::string remedy;
+};
+
+[[noreturn]] void fail(const Source& source, const std::string& problem) {
+  throw Error(ErrorCode::input, fmt::format("{}: {}", source.file, problem), source.remedy);
 }
 
 /// Names come from the file: shown as JSON strings, so that control characters stay harmless.
@@ -71,9 +72,9 @@ std::optional<std::uint64_t> as_count(const nlohmann::json& value) {
 }
 
 /// Parses one "name": {dtype, shape, data_offsets}, and checks it against itself.
-Described describe(const std::string& file, const std::string& name, const nlohmann::json& entry) {
+Described describe(const Source& source, const std::string& name, const nlohmann::json& entry) {
   const auto bad = [&](const std::string& problem) {
-    fail(file, fmt::format("tensor {}: {}", quoted(name), problem));
+    fail(source, fmt::format("tensor {}: {}", quoted(name), problem));
   };
   if (!entry.is_object()) bad("its description is not an object");
   for (const char* key : {"dtype", "shape", "data_offsets"}) {
@@ -119,15 +120,14 @@ Described describe(const std::string& file, const std::string& name, const nlohm
 }
 
 /// The tensors lie one after another and fill the data exactly.
-void check_layout(const std::string& file, std::vector<Described>& tensors,
-                  std::uint64_t data_bytes) {
+void check_layout(const Source& source, std::vector<Described>& tensors, std::uint64_t data_bytes) {
   std::sort(tensors.begin(), tensors.end(), [](const Described& a, const Described& b) {
     return std::tie(a.begin, a.end, a.name) < std::tie(b.begin, b.end, b.name);
   });
   std::uint64_t filled = 0;
   for (const Described& tensor : tensors) {
     const auto bad = [&](const std::string& problem) {
-      fail(file, fmt::format("tensor {}: {}", quoted(tensor.name), problem));
+      fail(source, fmt::format("tensor {}: {}", quoted(tensor.name), problem));
     };
     if (tensor.end > data_bytes) {
       bad(
@@ -142,113 +142,81 @@ void check_layout(const std::string& file, std::vector<Described>& tensors,
     filled = tensor.end;
   }
   if (filled != data_bytes) {
-    fail(file, fmt::format("{} bytes follow the last tensor", data_bytes - filled));
+    fail(source, fmt::format("{} bytes follow the last tensor", data_bytes - filled));
   }
 }
 
-void check_metadata(const std::string& file, const nlohmann::json& metadata) {
+void check_metadata(const Source& source, const nlohmann::json& metadata) {
   const bool strings = metadata.is_object() &&
                        std::all_of(metadata.begin(), metadata.end(),
                                    [](const nlohmann::json& value) { return value.is_string(); });
-  if (!strings) fail(file, "__metadata__ is not an object of strings");
+  if (!strings) fail(source, "__metadata__ is not an object of strings");
 }
 
-/// A file descriptor that closes itself.
-class File {
- public:
-  explicit File(const std::filesystem::path& path)
-      : descriptor_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {}
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
-  ~File() {
-    if (descriptor_ >= 0) ::close(descriptor_);
+/// The bytes of the header, once its length proves possible.
+std::string_view header_of(const Source& source, const MappedFile& file) {
+  const std::string_view all(reinterpret_cast<const char*>(file.data()), file.bytes());
+  if (is_lfs_pointer(all)) {
+    throw Error(ErrorCode::input,
+                fmt::format("{}: is a Git LFS pointer, not the file it stands for", source.file),
+                "fetch the content: git lfs pull, or download the file itself");
   }
-  int descriptor() const { return descriptor_; }
-
- private:
-  int descriptor_;
-};
+  if (all.size() < kLengthBytes) {
+    fail(source, fmt::format("holds {} bytes, not even a header's length", all.size()));
+  }
+  std::uint64_t header_bytes = 0;
+  for (std::size_t i = kLengthBytes; i-- > 0;) {
+    header_bytes = (header_bytes << 8) | static_cast<unsigned char>(all[i]);
+  }
+  if (header_bytes > kMaxHeaderBytes) {
+    fail(source,
+         fmt::format("claims a header of {} bytes, above the limit of {}; not a safetensors file?",
+                     header_bytes, kMaxHeaderBytes));
+  }
+  if (header_bytes > all.size() - kLengthBytes) {
+    fail(source, fmt::format("truncated: a header of {} bytes, of which {} are there", header_bytes,
+                             all.size() - kLengthBytes));
+  }
+  return all.substr(kLengthBytes, header_bytes);
+}
 
 }  // namespace
 
-struct SafetensorsFile::Mapping {
+struct SafetensorsFile::Content {
   struct Tensor {
     TensorEntry entry;
     std::string unusable;  // why it cannot be asked for, empty where it can
   };
 
-  std::filesystem::path path;
-  void* address = MAP_FAILED;
-  std::size_t bytes = 0;
+  MappedFile file;
   std::map<std::string, Tensor> tensors;
   std::map<std::string, std::string> metadata;
 
-  explicit Mapping(std::filesystem::path file) : path(std::move(file)) {}
-  Mapping(const Mapping&) = delete;
-  Mapping& operator=(const Mapping&) = delete;
-  ~Mapping() {
-    if (address != MAP_FAILED) ::munmap(address, bytes);
-  }
-
-  void map();
-  void read_header();
+  explicit Content(const std::filesystem::path& path) : file(path) {}
+  void read_header(const Source& source);
   void add(const Described& described, const std::byte* data);
 };
 
-void SafetensorsFile::Mapping::map() {
-  const auto refused = [&] {
-    throw Error(ErrorCode::input,
-                fmt::format("{}: cannot be read: {}", path.string(), std::strerror(errno)),
-                "check that the file is there and may be read");
-  };
-  const File file(path);
-  struct stat info {};
-  if (file.descriptor() < 0 || ::fstat(file.descriptor(), &info) != 0) refused();
-  if (!S_ISREG(info.st_mode)) {
-    throw Error(ErrorCode::input, fmt::format("{}: is not a file", path.string()),
-                "give a safetensors file");
-  }
-  bytes = static_cast<std::size_t>(info.st_size);
-  if (bytes < kLengthBytes) {
-    fail(path.string(), fmt::format("holds {} bytes, not even a header's length", bytes));
-  }
-  address = ::mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, file.descriptor(), 0);
-  if (address == MAP_FAILED) refused();
-}
-
-void SafetensorsFile::Mapping::read_header() {
-  const auto* start = static_cast<const std::byte*>(address);
-  std::uint64_t header_bytes = 0;
-  for (std::size_t i = kLengthBytes; i-- > 0;) {
-    header_bytes = (header_bytes << 8) | std::to_integer<std::uint64_t>(start[i]);
-  }
-  if (header_bytes > kMaxHeaderBytes) {
-    fail(path.string(),
-         fmt::format("claims a header of {} bytes, above the limit of {}; not a safetensors file?",
-                     header_bytes, kMaxHeaderBytes));
-  }
-  if (header_bytes > bytes - kLengthBytes) {
-    fail(path.string(), fmt::format("truncated: a header of {} bytes, of which {} are there",
-                                    header_bytes, bytes - kLengthBytes));
-  }
-  const std::string_view text(reinterpret_cast<const char*>(start + kLengthBytes), header_bytes);
-  const nlohmann::json header = parse_json(text, path.string() + ": header", kMaxDepth);
-  if (!header.is_object()) fail(path.string(), "the header is not a JSON object");
+void SafetensorsFile::Content::read_header(const Source& source) {
+  const std::string_view text = header_of(source, file);
+  const nlohmann::json header =
+      parse_json(text, source.file + ": header", kMaxDepth, source.remedy);
+  if (!header.is_object()) fail(source, "the header is not a JSON object");
 
   std::vector<Described> described;
   for (const auto& [name, entry] : header.items()) {
-    if (name == "__metadata__") {
-      check_metadata(path.string(), entry);
+    if (name != "__metadata__") {
+      described.push_back(describe(source, name, entry));
+    } else if (!entry.is_null()) {
+      check_metadata(source, entry);
       metadata = entry.get<std::map<std::string, std::string>>();
-    } else {
-      described.push_back(describe(path.string(), name, entry));
     }
   }
-  check_layout(path.string(), described, bytes - kLengthBytes - header_bytes);
-  for (const Described& one : described) add(one, start + kLengthBytes + header_bytes);
+  check_layout(source, described, file.bytes() - kLengthBytes - text.size());
+  for (const Described& one : described) add(one, file.data() + kLengthBytes + text.size());
 }
 
-void SafetensorsFile::Mapping::add(const Described& described, const std::byte* data) {
+void SafetensorsFile::Content::add(const Described& described, const std::byte* data) {
   Tensor tensor;
   tensor.entry.shape = described.shape;
   tensor.entry.data = data + described.begin;
@@ -267,37 +235,37 @@ void SafetensorsFile::Mapping::add(const Described& described, const std::byte* 
   tensors.emplace(described.name, std::move(tensor));
 }
 
-SafetensorsFile::SafetensorsFile(const std::filesystem::path& path)
-    : mapping_(std::make_unique<Mapping>(path)) {
-  mapping_->map();
-  mapping_->read_header();
+SafetensorsFile::SafetensorsFile(const std::filesystem::path& path, const std::string& remedy)
+    : content_(std::make_unique<Content>(path)) {
+  content_->read_header(
+      {path.string(), remedy.empty() ? "download or convert the checkpoint again" : remedy});
 }
 
 SafetensorsFile::SafetensorsFile(SafetensorsFile&&) noexcept = default;
 SafetensorsFile& SafetensorsFile::operator=(SafetensorsFile&&) noexcept = default;
 SafetensorsFile::~SafetensorsFile() = default;
 
-const std::filesystem::path& SafetensorsFile::path() const { return mapping_->path; }
+const std::filesystem::path& SafetensorsFile::path() const { return content_->file.path(); }
 
 const std::map<std::string, std::string>& SafetensorsFile::metadata() const {
-  return mapping_->metadata;
+  return content_->metadata;
 }
 
 std::vector<std::string> SafetensorsFile::names() const {
   std::vector<std::string> result;
-  result.reserve(mapping_->tensors.size());
-  for (const auto& [name, tensor] : mapping_->tensors) result.push_back(name);
+  result.reserve(content_->tensors.size());
+  for (const auto& [name, tensor] : content_->tensors) result.push_back(name);
   return result;
 }
 
 bool SafetensorsFile::contains(const std::string& name) const {
-  return mapping_->tensors.contains(name);
+  return content_->tensors.contains(name);
 }
 
 const TensorEntry& SafetensorsFile::at(const std::string& name) const {
-  const auto found = mapping_->tensors.find(name);
-  const std::string where = mapping_->path.string();
-  if (found == mapping_->tensors.end()) {
+  const auto found = content_->tensors.find(name);
+  const std::string where = path().string();
+  if (found == content_->tensors.end()) {
     throw Error(ErrorCode::input, fmt::format("{}: no tensor {}", where, quoted(name)),
                 "check that config.json and the weights are of the same model");
   }
@@ -308,5 +276,12 @@ const TensorEntry& SafetensorsFile::at(const std::string& name) const {
   }
   return found->second.entry;
 }
+
+bool SafetensorsFile::is_usable(const std::string& name) const {
+  const auto found = content_->tensors.find(name);
+  return found != content_->tensors.end() && found->second.unusable.empty();
+}
+
+void SafetensorsFile::check_unchanged() const { content_->file.check_unchanged(); }
 
 }  // namespace spd

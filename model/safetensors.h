@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "kernels/device/dtype.h"
+#include "model/mapped_file.h"
 
 namespace spd {
 
@@ -27,8 +28,10 @@ class SafetensorsFile {
  public:
   /// Maps and checks the whole header: lengths within the file, offsets in range, in order, without
   /// holes or overlap, sizes equal to shape times dtype. Throws input Error naming file and tensor.
-  /// Tensors of types other than F32, F16, BF16 are listed but asking for one throws.
-  explicit SafetensorsFile(const std::filesystem::path& path);
+  /// Tensors of types other than F32, F16, BF16 are listed but asking for one throws. `remedy`
+  /// closes messages about files that are damaged; empty: "download or convert the checkpoint
+  /// again".
+  explicit SafetensorsFile(const std::filesystem::path& path, const std::string& remedy = "");
   SafetensorsFile(SafetensorsFile&&) noexcept;
   SafetensorsFile& operator=(SafetensorsFile&&) noexcept;
   ~SafetensorsFile();
@@ -40,10 +43,14 @@ class SafetensorsFile {
   bool contains(const std::string& name) const;
   /// Throws input Error naming the file where there is no such tensor or its type is unsupported.
   const TensorEntry& at(const std::string& name) const;
+  /// Whether `at` would give it.
+  bool is_usable(const std::string& name) const;
+  /// See MappedFile.
+  void check_unchanged() const;
 
  private:
-  struct Mapping;
-  std::unique_ptr<Mapping> mapping_;
+  struct Content;
+  std::unique_ptr<Content> content_;
 };
 
 }  // namespace spd

@@ -6,6 +6,7 @@
 
 #include "kernels/device/error.h"
 #include "model/tensor_names.h"
+#include "model/weight_check.h"
 
 namespace spd {
 namespace {
@@ -210,16 +211,14 @@ Shard load_shard(const ModelConfig& config, const Partition& partition, int rank
     shard.blocks.push_back(loader.block(block, partition.blocks.at(block).at(rank)));
   }
   shard.final_norm = loader.norm(names.final_norm, config.hidden, config.norm);
-  const std::string embedding = names.embedding + ".weight";
-  // Some tied checkpoints store the projection again; the configuration decides, as in
-  // transformers.
-  shard.lm_head = loader.vocabulary_rows(
-      config.tied_embeddings ? embedding : names.lm_head + ".weight", partition.vocab.at(rank));
-  shard.embedding = source.table(embedding, config.vocab, config.hidden);
+  const VocabularyTensors vocabulary = vocabulary_tensors(config, source);
+  shard.lm_head = loader.vocabulary_rows(vocabulary.projection, partition.vocab.at(rank));
+  shard.embedding = source.table(vocabulary.embedding, config.vocab, config.hidden);
   if (config.learned_positions) {
     shard.positions = source.table(names.positions + ".weight",
                                    config.max_positions + config.position_offset, config.hidden);
   }
+  source.check_unchanged();
   if (progress) progress(config.blocks, config.blocks);
   return shard;
 }

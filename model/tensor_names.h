@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "model/config.h"
 
@@ -26,5 +27,17 @@ struct TensorNames {
 
 TensorNames tensor_names(const ModelConfig& config);
 BlockNames block_names(const ModelConfig& config, std::int64_t block);
+
+/// A tensor as a configuration wants it.
+struct WantedTensor {
+  std::string name;
+  std::vector<std::int64_t> shape;
+};
+
+/// All tensors of one block.
+std::vector<WantedTensor> block_tensors(const ModelConfig& config, std::int64_t block);
+/// Those that belong to no block: embedding, learned positions, last norm and the projection to the
+/// vocabulary (also where it may be the embedding).
+std::vector<WantedTensor> outer_tensors(const ModelConfig& config);
 
 }  // namespace spd

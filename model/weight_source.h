@@ -34,6 +34,8 @@ class WeightSource {
                                           std::int64_t cols) = 0;
   /// The tensor as a table in host memory that lives as long as the source.
   virtual HostTable table(const std::string& name, std::int64_t rows, std::int64_t cols) = 0;
+  /// Throws input Error where what was read may have been changed meanwhile.
+  virtual void check_unchanged() const {}
 };
 
 /// Weights of a Hugging Face directory. Pages are released once a reader is done with them.

@@ -10,7 +10,9 @@
 #include "model/tokenizer/tokenizer.h"
 #include "runtime/command.h"
 #include "runtime/generator.h"
+#include "runtime/prompt_encoder.h"
 #include "runtime/prompt_input.h"
+#include "runtime/prompt_options.h"
 #include "runtime/user_input.h"
 
 namespace spd {
@@ -32,26 +34,15 @@ struct GenerateOptions {
   CommonOptions common;
   StartOptions start;  // parsed before; here so that --help shows them and they are accepted
   GenerationOptions generation;
-  std::vector<std::string> prompts;
-  std::string file;
-  bool chat = false;
-  std::string system;
+  PromptOptions input;
   std::string format = "auto";
   bool ignore_eos = false;
 
   void parse(const std::vector<std::string>& arguments) {
     SamplingOptions& sampling = generation.sampling;
-    po::options_description input("Input and output");
-    input.add_options()  //
-        ("prompt,p", po::value(&prompts)->value_name("TEXT")->composing(),
-         "a prompt, repeatable")                           //
-        ("prompts", po::value(&file)->value_name("FILE"),  //
-         "prompts from a file (- is stdin): one a line, or JSON lines with \"prompt\" or "
-         "\"messages\"")                                                                  //
-        ("chat", po::bool_switch(&chat),                                                  //
-         "treat prompts as a user's messages; without prompts, converse on stdin")        //
-        ("system", po::value(&system)->value_name("TEXT"), "system message of the chat")  //
-        ("format", po::value(&format)->value_name("F"),                                   //
+    po::options_description output("Output");
+    output.add_options()                                 //
+        ("format", po::value(&format)->value_name("F"),  //
          "text: stream the completion; jsonl: a line a prompt; default: text for a single "
          "--prompt, jsonl otherwise");
     po::options_description decoding("Decoding");
@@ -70,7 +61,11 @@ struct GenerateOptions {
          "prompts decoded together at most (default 8)")                            //
         ("ignore-eos", po::bool_switch(&ignore_eos), "go on past the end-of-sequence token");
     po::options_description all;
-    all.add(input).add(decoding).add(common.describe()).add(start.describe());
+    all.add(input.describe())
+        .add(output)
+        .add(decoding)
+        .add(common.describe())
+        .add(start.describe());
     parse_arguments(all, arguments, kUsage, kExamples);
     generation.stop_at_eos = !ignore_eos;
     check();
@@ -90,66 +85,17 @@ struct GenerateOptions {
       throw Error(ErrorCode::usage, fmt::format("--format {} is unknown", format),
                   "use text or jsonl");
     }
-    if (prompts.empty() && file.empty() && !chat) {
+    if (input.prompts.empty() && input.file.empty() && !input.chat) {
       throw Error(ErrorCode::usage, "there is nothing to complete",
                   "give --prompt TEXT, --prompts FILE or --chat");
     }
-    if (!prompts.empty() && !file.empty()) {
-      throw Error(ErrorCode::usage, "--prompt and --prompts are both given", "use one of them");
-    }
+    input.check();
   }
 
-  bool converses() const { return chat && prompts.empty() && file.empty(); }
   bool streams() const {
-    return format == "text" || (format == "auto" && file.empty() && prompts.size() == 1);
+    return format == "text" ||
+           (format == "auto" && input.file.empty() && input.prompts.size() == 1);
   }
-};
-
-std::vector<ChatMessage> opening(const std::string& system) {
-  std::vector<ChatMessage> messages;
-  if (!system.empty()) messages.push_back({"system", system});
-  return messages;
-}
-
-// Rank 0 reads and tokenises: only it needs the prompt files and the tokenizer.
-class PromptEncoder {
- public:
-  PromptEncoder(const GenerateOptions& options, const Tokenizer& tokenizer)
-      : options_(options), tokenizer_(tokenizer) {}
-
-  std::vector<std::int32_t> encode(const Prompt& prompt) {
-    const bool templated = options_.chat || !prompt.messages.empty();
-    if (!templated) {
-      return prompt.text.empty() ? checked({}, prompt.origin)
-                                 : checked(tokenizer_.encode(prompt.text, true), prompt.origin);
-    }
-    auto messages = prompt.messages;
-    if (messages.empty()) {
-      messages = opening(options_.system);
-      messages.push_back({"user", prompt.text});
-    }
-    return encode(messages, prompt.origin);
-  }
-
-  std::vector<std::int32_t> encode(const std::vector<ChatMessage>& messages,
-                                   const std::string& origin) {
-    if (!template_) template_ = ChatTemplate::load(options_.common.engine.model);
-    return checked(tokenizer_.encode(template_->render(messages), false), origin);
-  }
-
- private:
-  static std::vector<std::int32_t> checked(std::vector<std::int32_t> ids,
-                                           const std::string& origin) {
-    if (ids.empty()) {
-      throw Error(ErrorCode::input, fmt::format("{}: the prompt is empty", origin),
-                  "give at least one character");
-    }
-    return ids;
-  }
-
-  const GenerateOptions& options_;
-  const Tokenizer& tokenizer_;
-  std::optional<ChatTemplate> template_;
 };
 
 // Prompts as ids on every rank: lengths, then all ids in one piece.
@@ -202,13 +148,17 @@ std::int64_t context_limit(const ModelConfig& config, std::size_t longest,
                                 static_cast<std::int64_t>(longest) + new_tokens);
 }
 
-void converse(Engine& engine, const GenerateOptions& options, const Tokenizer* tokenizer) {
+// `tokenizer`, `encoder`: on rank 0.
+void converse(Engine& engine, const GenerateOptions& options, const Tokenizer* tokenizer,
+              PromptEncoder* encoder) {
   RankContext& context = engine.context();
   const std::int64_t capacity = engine.config().max_positions;
   Generator generator(engine, options.generation, 1, capacity);
-  std::vector<ChatMessage> messages = opening(options.system);
-  std::optional<PromptEncoder> encoder;
-  if (tokenizer) encoder.emplace(options, *tokenizer);
+  Prompt chat;  // all that was said
+  chat.origin = "chat";
+  const auto say = [&](const char* role, const std::string& text) {
+    chat.chat.messages.push_back(nlohmann::ordered_json{{"role", role}, {"content", text}});
+  };
   while (true) {
     std::vector<std::int32_t> ids;
     agree(context.comms, "reading the conversation", [&] {
@@ -220,8 +170,8 @@ void converse(Engine& engine, const GenerateOptions& options, const Tokenizer* t
         return line;
       });
       if (line.empty()) return;  // another rank, or the end of input
-      messages.push_back({"user", line});
-      ids = encoder->encode(messages, "chat");
+      say("user", plain_line(line, chat.origin));
+      ids = encoder->encode(chat).ids;
       if (static_cast<std::int64_t>(ids.size()) >= capacity) {
         throw Error(ErrorCode::input,
                     fmt::format("the conversation has reached the model's "
@@ -246,7 +196,7 @@ void converse(Engine& engine, const GenerateOptions& options, const Tokenizer* t
     if (stream) {
       print(stream->finish());
       std::fputs("\n", stdout);
-      messages.push_back({"assistant", reply});
+      say("assistant", reply);
     }
   }
 }
@@ -259,7 +209,9 @@ void run_generate(RankContext& context, const std::vector<std::string>& argument
   options.parse(arguments);
 
   std::unique_ptr<Tokenizer> tokenizer;
+  std::optional<PromptEncoder> encoder;
   std::vector<std::vector<std::int32_t>> prompts;
+  std::vector<nlohmann::json> names;  // that the user gave the prompts, or null; on rank 0
   std::int64_t capacity = 0;
   ModelConfig config;
   agree(context.comms, "reading the tokenizer", [&] {
@@ -267,23 +219,24 @@ void run_generate(RankContext& context, const std::vector<std::string>& argument
     if (context.root()) tokenizer = Tokenizer::load(options.common.engine.model);
   });
   agree(context.comms, "reading prompts", [&] {
-    std::vector<Prompt> input;
-    for (const auto& text : options.prompts) input.push_back({text, {}, "--prompt"});
-    if (!options.file.empty()) {
+    std::vector<Prompt> input = options.input.from_command_line();
+    if (!options.input.file.empty()) {
       input = read_on_root<std::vector<Prompt>>(
-          context.comms, [file = options.file] { return read_prompts(file); });
+          context.comms, [file = options.input.file] { return read_prompts(file); });
     }
     if (!context.root()) return;
-    PromptEncoder encoder(options, *tokenizer);
+    encoder.emplace(options.common.engine.model, options.input, *tokenizer);
+    if (options.input.converses()) encoder->load_template();  // before the user begins to type
     for (const Prompt& prompt : input) {
-      prompts.push_back(encoder.encode(prompt));
+      prompts.push_back(encoder->encode(prompt).ids);
+      names.push_back(prompt.id);
       capacity = std::max(capacity, context_limit(config, prompts.back().size(), prompt.origin,
                                                   options.generation.max_new_tokens));
     }
   });
-  if (options.converses()) {
+  if (options.input.converses()) {
     Engine engine(context, options.common.engine, 0);
-    converse(engine, options, tokenizer.get());
+    converse(engine, options, tokenizer.get(), encoder ? &*encoder : nullptr);
     return;
   }
   prompts = share(context.comms, prompts);
@@ -304,13 +257,18 @@ void run_generate(RankContext& context, const std::vector<std::string>& argument
   const auto on_token = [&](std::size_t, std::int32_t token) {
     if (decoder) print(decoder->push(token));
   };
+  const auto result_of = [&](std::size_t prompt, const Completion& completion) {
+    auto line = to_json(completion, *tokenizer, prompt, prompts[prompt].size());
+    if (!names[prompt].is_null()) line["id"] = names[prompt];
+    return line;
+  };
   const auto on_done = [&](std::size_t prompt, const Completion& completion) {
     if (decoder) print(decoder->finish() + "\n");
     if (context.root() && !streams) {
-      print(to_json(completion, *tokenizer, prompt, prompts[prompt].size()).dump() + "\n");
+      print(result_of(prompt, completion).dump() + "\n");
     }
   };
-  if (decoder && !options.chat) print(tokenizer->decode(prompts.front(), true));
+  if (decoder && !options.input.chat) print(tokenizer->decode(prompts.front(), true));
   const auto completions = generator.run(prompts, on_token, on_done);
 
   nlohmann::json json = result_header("generate", engine);
@@ -323,7 +281,7 @@ void run_generate(RankContext& context, const std::vector<std::string>& argument
       print(fmt::format("[{}] {}{}\n", i, tokenizer->decode(prompts[i], true),
                         tokenizer->decode(completion.ids, true)));
     }
-    json["completions"].push_back(to_json(completion, *tokenizer, i, prompts[i].size()));
+    json["completions"].push_back(result_of(i, completion));
     if (streams) {
       fmt::print(stderr,
                  "{} prompt tokens, {} new; ready {:.2f} s, first token {:.1f} ms, then {:.2f} "

@@ -2,12 +2,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <optional>
 
 #include "kernels/device/error.h"
 #include "runtime/command.h"
+#include "runtime/link_table.h"
 #include "runtime/progress.h"
 #include "runtime/survey.h"
 #include "runtime/topology_file.h"
@@ -67,12 +67,6 @@ struct TopoOptions {
   }
 };
 
-std::string bytes_text(std::size_t bytes) {
-  if (bytes >= 1u << 20) return fmt::format("{:.3g} MiB", static_cast<double>(bytes) / kMiB);
-  if (bytes >= 1u << 10) return fmt::format("{:.3g} KiB", static_cast<double>(bytes) / 1024);
-  return fmt::format("{} B", bytes);
-}
-
 std::string speed_text(const nlohmann::json& nic) {
   return nic.contains("gbit_per_s") ? fmt::format(" {:g} Gbit/s", nic["gbit_per_s"].get<double>())
                                     : "";
@@ -117,28 +111,6 @@ void print_backends(const std::vector<BackendChoice>& choices) {
   }
 }
 
-/// Curves of one table: those of a group that differ in what `key` gives.
-void print_times(const LinkModel& links, LinkGroup group,
-                 const std::vector<const LinkCurve*>& curves, const char* title,
-                 const std::function<std::string(const LinkCurve&)>& key) {
-  if (curves.empty()) return;
-  fmt::print("\n{} of {} ({} ranks, {}), us\n  {:>8}", title, name(group), links.ranks(group),
-             curves.front()->backend, "size");
-  for (const LinkCurve* curve : curves) {
-    fmt::print("  {:>22} {:>9}", key(*curve) + " p50", "p99");
-  }
-  fmt::print("\n");
-  for (std::size_t i = 0; i < curves.front()->samples.size(); ++i) {
-    const std::size_t bytes = curves.front()->samples[i].bytes;
-    if (!std::has_single_bit(bytes) || std::countr_zero(bytes) % 2 != 0) continue;  // 4^n: enough
-    fmt::print("  {:>8}", bytes_text(bytes));
-    for (const LinkCurve* curve : curves) {
-      fmt::print("  {:>22.1f} {:>9.1f}", curve->samples[i].p50_us, curve->samples[i].p99_us);
-    }
-    fmt::print("\n");
-  }
-}
-
 void print_fit(const LinkModel& links) {
   fmt::print("\nfit: alpha + bytes * beta\n  {:<6} {:<5} {:>10} {:>12} {:>12} {:>12}\n", "group",
              "wire", "from", "alpha us", "beta us/KiB", "1/beta GB/s");
@@ -173,16 +145,7 @@ void print_check(std::vector<HeldOut> held_out) {
 void print_links(const TopologyFile& topology, const std::vector<HeldOut>& held_out) {
   const LinkModel& links = topology.links;
   for (const LinkGroup group : kLinkGroups) {
-    std::vector<const LinkCurve*> wires;
-    std::vector<const LinkCurve*> algorithms;
-    for (const LinkCurve& curve : links.curves()) {
-      if (curve.group != group) continue;
-      (curve.algorithm == LinkCurve::kAuto ? wires : algorithms).push_back(&curve);
-    }
-    print_times(links, group, wires, "all-reduce",
-                [](const LinkCurve& curve) { return std::string(name(curve.wire)); });
-    print_times(links, group, algorithms, "other ways, f32,",
-                [](const LinkCurve& curve) { return curve.algorithm; });
+    fmt::print("{}{}", wires_table(links, group), algorithms_table(links, group));
   }
   if (links.find(LinkGroup::cross, WireFormat::f32, name(AllReduceAlgorithm::one_shot))) {
     fmt::print("\nfastest across nodes, f32: --algo {}\n", to_string(fastest_algorithms(links)));

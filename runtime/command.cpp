@@ -14,6 +14,8 @@ namespace spd {
 const std::vector<Command>& commands() {
   static const std::vector<Command> registered = {
       {"generate", "complete prompts, or chat", run_generate},
+      {"tokenize", "show prompts as a model gets them: rendered chats, ids, pieces", run_tokenize,
+       true},
       {"eval", "perplexity on a text or zero-shot tasks, against a baseline plan", run_eval},
       {"repair", "make up for the syncs that a plan leaves out", run_repair},
       {"sensitivity", "what each sync point is worth, on a text", run_sensitivity},
@@ -40,13 +42,14 @@ auto at_least(const char* flag, std::int64_t least) {
 
 po::options_description StartOptions::describe() {
   po::options_description options("Ranks");
-  options.add_options()                                                            //
-      ("virtual-ranks", po::value(&launch.virtual_ranks)->value_name("R"),         //
-       "run R ranks as threads of this process instead of under mpirun or srun")   //
-      ("virtual-nodes", po::value(&launch.virtual_nodes)->value_name("N"),         //
-       "spread the virtual ranks over N virtual nodes (default 1)")                //
-      ("deadline", po::value(&deadline_s)->value_name("S"),                        //
-       "seconds that a rank waits for its peers before it gives up (default 30)")  //
+  options.add_options()                                                           //
+      ("virtual-ranks", po::value(&launch.virtual_ranks)->value_name("R"),        //
+       "run R ranks as threads of this process instead of under mpirun or srun")  //
+      ("virtual-nodes", po::value(&launch.virtual_nodes)->value_name("N"),        //
+       "spread the virtual ranks over N virtual nodes (default 1)")               //
+      ("deadline", po::value(&deadline_s)->value_name("S"),                       //
+       "seconds that a rank waits for its peers before it gives up, also when the job starts (then "
+       "5 at least) (default 30)")  //
       ("intra",
        po::value<std::string>()->value_name("B")->notifier(
            [this](const std::string& text) { launch.backends.intra = parse_intra_backend(text); }),
@@ -55,6 +58,10 @@ po::options_description StartOptions::describe() {
        po::value<std::string>()->value_name("B")->notifier(
            [this](const std::string& text) { launch.backends.inter = parse_inter_backend(text); }),
        "how nodes talk: auto (default), ucx or mpi")  //
+      ("nic", po::value(&nic)->value_name("NIC"),
+       "what nodes talk over and listen on: an interface (eth0), a network (10.0.0.0/24) or an "
+       "RDMA device (mlx5_0:1) (default: UCX_NET_DEVICES, or what joins the nodes; spd topo prints "
+       "it)")  //
       ("algo", po::value<std::string>()->value_name("A")->notifier([this](const std::string& text) {
         if (text.ends_with(".json")) {
           algo_topology = text;
@@ -78,7 +85,12 @@ po::options_description CommonOptions::describe() {
       ("model,m", po::value(&engine.model)->value_name("DIR")->required(),    //
        "Hugging Face directory: config.json, *.safetensors, tokenizer.json")  //
       ("plan", po::value(&engine.plan)->value_name("FILE"),
-       "sync plan (default: every sync full)")                                    //
+       "sync plan (default: every sync full)")  //
+      ("any-repair-path",
+       po::bool_switch()->notifier([this](bool any) {
+         engine.repair_paths = any ? RepairPaths::any : RepairPaths::beside;
+       }),
+       "let plans name repair files outside of their own folder")                 //
       ("drop", po::value(&engine.drop)->value_name("SEL")->composing(),           //
        "drop these syncs, repeatable: attn:5-20,22 or mlp:3 or attn:all")         //
       ("node", po::value(&engine.node)->value_name("SEL")->composing(),           //

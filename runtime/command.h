@@ -20,10 +20,12 @@ struct Command {
   const char* summary;
   /// Runs on every rank with the arguments behind the subcommand's name.
   void (*run)(RankContext& context, const std::vector<std::string>& arguments);
+  bool alone = false;  ///< has work for one rank only, which needs no MPI
 };
 const std::vector<Command>& commands();
 
 void run_generate(RankContext& context, const std::vector<std::string>& arguments);
+void run_tokenize(RankContext& context, const std::vector<std::string>& arguments);
 void run_eval(RankContext& context, const std::vector<std::string>& arguments);
 void run_topo(RankContext& context, const std::vector<std::string>& arguments);
 void run_repair(RankContext& context, const std::vector<std::string>& arguments);
@@ -45,6 +47,7 @@ struct CommonOptions {
 struct StartOptions {
   LaunchOptions launch;
   double deadline_s = 30.0;
+  std::string nic;  ///< interface, network or RDMA device between nodes; empty: by itself
   std::string
       algo_topology;  ///< of --algo, where it names a file; read by whoever starts the ranks
   po::options_description describe();

@@ -2,15 +2,23 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "kernels/device/error.h"
+#include "kernels/device/log.h"
+#include "model/mapped_file.h"
 #include "model/repair.h"
+#include "model/weight_check.h"
 #include "runtime/cpu_placement.h"
+#include "runtime/machine_memory.h"
 #include "runtime/progress.h"
 
 namespace spd {
 
-ModelConfig load_config(const EngineOptions& options) {
-  ModelConfig config = ModelConfig::load(options.model);
+namespace {
+
+/// Cut to the first blocks, where asked for.
+ModelConfig cut(ModelConfig config, const EngineOptions& options) {
   if (options.layers == 0) return config;
   if (options.layers < 0 || options.layers > config.blocks) {
     throw Error(ErrorCode::usage,
@@ -20,6 +28,30 @@ ModelConfig load_config(const EngineOptions& options) {
   config.blocks = options.layers;
   config.window_of_block.resize(config.blocks);
   return config;
+}
+
+/// What a rank holds of random weights: its share, a whole embedding, the noise they are cut from.
+double random_bytes(const ModelConfig& config, int ranks) {
+  const std::int64_t longest =
+      std::max({config.hidden, config.mlp, config.q_heads * config.head_dim, config.vocab});
+  return weight_bytes(config) / ranks + embedding_bytes(config) +
+         static_cast<double>(longest) * (sizeof(float) + size_of(config.dtype));
+}
+
+/// Lists of which head and which neuron is where, and a table of angles, [length, head_dim].
+double table_bytes(const ModelConfig& config, std::int64_t length) {
+  const double items = static_cast<double>(config.blocks) *
+                       static_cast<double>(config.q_heads + config.mlp) * sizeof(std::int32_t);
+  const double angles = config.rope ? static_cast<double>(length) *
+                                          static_cast<double>(config.head_dim) * sizeof(float)
+                                    : 0.0;
+  return items + angles;
+}
+
+}  // namespace
+
+ModelConfig load_config(const EngineOptions& options) {
+  return cut(ModelConfig::load(options.model), options);
 }
 
 Engine::Engine(RankContext& context, const EngineOptions& options, std::int64_t max_length)
@@ -33,6 +65,7 @@ Engine::Engine(RankContext& context, const EngineOptions& options, std::int64_t 
     placement = place_rank(context.comms, options.threads, options.pin);
   }
   if (options.exact) placement.products = CpuProducts::f32;
+  name_reader(fmt::format("rank {}", context.rank()), !context.is_virtual);
   agree(context.comms, "loading the model", [&] {
     operators_ = make_cpu_operators(device_, placement);
     stream_ = device_.make_stream();
@@ -42,10 +75,19 @@ Engine::Engine(RankContext& context, const EngineOptions& options, std::int64_t 
 }
 
 void Engine::load(std::int64_t max_length) {
-  config_ = load_config(options_);
+  const ModelConfig whole = ModelConfig::load(options_.model);
+  config_ = cut(whole, options_);
+  if (max_length > config_.max_positions) {
+    throw Error(ErrorCode::usage,
+                fmt::format("a sequence of {} tokens is beyond the model's context of {}",
+                            max_length, config_.max_positions),
+                "shorten the prompt or ask for fewer tokens");
+  }
+  // What the sizes are checked against comes before anything that is as large as they say.
+  open_weights(whole.blocks, max_length == 0 ? config_.max_positions : max_length);
   const Topology& topology = context_.comms.topology;
   plan_ = options_.plan.empty() ? SyncPlan::all_full(config_, topology)
-                                : SyncPlan::load(options_.plan, config_, topology);
+                                : SyncPlan::load(options_.plan, config_, topology, options_.repair_paths);
   for (const auto& selection : options_.node) {
     apply_selection("--node", selection, SyncLevel::node, plan_.levels);
   }
@@ -56,14 +98,6 @@ void Engine::load(std::int64_t max_length) {
     apply_wire_selection("--wire", selection, plan_.levels);
   }
   plan_.levels.validate(config_.blocks);
-  if (max_length > config_.max_positions) {
-    throw Error(ErrorCode::usage,
-                fmt::format("a sequence of {} tokens is beyond the model's context of {}",
-                            max_length, config_.max_positions),
-                "shorten the prompt or ask for fewer tokens");
-  }
-  source_ = options_.random_weights ? make_random_source(config_, 1)
-                                    : make_checkpoint_source(Checkpoint::open(options_.model));
   Shard shard = load_weights();
   install_repair(plan_, context_.rank(), shard, *operators_);
   TransformerOptions transformer;
@@ -71,6 +105,23 @@ void Engine::load(std::int64_t max_length) {
   transformer.max_length = max_length;
   transformer_ = std::make_unique<Transformer>(config_, plan_.partition, std::move(shard),
                                                *operators_, context_.comms, transformer);
+}
+
+void Engine::open_weights(std::int64_t blocks_in_file, std::int64_t max_length) {
+  const double tables = table_bytes(config_, max_length);
+  const std::string what = "the model's weights and tables";
+  if (options_.random_weights) {
+    check_memory(context_, random_bytes(config_, context_.ranks()) + tables, what);
+    source_ = make_random_source(config_, 1);
+    return;
+  }
+  Checkpoint checkpoint = Checkpoint::open(options_.model);
+  const CheckedWeights checked = check_weights(config_, checkpoint, blocks_in_file);
+  if (context_.root()) {
+    for (const std::string& note : checked.notes) warn_once(note);
+  }
+  check_memory(context_, checked.bytes / context_.ranks() + tables, what);
+  source_ = make_checkpoint_source(std::move(checkpoint));
 }
 
 void Engine::repartition(std::int64_t block, const std::vector<BlockShard>& shards) {
@@ -99,12 +150,22 @@ KvCache Engine::make_cache(std::int64_t slots, std::int64_t capacity) {
     throw Error(ErrorCode::usage, fmt::format("a sequence of {} tokens is beyond the context of {}",
                                               capacity, longest));
   }
+  agree(context_.comms, "making room for keys and values", [&] {
+    const double bytes = 2.0 * static_cast<double>(config_.blocks) * static_cast<double>(slots) *
+                         static_cast<double>(capacity) * static_cast<double>(config_.kv_heads) *
+                         static_cast<double>(config_.head_dim) *
+                         static_cast<double>(size_of(options_.kv_dtype)) / context_.ranks();
+    check_memory(
+        context_, static_cast<double>(transformer_->weight_bytes()) + bytes,
+        fmt::format("weights, keys and values (of {} sequences of {} tokens)", slots, capacity));
+  });
   return KvCache(device_, config_, plan_.partition, context_.rank(),
                  {slots, capacity, options_.kv_dtype});
 }
 
 SyncPlan Engine::load_plan(const std::filesystem::path& file) const {
-  SyncPlan plan = SyncPlan::load(file, config_, context_.comms.topology);
+  SyncPlan plan =
+      SyncPlan::load(file, config_, context_.comms.topology, options_.repair_paths);
   if (!(plan.partition == plan_.partition)) {
     throw Error(ErrorCode::input,
                 fmt::format("{}: its partition differs from the loaded plan's", file.string()),

@@ -19,6 +19,7 @@ namespace spd {
 struct EngineOptions {
   std::filesystem::path model;
   std::filesystem::path plan;     ///< empty: every sync full
+  RepairPaths repair_paths = RepairPaths::beside;
   std::vector<std::string> node;  ///< selections, e.g. "attn:0-29"
   std::vector<std::string> drop;
   std::vector<std::string> wire;  ///< formats and selections, e.g. "bf16=attn:all"
@@ -54,7 +55,8 @@ class Engine {
   /// The same model once more, without the plan's repairs: what a repaired one is compared with.
   std::unique_ptr<Transformer> make_unrepaired();
 
-  /// A cache for this rank's heads. Throws usage Error for a capacity beyond the model's positions.
+  /// A cache for this rank's heads. All ranks call it alike. Throws usage Error for a capacity
+  /// beyond the model's positions, and on every rank system Error where a node has not the memory.
   KvCache make_cache(std::int64_t slots, std::int64_t capacity);
 
   /// A plan for this model, from a file. Throws input Error where its partition differs from the
@@ -63,6 +65,7 @@ class Engine {
 
  private:
   void load(std::int64_t max_length);
+  void open_weights(std::int64_t blocks_in_file, std::int64_t max_length);
   Shard load_weights();
 
   RankContext& context_;

@@ -6,10 +6,10 @@
 #include <cstdlib>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "comm/collective.h"
+#include "comm/launcher_claim.h"
 #include "comm/launcher_word.h"
 #include "comm/mpi_session.h"
 #include "kernels/device/log.h"
@@ -43,25 +43,19 @@ const Command& find_command(const std::string& name) {
               "use one of:" + known);
 }
 
-// Before MPI runs, the launcher's word is all there is: whether this process is to speak.
-bool speaks_for_the_job() {
-  for (const char* variable : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID"}) {
-    if (const char* rank = std::getenv(variable)) return std::string_view(rank) == "0";
-  }
-  return true;
-}
+const char* variable(const char* name) { return std::getenv(name); }
 
 void print_error(const std::string& message) {
   std::fflush(stdout);
   std::fputs(("spd: " + message + "\n").c_str(), stderr);
 }
 
-// The deadline is needed before there are ranks to complain about it with.
-Communicator::Milliseconds deadline_of(const std::vector<std::string>& arguments) {
+// Deadline and network are needed before there are ranks to complain about them with.
+StartOptions start_of(const std::vector<std::string>& arguments) {
   try {
-    return parse_start_options(arguments).launch.deadline;
+    return parse_start_options(arguments);
   } catch (const Error&) {
-    return kDefaultDeadline;  // run_mpi meets the same error, on every rank
+    return {};  // run_mpi meets the same error, on every rank
   }
 }
 
@@ -82,9 +76,24 @@ AlgorithmTable shared_algorithms_from(const std::string& topology, MpiSession& s
 
 int run_virtual(const Command& command, const std::vector<std::string>& arguments,
                 const StartOptions& start) {
+  refuse_unknown_peers(variable, "--virtual-ranks");
   // Threads send no messages, but what is named should be there.
   if (!start.algo_topology.empty()) algorithms_from(start.algo_topology);
   launch_virtual(start.launch, [&](RankContext& context) { command.run(context, arguments); });
+  return 0;
+}
+
+bool runs_alone(const std::string& name) {
+  return std::any_of(commands().begin(), commands().end(),
+                     [&](const Command& command) { return command.name == name && command.alone; });
+}
+
+// Where a launcher started several, all but the first have nothing to do.
+int run_alone(const Command& command, const std::vector<std::string>& arguments) {
+  if (!speaks_before_mpi(variable, parent_process())) return 0;
+  LaunchOptions one;
+  one.virtual_ranks = 1;
+  launch_virtual(one, [&](RankContext& context) { command.run(context, arguments); });
   return 0;
 }
 
@@ -113,6 +122,7 @@ int run_mpi(MpiSession& session, const std::string& name,
   const bool root = session.rank() == 0;
   bool started = false;
   try {
+    if (session.size() == 1) refuse_unknown_peers(variable, "MPI");
     const Command& command = find_command(name);
     StartOptions start = parse_start_options(arguments);
     init_logging(session.rank(), "");
@@ -157,14 +167,18 @@ int run(int argc, char** argv) {
   const bool is_virtual =
       std::any_of(arguments.begin(), arguments.end(),
                   [](const std::string& argument) { return argument.starts_with("--virtual-"); });
-  if (wants_help || is_virtual) {
+  if (wants_help || is_virtual || runs_alone(name)) {
     try {
       if (wants_help) {
-        if (speaks_for_the_job()) std::fputs(help_text().c_str(), stdout);
+        if (speaks_before_mpi(variable, parent_process())) {
+          std::fputs(help_text().c_str(), stdout);
+        }
         return all.empty() ? 2 : 0;
       }
       init_logging(0, "");
-      return run_virtual(find_command(name), arguments, parse_start_options(arguments));
+      const Command& command = find_command(name);
+      if (command.alone) return run_alone(command, arguments);
+      return run_virtual(command, arguments, parse_start_options(arguments));
     } catch (const HelpRequest& help) {
       std::fputs(help.text.c_str(), stdout);
       return 0;
@@ -176,7 +190,8 @@ int run(int argc, char** argv) {
       return 1;
     }
   }
-  MpiSession session(&argc, &argv, deadline_of(arguments));
+  const StartOptions start = start_of(arguments);
+  MpiSession session(&argc, &argv, start.launch.deadline, start.nic);
   return run_mpi(session, name, arguments);
 }
 

@@ -114,8 +114,9 @@ std::unique_ptr<Communicator> make_pair_communicator(RankContext& context, const
   if (!member) return nullptr;
   if (same_node && uses(context, "shm")) return make_shm_communicator(std::move(group));
   if (!same_node && uses(context, "ucx")) {
-    return make_ucx_communicator(std::move(group), std::make_shared<UcxWorker>(),
-                                 default_algorithms(2));
+    return make_ucx_communicator(
+        std::move(group), std::make_shared<UcxWorker>(context.session->network().ucx_devices),
+        default_algorithms(2));
   }
   return make_mpi_communicator(std::move(group), default_algorithms(2));
 }
@@ -147,7 +148,9 @@ std::vector<ProbeTarget> probe_targets(RankContext& context, std::size_t max_byt
   if (!algorithms || topology.nodes() == 1) return targets;
 
   max_bytes = std::min<std::size_t>(max_bytes, 1 << 20);  // enough to compare
-  const auto worker = uses(context, "ucx") ? std::make_shared<UcxWorker>() : nullptr;
+  const auto worker = uses(context, "ucx")
+                          ? std::make_shared<UcxWorker>(context.session->network().ucx_devices)
+                          : nullptr;
   std::vector<int> leaders;
   for (int node = 0; node < topology.nodes(); ++node) {
     leaders.push_back(topology.ranks_of_node(node).front());

@@ -79,6 +79,12 @@ layer_arrows() {
   return "$bad"
 }
 
+# std::regex recurses per character: a long line overflows the stack.
+no_std_regex() {
+  ! printf '%s\n' "${sources[@]}" | grep -v '^tests/' |
+    xargs grep -nHE '#[[:space:]]*include[[:space:]]*<regex>|std::(regex|smatch|cmatch)' >&2
+}
+
 file_lengths() { # a warning, never a failure
   wc -l "${sources[@]}" "${python_files[@]}" "${shell_files[@]}" |
     awk '$2 != "total" && $1 > 400 { print "warning: " $2 " has " $1 " lines (more than 400)" }'
@@ -121,6 +127,7 @@ clang_tidy() {
 
 check "formatting" formatting
 check "layer arrows" layer_arrows
+check "no std::regex" no_std_regex
 check "file lengths" file_lengths
 check "python syntax" python_syntax
 check "shell scripts" shell_scripts

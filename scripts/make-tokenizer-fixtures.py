@@ -3,7 +3,7 @@
 make of it.
 
 Run it only to change the fixtures; they are in the repository. Needs the packages tokenizers,
-sentencepiece, transformers, jinja2 and, with --gguf, gguf:
+sentencepiece, transformers and, with --gguf, gguf:
 
     scripts/make-tokenizer-fixtures.py [--gguf SmolLM2-135M-Instruct.gguf]
 
@@ -592,88 +592,6 @@ def make_configs():
     print("configs.json:", len(cases), "cases")
 
 
-# Templates in the forms that the known models use, reduced to what a plain chat needs.
-CHATML = ("{% for m in messages %}{% if loop.first and m['role'] != 'system' %}{{ '<|im_start|>system"
-          "\\nYou are a patient tutor<|im_end|>\\n' }}{% endif %}{{ '<|im_start|>' + m['role'] + '\\n'"
-          " + m['content'] + '<|im_end|>' + '\\n' }}{% endfor %}{% if add_generation_prompt %}"
-          "{{ '<|im_start|>assistant\\n' }}{% endif %}")
-QWEN3 = ("{%- for message in messages %}\n{%- set content = message.content %}\n"
-         "{%- if message.role == 'assistant' and '</think>' in content %}\n"
-         "{%- set content = content.split('</think>')[-1].lstrip('\\n') %}\n{%- endif %}\n"
-         "{{- '<|im_start|>' + message.role + '\\n' + content + '<|im_end|>\\n' }}\n{%- endfor %}\n"
-         "{%- if add_generation_prompt %}\n{{- '<|im_start|>assistant\\n' }}\n{%- endif %}")
-LLAMA3 = ("{% for message in messages %}{% set content = '<|start_header_id|>' + message['role'] + "
-          "'<|end_header_id|>\n\n' + message['content'] | trim + '<|eot_id|>' %}{% if loop.index0 == 0"
-          " %}{% set content = bos_token + content %}{% endif %}{{ content }}{% endfor %}{% if "
-          "add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}")
-LLAMA31 = ("{{- bos_token }}\n{%- if not date_string is defined %}\n"
-           "{%- set date_string = \"26 Jul 2024\" %}\n{%- endif %}\n"
-           "{%- if messages[0]['role'] == 'system' %}\n"
-           "{%- set system_message = messages[0]['content']|trim %}\n"
-           "{%- set messages = messages[1:] %}\n{%- else %}\n{%- set system_message = \"\" %}\n"
-           "{%- endif %}\n{{- \"<|start_header_id|>system<|end_header_id|>\\n\\n\" }}\n"
-           "{{- \"Cutting Knowledge Date: December 2023\\n\" }}\n"
-           "{{- \"Today Date: \" + date_string + \"\\n\\n\" }}\n"
-           "{{- system_message }}\n{{- \"<|eot_id|>\" }}\n{%- for message in messages %}\n"
-           "{{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' + "
-           "message['content'] | trim + '<|eot_id|>' }}\n{%- endfor %}\n"
-           "{%- if add_generation_prompt %}\n"
-           "{{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}\n{%- endif %}\n")
-LLAMA2 = ("{% if messages[0]['role'] == 'system' %}{% set rest = messages[1:] %}{% set system = "
-          "messages[0]['content'] %}{% else %}{% set rest = messages %}{% set system = false %}"
-          "{% endif %}{% for message in rest %}{% if loop.index0 == 0 and system != false %}{% set "
-          "content = '<<SYS>>\\n' + system + '\\n<</SYS>>\\n\\n' + message['content'] %}{% else %}"
-          "{% set content = message['content'] %}{% endif %}{% if message['role'] == 'user' %}"
-          "{{ bos_token + '[INST] ' + content.strip() + ' [/INST]' }}{% elif message['role'] == "
-          "'assistant' %}{{ ' ' + content.strip() + ' ' + eos_token }}{% endif %}{% endfor %}")
-MISTRAL1 = ("{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}"
-            "{{ '[INST] ' + message['content'] + ' [/INST]' }}{% elif message['role'] == 'assistant'"
-            " %}{{ message['content'] + eos_token }}{% endif %}{% endfor %}")
-MISTRAL3 = ("{%- if messages[0][\"role\"] == \"system\" %}\n"
-            "{%- set system_message = messages[0][\"content\"] %}\n"
-            "{%- set loop_messages = messages[1:] %}\n{%- else %}\n"
-            "{%- set loop_messages = messages %}\n{%- endif %}\n{{- bos_token }}\n"
-            "{%- for message in loop_messages %}\n{%- if message[\"role\"] == \"user\" %}\n"
-            "{%- if loop.last and system_message is defined %}\n"
-            "{{- \"[INST] \" + system_message + \"\\n\\n\" + message[\"content\"] + \"[/INST]\" }}\n"
-            "{%- else %}\n{{- \"[INST] \" + message[\"content\"] + \"[/INST]\" }}\n{%- endif %}\n"
-            "{%- else %}\n{{- \" \" + message[\"content\"]|trim + eos_token }}\n{%- endif %}\n"
-            "{%- endfor %}\n")
-MISTRAL_FIRST = (MISTRAL3.replace("loop.last", "loop.first").replace("[INST] ", " [INST] ")
-                 .replace("[/INST]", " [/INST]").replace("|trim", ""))
-ZEPHYR = ("{% for message in messages %}\n{% if message['role'] == 'user' %}\n{{ '<|user|>\n' + "
-          "message['content'] + eos_token }}\n{% elif message['role'] == 'system' %}\n"
-          "{{ '<|system|>\n' + message['content'] + eos_token }}\n{% elif message['role'] == "
-          "'assistant' %}\n{{ '<|assistant|>\n' + message['content'] + eos_token }}\n{% endif %}\n"
-          "{% if loop.last and add_generation_prompt %}\n{{ '<|assistant|>' }}\n{% endif %}\n"
-          "{% endfor %}")
-CHATS = [
-    [("user", "What is a gradient?")],
-    [("system", " Answer in one word. "), ("user", "  Why?\n")],
-    [("user", "One"), ("assistant", " Two "), ("user", "Three")],
-    [("system", "S"), ("user", "One"), ("assistant", "<think>\nhm\n</think>\n\nTwo"), ("user", "3")],
-]
-
-
-def make_chats():
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-    # The environment that transformers renders templates in.
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-    templates = [("chatml", CHATML), ("chatml", QWEN3), ("llama3", LLAMA3), ("llama3", LLAMA31),
-                 ("llama2", LLAMA2), ("mistral", MISTRAL1), ("mistral", MISTRAL3),
-                 ("mistral", MISTRAL_FIRST), ("zephyr", ZEPHYR)]
-    cases = []
-    for name, text in templates:
-        chats = [c for c in CHATS if text != MISTRAL1 or c[0][0] != "system"]
-        messages = [[{"role": r, "content": c} for r, c in chat] for chat in chats]
-        prompts = [environment.from_string(text).render(
-            messages=m, bos_token="<s>", eos_token="</s>", add_generation_prompt=True)
-                   for m in messages]
-        cases.append({"name": name, "template": text, "chats": messages, "prompts": prompts})
-    write_json(FIXTURES / "chats.json", cases)
-    print("chats.json:", len(cases), "templates")
-
-
 def write_smollm2(gguf, text):
     import transformers
     path = pathlib.Path(gguf).resolve()
@@ -716,7 +634,6 @@ def main():
     make_regexes()
     make_added_tokens()
     make_configs()
-    make_chats()
     if args.gguf:
         write_smollm2(args.gguf, text)
 

@@ -5,12 +5,16 @@ cd "$(dirname "$0")/.."
 
 usage() {
   cat <<'TEXT'
-Usage: scripts/test.sh [--all | --fast] [--release] [--asan] [--tsan] [-k REGEX]
+Usage: scripts/test.sh [--all | --fast] [--release] [--asan] [--tsan] [--asan-fast] [--fuzz]
+                       [-k REGEX]
   (none), --all  release build and whole suite, then the whole suite under the address and
                  undefined-behaviour sanitizers, then the tests that start threads under the
                  thread sanitizer
   --fast         release build, only the tests labelled "fast"
   --release, --asan, --tsan  only these of the three
+  --asan-fast    under the address and undefined-behaviour sanitizers the tests labelled "fast", and
+                 every subcommand once
+  --fuzz         every fuzz target for 20 s, each a test (scripts/fuzz.sh)
   -k REGEX       only tests whose name matches
 Environment: SPD_BUILD_ROOT (default: build), SPD_SKIP_SETUP=1 (see scripts/setup.sh)
 TEXT
@@ -21,7 +25,7 @@ filter=()
 while (($#)); do
   case $1 in
     --all) suites=(release asan tsan) ;;
-    --fast | --release | --asan | --tsan) suites+=("${1#--}") ;;
+    --fast | --release | --asan | --tsan | --asan-fast | --fuzz) suites+=("${1#--}") ;;
     -k)
       if (($# < 2)); then echo "test.sh: -k needs a regular expression" >&2; exit 2; fi
       filter=(-R "$2")
@@ -73,9 +77,11 @@ fetch_model() {
   fi
 }
 
-build() { # PRESET [TARGET]
-  cmake --preset "$1" -B "$build_root/$1" --log-level=WARNING
-  cmake --build "$build_root/$1" --parallel "$jobs" ${2:+--target "$2"}
+build() { # PRESET [TARGET]...
+  local preset=$1
+  shift
+  cmake --preset "$preset" -B "$build_root/$preset" --log-level=WARNING
+  cmake --build "$build_root/$preset" --parallel "$jobs" ${1:+--target "$@"}
 }
 
 # Prints "passed|failed|skipped NAME" for each test of a JUnit file.
@@ -119,6 +125,25 @@ run_tests() { # SUITE PRESET CTEST_OPTION...
   fi
 }
 
+# Each target is a test.
+run_fuzz() {
+  local results=$build_root/fuzz/results status=0 word name before=$failed
+  rm -f "$results"
+  scripts/fuzz.sh --seconds 20 --build asan || status=$?
+  if [[ -f $results ]]; then
+    while read -r word name; do
+      case $word in
+        passed) passed=$((passed + 1)) ;;
+        *) failed=$((failed + 1)) failed_names+=("fuzz: $name") ;;
+      esac
+    done <"$results"
+  fi
+  if ((status != 0 && failed == before)); then
+    failed=$((failed + 1))
+    failed_names+=("fuzz: scripts/fuzz.sh ended with status $status")
+  fi
+}
+
 # shellcheck source=scripts/mpi-env.sh
 . scripts/mpi-env.sh
 suppressions=$PWD/scripts/sanitizers
@@ -135,6 +160,13 @@ for suite in "${suites[@]}"; do
     fast)
       phase "build release" build release
       phase "test fast" run_tests fast release -L fast "$no_tests"
+      ;;
+    asan-fast)
+      phase "build asan" build asan fast_tests spd
+      phase "test asan-fast" run_tests asan-fast asan -L "fast|subcommands" "$no_tests"
+      ;;
+    fuzz)
+      phase "fuzz" run_fuzz
       ;;
     tsan)
       # Only tests labelled "threads": under the thread sanitizer the rest has nothing to show.

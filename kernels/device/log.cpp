@@ -3,7 +3,11 @@
 #include <fmt/format.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 
+#include <mutex>
+#include <set>
+
 #include "kernels/device/error.h"
+#include "kernels/device/printable.h"
 
 namespace spd {
 
@@ -21,6 +25,13 @@ void init_logging(int rank, const std::string& level) {
   logger->set_pattern(fmt::format("[%H:%M:%S.%e %l rank {}] %v", rank));
   logger->set_level(parsed);
   spdlog::set_default_logger(std::move(logger));
+}
+
+void warn_once(const std::string& text) {
+  static std::mutex mutex;
+  static std::set<std::string> said;
+  const std::lock_guard lock(mutex);
+  if (said.insert(text).second) spdlog::warn("{}", printable(text));
 }
 
 }  // namespace spd

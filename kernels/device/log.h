@@ -11,4 +11,7 @@ namespace spd {
 /// Level: the argument if not empty ("debug", "info", "warn", "error"), else warn.
 void init_logging(int rank, const std::string& level);
 
+/// Warns of `text` (made printable), the first time that it comes.
+void warn_once(const std::string& text);
+
 }  // namespace spd

@@ -6,120 +6,143 @@
 #include <string_view>
 
 #include "kernels/device/error.h"
-#include "model/tokenizer/chat_format.h"
-#include "model/tokenizer/tokenizer_config.h"
+#include "model/tokenizer/chat_messages.h"
 
 namespace spd {
 namespace {
 
-std::string trimmed(std::string_view text) {
-  const auto space = [](char c) { return std::isspace(static_cast<unsigned char>(c)) != 0; };
-  while (!text.empty() && space(text.front())) text.remove_prefix(1);
-  while (!text.empty() && space(text.back())) text.remove_suffix(1);
-  return std::string(text);
-}
+using Json = nlohmann::ordered_json;
 
-std::string without_thoughts(std::string_view content) {
-  constexpr std::string_view kEnd = "</think>";
-  const std::size_t end = content.rfind(kEnd);
-  if (end == std::string_view::npos) return std::string(content);
-  content.remove_prefix(end + kEnd.size());
-  while (content.starts_with('\n')) content.remove_prefix(1);
-  return std::string(content);
-}
+bool is_name_letter(char c) { return c == '_' || std::isalnum(static_cast<unsigned char>(c)) != 0; }
 
-void check_roles(const std::vector<ChatMessage>& messages, bool in_turn, const std::string& name) {
-  std::size_t turns = 0;
-  for (std::size_t i = 0; i < messages.size(); ++i) {
-    const std::string& role = messages[i].role;
-    if (role != "system" && role != "user" && role != "assistant") {
-      throw Error(ErrorCode::usage, fmt::format("message {} has the role \"{}\"", i + 1, role),
-                  "use system, user or assistant");
-    }
-    if (role == "system") {
-      if (i == 0) continue;
-      throw Error(ErrorCode::usage, fmt::format("message {} is a system message", i + 1),
-                  "put the system message first");
-    }
-    if (in_turn && (role == "user") != (turns++ % 2 == 0)) {
-      throw Error(ErrorCode::usage,
-                  fmt::format("message {} ({}) breaks the order of a {} chat", i + 1, role, name),
-                  "let user and assistant speak in turn, the user first");
-    }
+// Whether the template has `name` somewhere, not as a part of a longer one.
+bool names(std::string_view jinja, std::string_view name) {
+  for (std::size_t at = jinja.find(name); at != std::string_view::npos;
+       at = jinja.find(name, at + 1)) {
+    const std::size_t end = at + name.size();
+    const bool begins = at == 0 || !is_name_letter(jinja[at - 1]);
+    if (begins && (end == jinja.size() || !is_name_letter(jinja[end]))) return true;
   }
-  if (messages.empty() || messages.back().role != "user") {
-    throw Error(ErrorCode::usage, "the chat does not end with a user's message",
-                "end it with what the assistant is to answer");
-  }
+  return false;
 }
 
-std::string render_turns(const ChatFormat& format, const std::vector<ChatMessage>& messages) {
-  std::string prompt = format.start;
-  const auto add = [&](const std::string& role, const std::string& content) {
-    prompt += format.before_role + role + format.after_role + content + format.after_content;
+// What has no effect is left out of the prompt without a word: it is not what was asked for.
+void check_uses(const ChatTemplateSource& source, const Conversation& conversation) {
+  const auto check = [&](const std::string& name, const char* what) {
+    if (names(source.jinja, name)) return;
+    throw Error(ErrorCode::input,
+                fmt::format("{} given, but the chat template {} does not use \"{}\"", what,
+                            source.origin, name),
+                fmt::format("leave \"{}\" out, or check its spelling", name));
   };
-  if (messages.front().role != "system" &&
-      !(format.default_system + format.system_preamble).empty()) {
-    add("system", format.system_preamble + format.default_system);
+  if (conversation.tools.is_array() && !conversation.tools.empty()) check("tools", "tools are");
+  if (conversation.documents.is_array() && !conversation.documents.empty()) {
+    check("documents", "documents are");
   }
-  for (const ChatMessage& message : messages) {
-    std::string content = format.trim ? trimmed(message.content) : message.content;
-    if (message.role == "system") content = format.system_preamble + content;
-    if (message.role == "assistant" && format.drop_thoughts) content = without_thoughts(content);
-    add(message.role, content);
+  for (const auto& argument : conversation.arguments.items()) {
+    check(argument.key(), "a template argument is");
   }
-  return prompt + format.before_role + "assistant" + format.after_role;
 }
 
-std::string render_pairs(const ChatFormat& format, const std::vector<ChatMessage>& messages) {
-  std::string prompt = format.start_each_pair ? "" : format.start;
-  const bool has_system = messages.front().role == "system";
-  for (std::size_t i = has_system ? 1 : 0; i < messages.size(); ++i) {
-    const std::string& content = messages[i].content;
-    if (messages[i].role == "assistant") {
-      prompt += format.before_reply +
-                (format.trim || format.trim_reply ? trimmed(content) : content) +
-                format.after_reply;
-      continue;
-    }
-    std::string text = content;
-    if (has_system && i == (format.system_goes_last ? messages.size() - 1 : 1)) {
-      text = format.before_system + messages.front().content + format.after_system + text;
-    }
-    if (format.start_each_pair) prompt += format.start;
-    prompt += format.before_user + (format.trim ? trimmed(text) : text) + format.after_user;
+void check_prints_content(const ChatTemplateSource& source) {
+  if (source.jinja.find("content") != std::string::npos) return;
+  throw Error(ErrorCode::input,
+              fmt::format("the last message is the assistant's, but the chat template {} does not "
+                          "use its \"content\"",
+                          source.origin),
+              "end the conversation with a user's message");
+}
+
+// Whether the prompt shows a list of parts as Python writes it: the template took it for a text.
+bool shows_lists(const std::string& prompt, const Json& messages) {
+  static const jinja::Template print = jinja::Template::parse("{{ content }}", "content");
+  for (const Json& message : messages) {
+    const auto content = message.find("content");
+    if (content == message.end() || !content->is_array()) continue;
+    if (prompt.find(print.render({{"content", *content}})) != std::string::npos) return true;
   }
-  return prompt;
+  return false;
 }
 
 }  // namespace
 
 ChatTemplate ChatTemplate::load(const std::filesystem::path& model_dir) {
-  const TokenizerConfig config = TokenizerConfig::load(model_dir);
-  const std::string remedy = "use a plain prompt instead of a chat";
-  if (!config.chat_template) {
+  ChatFiles files = ChatFiles::load(model_dir);
+  if (files.templates.empty()) {
     throw Error(ErrorCode::input,
-                fmt::format("{}: no chat template in chat_template.jinja or tokenizer_config.json",
+                fmt::format("{}: no chat template in chat_template.jinja, tokenizer_config.json or "
+                            "chat_template.json",
                             model_dir.string()),
-                remedy);
+                "use a plain prompt instead of a chat");
   }
-  std::optional<ChatFormat> format = recognise_chat_format(
-      *config.chat_template, config.bos_token.value_or(""), config.eos_token.value_or(""));
-  if (!format) {
-    throw Error(ErrorCode::input,
-                fmt::format("{}: the chat template is none of the known ones (chatml, llama3, "
-                            "llama2, mistral, zephyr)",
-                            model_dir.string()),
-                remedy);
-  }
-  return ChatTemplate(std::make_shared<const ChatFormat>(std::move(*format)));
+  return ChatTemplate(std::move(files));
 }
 
-std::string ChatTemplate::render(const std::vector<ChatMessage>& messages) const {
-  check_roles(messages, format_->pairs, format_->name);
-  return format_->pairs ? render_pairs(*format_, messages) : render_turns(*format_, messages);
+const ChatTemplateSource& ChatTemplate::choose(bool with_tools) const {
+  const ChatTemplateSource* chosen = nullptr;
+  std::string names;
+  for (const ChatTemplateSource& source : files_.templates) {
+    names += (names.empty() ? "" : ", ") + source.name;
+    if (source.name == "tool_use" && with_tools) return source;
+    if (source.name == "default") chosen = &source;
+  }
+  if (chosen != nullptr) return *chosen;
+  throw Error(ErrorCode::input,
+              fmt::format("{}: of the chat templates ({}) none is named \"default\"",
+                          files_.templates.front().origin, names),
+              "name one \"default\"");
 }
 
-const std::string& ChatTemplate::name() const { return format_->name; }
+std::string ChatTemplate::run(const ChatTemplateSource& source, const Conversation& conversation,
+                              const Json& messages, bool add_generation_prompt, std::time_t now) {
+  auto parsed = parsed_.find(source.name);
+  if (parsed == parsed_.end()) {
+    parsed =
+        parsed_.emplace(source.name, jinja::Template::parse(source.jinja, source.origin)).first;
+  }
+  Json variables = files_.special_tokens;
+  for (const auto& [name, value] : conversation.arguments.items()) variables[name] = value;
+  variables["messages"] = messages;
+  variables["tools"] = conversation.tools;
+  variables["documents"] = conversation.documents;
+  variables["add_generation_prompt"] = add_generation_prompt;
+  jinja::RenderOptions options;
+  options.now = now;
+  return parsed->second.render(variables, options);
+}
+
+std::optional<std::string> ChatTemplate::render_given(const ChatTemplateSource& source,
+                                                      const Conversation& conversation,
+                                                      bool with_lists, std::time_t now) {
+  Json messages = conversation.messages;
+  std::optional<OpenEnd> end;
+  if (messages.back().value("role", Json()) == "assistant") {
+    end.emplace(messages);
+    check_prints_content(source);
+  }
+  std::string prompt = run(source, conversation, messages, !end, now);
+  if (with_lists && shows_lists(prompt, messages)) return std::nullopt;
+  return end ? end->cut(prompt) : std::move(prompt);
+}
+
+std::string ChatTemplate::render(const Conversation& conversation, std::time_t now) {
+  if (conversation.messages.empty()) {
+    throw Error(ErrorCode::input, "the conversation has no messages",
+                "give at least a user's message");
+  }
+  const ChatTemplateSource& source = choose(conversation.tools.is_array());
+  check_uses(source, conversation);
+  Conversation given = conversation;
+  given.messages = prepared_messages(conversation.messages);
+  if (has_text_parts(given.messages)) {
+    try {
+      if (auto prompt = render_given(source, given, true, now)) return *std::move(prompt);
+    } catch (const Error&) {
+      // A template made for texts alone; if it is something else, that comes again.
+    }
+    given.messages = with_joined_parts(std::move(given.messages));
+  }
+  return *render_given(source, given, false, now);
+}
 
 }  // namespace spd

@@ -26,7 +26,11 @@ std::string replace_invalid_utf8(std::string_view text);
 std::size_t whole_characters(std::string_view text);
 /// Whether the byte is a character's second or later one.
 bool is_continuation(char byte);
+/// Where the first ill-formed sequence starts; npos where there is none.
+std::size_t invalid_utf8_at(std::string_view text);
 bool is_ascii(std::string_view text);
+/// `text` without the byte order mark (U+FEFF) that some programs put before UTF-8.
+std::string_view without_bom(std::string_view text);
 
 /// Unicode's White_Space.
 bool is_space(char32_t code_point);

@@ -3,12 +3,18 @@
 #include <fmt/format.h>
 
 #include "kernels/device/error.h"
+#include "model/json_text.h"
+#include "model/tokenizer/python_text.h"
 
 namespace spd {
 
 EncodedItem RequestEncoder::encode(const TaskItem& item) {
   EncodedItem encoded;
-  for (const Request& request : item.requests) encoded.push_back(encode(request));
+  try {
+    for (const Request& request : item.requests) encoded.push_back(encode(request));
+  } catch (const Error& error) {
+    throw Error(ErrorCode::input, fmt::format("item {}: {}", item.number, error.what()));
+  }
   return encoded;
 }
 
@@ -23,10 +29,8 @@ EncodedRequest RequestEncoder::encode(const Request& request) {
     context_tokens = 1;
   } else {
     // Spaces at the context's end belong to the continuation's first token.
-    std::string context = request.context;
-    const std::size_t end = context.find_last_not_of(" \t\n\v\f\r") + 1;
-    const std::string whole = context + request.continuation;
-    context.resize(end);
+    const std::string context(python_rstrip(request.context));
+    const std::string whole = request.context + request.continuation;
     if (context != last_context_ || last_ids_.empty()) {
       last_context_ = context;
       last_ids_ = tokenizer_.encode(context, true);
@@ -44,9 +48,9 @@ EncodedRequest RequestEncoder::encode(const Request& request) {
       static_cast<std::int64_t>(encoded.ids.size()) - static_cast<std::int64_t>(context_tokens);
   if (context_tokens < 1 || encoded.scored < 1 || encoded.scored > max_length_) {
     throw Error(ErrorCode::input,
-                fmt::format("\"{}\" after \"{}\": {} tokens to score after {}, the model takes {}",
-                            request.continuation, request.context, encoded.scored, context_tokens,
-                            max_length_),
+                fmt::format("{} after {}: {} tokens to score after {}, the model takes {}",
+                            shown_json(request.continuation), shown_json(request.context),
+                            encoded.scored, context_tokens, max_length_),
                 "leave the item out of the data");
   }
   const std::int64_t beyond = static_cast<std::int64_t>(encoded.ids.size()) - (max_length_ + 1);

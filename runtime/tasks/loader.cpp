@@ -2,10 +2,11 @@
 
 #include <fmt/format.h>
 
-#include <fstream>
-#include <nlohmann/json.hpp>
+#include <algorithm>
+#include <string_view>
 
 #include "kernels/device/error.h"
+#include "model/input_file.h"
 #include "model/json_object.h"
 
 namespace spd {
@@ -14,22 +15,22 @@ namespace {
 std::filesystem::path find_file(const Task& task, const std::filesystem::path& dir) {
   for (const char* ending : {".jsonl", "_val.jsonl"}) {
     const auto file = dir / (std::string(task.name) + ending);
-    if (std::filesystem::exists(file)) return file;
+    std::error_code error;
+    if (std::filesystem::exists(file, error) || error) return file;  // reading it says why
   }
   throw Error(
       ErrorCode::input, fmt::format("{}/{}.jsonl: no such file", dir.string(), task.name),
       "check --data, or leave the task out of --tasks; spd eval --help describes the files");
 }
 
-TaskItem parse_item(const Task& task, const std::string& line, const std::string& where) {
+TaskItem parse_item(const Task& task, std::string_view line, const std::string& where) {
   constexpr int kMaxDepth = 8;
   try {
-    return task.make_item(parse_json(line, where, kMaxDepth));
-  } catch (const Error&) {
-    throw;
-  } catch (const std::exception& error) {
-    throw Error(ErrorCode::input,
-                fmt::format("{}: not an item of {}: {}", where, task.name, error.what()),
+    return task.make_item(JsonObject::parse(line, where, kMaxDepth));
+  } catch (const Error& error) {
+    const std::string_view what = error.what();
+    if (what.find("remedy: ") != std::string_view::npos) throw;
+    throw Error(ErrorCode::input, fmt::format("{} in an item of {}", what, task.name),
                 "spd eval --help describes the fields");
   }
 }
@@ -38,18 +39,18 @@ TaskItem parse_item(const Task& task, const std::string& line, const std::string
 
 std::vector<TaskItem> load_items(const Task& task, const std::filesystem::path& dir,
                                  const TaskSlice& slice) {
+  constexpr std::string_view kBom = "\xEF\xBB\xBF";
   const auto file = find_file(task, dir);
-  std::ifstream stream(file, std::ios::binary);
-  if (!stream) {
-    throw Error(ErrorCode::input, fmt::format("{}: cannot read the file", file.string()),
-                "check its permissions");
-  }
+  const std::string content = read_file(file);
+  std::string_view rest = content;
+  if (rest.starts_with(kBom)) rest.remove_prefix(kBom.size());
   std::vector<TaskItem> items;
   std::int64_t number = 0;
-  std::int64_t line_number = 0;
-  for (std::string line; std::getline(stream, line);) {
-    ++line_number;
-    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+  for (std::int64_t line_number = 1; !rest.empty(); ++line_number) {
+    const std::size_t end = std::min(rest.find('\n'), rest.size());
+    const std::string_view line = rest.substr(0, end);
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
     if (slice.limit > 0 && number == slice.limit) break;
     if (number % slice.count == slice.index) {
       items.push_back(

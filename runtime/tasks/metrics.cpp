@@ -30,10 +30,8 @@ Estimate mean_of(std::span<const double> samples) {
   return mean;
 }
 
-Estimate perplexity_of(std::span<const double> log_likelihoods) {
-  const Estimate mean = mean_of(log_likelihoods);
-  const double perplexity = std::exp(-mean.value);
-  return {perplexity, perplexity * mean.stderr_};
+double perplexity_of(std::span<const double> log_likelihoods) {
+  return std::exp(-mean_of(log_likelihoods).value);
 }
 
 Estimate mean_of_estimates(std::span<const Estimate> estimates) {

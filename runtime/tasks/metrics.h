@@ -13,8 +13,8 @@ struct Estimate {
 
 /// Mean and sample standard deviation / sqrt(n), as lm-evaluation-harness gives them.
 Estimate mean_of(std::span<const double> samples);
-/// exp(-mean) of log-likelihoods; its standard error by the delta method (the harness bootstraps).
-Estimate perplexity_of(std::span<const double> log_likelihoods);
+/// exp(-mean) of log-likelihoods; see bootstrap.h for its standard error.
+double perplexity_of(std::span<const double> log_likelihoods);
 /// Mean of independent estimates, each weighing the same.
 Estimate mean_of_estimates(std::span<const Estimate> estimates);
 

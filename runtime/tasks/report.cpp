@@ -4,7 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
+#include <span>
+
+#include "runtime/tasks/bootstrap.h"
 
 namespace spd {
 namespace {
@@ -25,7 +29,11 @@ MetricReport report_of(const Task& task, Metric metric, const Samples& samples) 
   row.metric = metric;
   row.items = static_cast<std::int64_t>(samples.plan.size());
   const bool perplexity = metric == Metric::perplexity;
-  const auto estimate = perplexity ? perplexity_of : mean_of;
+  const auto estimate = [&](const std::vector<double>& of) {
+    // The standard error is for finish().
+    return perplexity ? Estimate{perplexity_of(of), std::numeric_limits<double>::quiet_NaN()}
+                      : mean_of(of);
+  };
   row.plan = estimate(samples.plan);
   if (samples.baseline.empty()) return row;
   row.baseline = estimate(samples.baseline);
@@ -56,6 +64,9 @@ nlohmann::json number(double value) {
 
 nlohmann::json to_json(const MetricReport& row, bool mean) {
   nlohmann::json json = {{"value", number(row.plan.value)}, {"stderr", number(row.plan.stderr_)}};
+  if (row.metric == Metric::perplexity) {
+    json["stderr_method"] = fmt::format("bootstrap, {} resamples", kHarnessResamples);
+  }
   if (!row.baseline) return json;
   json["baseline"] = number(row.baseline->value);
   json["baseline_stderr"] = number(row.baseline->stderr_);
@@ -126,10 +137,24 @@ void TaskReport::add(const Task& task, const std::vector<TaskItem>& items,
   if (acc.plan.empty()) return;  // a shard without items
   rows_.push_back(report_of(task, Metric::acc, acc));
   if (task.acc_norm) rows_.push_back(report_of(task, Metric::acc_norm, acc_norm));
-  if (task.greedy) rows_.push_back(report_of(task, Metric::perplexity, likelihood));
+  if (!task.greedy) return;
+  perplexities_.push_back({rows_.size(), likelihood.plan, likelihood.baseline});
+  rows_.push_back(report_of(task, Metric::perplexity, likelihood));
+}
+
+void TaskReport::bootstrap() {
+  for (const Likelihoods& of : perplexities_) {
+    if (of.plan.size() < 2) continue;
+    std::vector<std::span<const double>> sides{of.plan};
+    if (!of.baseline.empty()) sides.emplace_back(of.baseline);
+    const auto errors = bootstrap_perplexity_stderr(sides);
+    rows_[of.row].plan.stderr_ = errors[0];
+    if (!of.baseline.empty()) rows_[of.row].baseline->stderr_ = errors[1];
+  }
 }
 
 void TaskReport::finish() {
+  bootstrap();
   for (const Metric metric : {Metric::acc, Metric::acc_norm}) {
     std::vector<MetricReport> chosen;  // a row a task: this metric, or acc
     for (const MetricReport& row : rows_) {
@@ -188,7 +213,8 @@ void TaskReport::print() const {
     }
     fmt::print("\n");
   }
-  fmt::print("±: standard error.");
+  fmt::print("±: standard error{}.",
+             perplexities_.empty() ? "" : ", a perplexity's by bootstrap as the harness draws it");
   if (compared) {
     fmt::print(
         " Differences are plan - baseline over the same items (percentage points; nats for the\n"

@@ -40,6 +40,7 @@ class TaskReport {
   void add(const Task& task, const std::vector<TaskItem>& items,
            const std::vector<ItemResult>& results);
   /// The mean over tasks of acc, and of acc_norm (acc where a task has none). Tasks count alike.
+  /// Perplexities get their standard errors: seconds where there are thousands of items.
   void finish();
 
   const std::vector<MetricReport>& rows() const { return rows_; }
@@ -48,7 +49,15 @@ class TaskReport {
   nlohmann::json to_json() const;
 
  private:
-  std::vector<MetricReport> rows_;  // of tasks, then means
+  // Log-likelihoods of an item's right continuation, with and without the plan's levels.
+  struct Likelihoods {
+    std::size_t row = 0;  // of the perplexity
+    std::vector<double> plan, baseline;
+  };
+  void bootstrap();
+
+  std::vector<MetricReport> rows_;  // of tasks
+  std::vector<Likelihoods> perplexities_;
   std::vector<MetricReport> means_;
 };
 

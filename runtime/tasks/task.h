@@ -16,10 +16,10 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
+
+#include "model/json_object.h"
 
 namespace spd {
 
@@ -42,7 +42,8 @@ struct Task {
   const char* name;  ///< lm-evaluation-harness's, and NAME.jsonl is its file
   bool acc_norm;     ///< reports acc_norm, too
   bool greedy;       ///< right where greedy decoding continues so, rather than by choice (LAMBADA)
-  TaskItem (*make_item)(const nlohmann::json& line);
+  /// Throws input Error naming the line's file and key for what is missing or malformed.
+  TaskItem (*make_item)(const JsonObject& line);
 };
 
 const std::vector<Task>& known_tasks();

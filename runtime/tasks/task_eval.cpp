@@ -16,6 +16,7 @@
 #include "runtime/progress.h"
 #include "runtime/tasks/loader.h"
 #include "runtime/tasks/report.h"
+#include "runtime/user_input.h"
 
 namespace spd {
 namespace {
@@ -62,6 +63,14 @@ std::int64_t longest_input(std::span<const EncodedItem> items) {
     for (const EncodedRequest& request : item) longest = std::max(longest, request.input().size());
   }
   return static_cast<std::int64_t>(longest);
+}
+
+EncodedItem encode(RequestEncoder& encoder, const Task& task, const TaskItem& item) {
+  try {
+    return encoder.encode(item);
+  } catch (const Error& error) {
+    throw Error(error.code(), fmt::format("{} {}", task.name, error.what()));
+  }
 }
 
 class TaskRun {
@@ -114,7 +123,7 @@ class TaskRun {
     items = 0;
     for (TaskWork& work : work_) {
       for (const TaskItem& item : work.items) {
-        work.encoded.push_back(encoder.encode(item));
+        work.encoded.push_back(encode(encoder, work.task, item));
         progress.update(++items);
       }
       work.results.resize(work.items.size());
@@ -151,7 +160,7 @@ class TaskRun {
         const ItemResult* known =
             file_ ? file_->find(work.task.name, work.items[i].number, content_key(work.encoded[i]))
                   : nullptr;
-        if (known) {
+        if (known && is_whole(*known, work.encoded[i].size())) {
           work.results[i] = *known;
           ++resumed_;
         } else {
@@ -161,6 +170,12 @@ class TaskRun {
       }
     }
     bar_.emplace("tokens", todo_tokens_, true);
+  }
+
+  // Whether a result on file has all of an item's requests.
+  bool is_whole(const ItemResult& result, std::size_t requests) const {
+    return result.plan.size() == requests &&
+           result.baseline.size() == (baseline_ ? requests : 0);
   }
 
   static std::int64_t tokens_of(const EncodedItem& item) {
@@ -250,10 +265,17 @@ class TaskRun {
 
   void report(double seconds) {
     TaskReport report;
-    nlohmann::json json = result_header("tasks", *engine_);
     if (context_.root()) {
       for (const TaskWork& work : work_) report.add(work.task, work.items, work.results);
-      report.finish();
+    }
+    // A bootstrap over thousands of items may take longer than a deadline allows the others.
+    report = read_on_root<TaskReport>(context_.comms, [report] {
+      TaskReport finished = report;
+      finished.finish();
+      return finished;
+    });
+    nlohmann::json json = result_header("tasks", *engine_);
+    if (context_.root()) {
       report.print();
       json.update(report.to_json());
       json["limit_items"] = slice_.limit;

@@ -125,6 +125,53 @@ TEST(Config, ReadsWhatTransformersWrote) {
   EXPECT_EQ(ModelConfig::load(dir / "llama-sharded").dtype, DType::bf16);
 }
 
+TEST(Config, ArchitecturesMayBeMissingOrHaveOtherNames) {
+  json config = small_llama();
+  for (const char* architecture : {"LlamaForCausalLM", "LLaMAForCausalLM", "LlamaModel"}) {
+    config["architectures"] = {architecture};
+    EXPECT_EQ(load(config).architecture, "LlamaForCausalLM");
+    EXPECT_EQ(load(config).family, Family::llama);
+  }
+  config.erase("architectures");
+  config["num_key_value_heads"] = 2;
+  config["ffn_dim"] = 88;
+  for (const char* type : {"llama", "mistral", "qwen2", "qwen3", "opt"}) {
+    config["model_type"] = type;
+    EXPECT_EQ(name(load(config).family), type);
+  }
+  config["architectures"] = nullptr;
+  EXPECT_EQ(load(config).family, Family::opt);
+}
+
+// As transformers takes them: hints, ids that are never met, and Python's numbers.
+TEST(Config, TakesWhatDoesNotMatter) {
+  const json plain = small_llama();
+  const auto patched = [&](const json& patch) {
+    json config = plain;
+    config.merge_patch(patch);
+    return load(config);
+  };
+  for (const json& hint : {json("auto"), json("float64"), json("int8"), json(3), json::object()}) {
+    EXPECT_EQ(patched({{"torch_dtype", hint}}).dtype, DType::f32) << hint;
+  }
+  EXPECT_EQ(patched({{"dtype", "torch.bfloat16"}}).dtype, DType::bf16);
+  EXPECT_EQ(patched({{"max_position_embeddings", 4096.0}}).max_positions, 4096);
+  EXPECT_EQ(patched({{"bos_token_id", 131}}).bos_id, std::nullopt);
+  EXPECT_EQ(patched({{"bos_token_id", -1}}).bos_id, std::nullopt);
+  EXPECT_THAT(patched({{"eos_token_id", -1}}).eos_ids, testing::IsEmpty());
+  EXPECT_THAT(patched({{"eos_token_id", {3, -1}}}).eos_ids, ElementsAre(3));
+
+  const TempDir dir;
+  std::string text = plain.dump();
+  text.insert(1, R"("time_step_limit": [0.0, Infinity], "router_jitter": NaN, )");
+  dir.write("config.json", text);
+  EXPECT_EQ(ModelConfig::load(dir.path()).hidden, 64);
+  text.insert(1, R"("rms_norm_eps": NaN, )");
+  dir.write("config.json", text);
+  expect_input_error([&] { ModelConfig::load(dir.path()); },
+                     {"config.json: rms_norm_eps must be a number above 0, found NaN"});
+}
+
 TEST(Config, TakesTheFileItself) {
   const TempDir dir;
   const auto file = dir.write("other-name.json", small_llama().dump());
@@ -143,6 +190,10 @@ TEST(Config, GenerationConfigAddsEndIds) {
   EXPECT_THAT(ModelConfig::load(dir.path()).eos_ids, ElementsAre(5, 11));
   dir.write("generation_config.json", R"({"temperature": 0.6})");
   EXPECT_THAT(ModelConfig::load(dir.path()).eos_ids, ElementsAre(5));
+  std::filesystem::remove(dir.path() / "generation_config.json");
+  std::filesystem::create_symlink("nowhere", dir.path() / "generation_config.json");
+  expect_input_error([&] { ModelConfig::load(dir.path()); }, {"generation_config.json: cannot be"});
+  std::filesystem::remove(dir.path() / "generation_config.json");
   dir.write("generation_config.json", R"({"eos_token_id": 131})");
   expect_input_error([&] { ModelConfig::load(dir.path()); },
                      {"generation_config.json: eos_token_id 131", "vocab_size (131)"});
@@ -166,7 +217,13 @@ TEST(Config, RefusesByNamingTheKey) {
   const char* opt = "OPTForCausalLM";
   const std::vector<Refused> rows{
       // missing
-      {llama, R"({"architectures": null})", {"architectures is missing"}},
+      {llama, R"({"architectures": null})", {"architectures is missing, and so is model_type"}},
+      {llama,
+       R"({"architectures": null, "model_type": "gpt2"})",
+       {"model_type \"gpt2\" is not supported", "LlamaForCausalLM"}},
+      {llama,
+       R"({"model_type": "mistral"})",
+       {"\"LlamaForCausalLM\" is of another family than model_type \"mistral\""}},
       {llama, R"({"architectures": []})", {"architectures is an empty list"}},
       {llama, R"({"architectures": "LlamaForCausalLM"})", {"architectures must be a list"}},
       {llama, R"({"architectures": [3]})", {"architectures must be a list of strings"}},
@@ -197,13 +254,16 @@ TEST(Config, RefusesByNamingTheKey) {
       {llama, R"({"attention_bias": "no"})", {"attention_bias must be true or false"}},
       {llama, R"({"hidden_act": "gelu"})", {"hidden_act \"gelu\" is not supported", "silu"}},
       {llama, R"({"hidden_act": 3})", {"hidden_act must be a string"}},
-      {llama, R"({"torch_dtype": "float64"})", {"torch_dtype \"float64\" is not supported"}},
-      {llama, R"({"dtype": "int8"})", {"dtype \"int8\" is not supported"}},
-      {llama, R"({"eos_token_id": -1})", {"eos_token_id must be"}},
+      {llama, R"({"rms_norm_eps": 1e308})", {"rms_norm_eps (1e+308) must not be above 1"}},
+      {llama, R"({"max_position_embeddings": 4096.5})", {"max_position_embeddings must be"}},
+      {llama, R"({"max_position_embeddings": 1e308})", {"max_position_embeddings must be"}},
+      {llama, R"({"eos_token_id": -2})", {"eos_token_id must be"}},
+      {llama, R"({"eos_token_id": 1.0})", {"eos_token_id must be"}},
+      {llama, R"({"eos_token_id": [18446744073709551615]})", {"eos_token_id must be"}},
       {llama, R"({"eos_token_id": "2"})", {"eos_token_id must be"}},
       {llama, R"({"eos_token_id": [1, "2"]})", {"eos_token_id must be"}},
       {llama, R"({"eos_token_id": [131]})", {"eos_token_id 131 is not below vocab_size (131)"}},
-      {llama, R"({"bos_token_id": 131})", {"bos_token_id 131 is not below vocab_size (131)"}},
+      {llama, R"({"bos_token_id": "1"})", {"bos_token_id must be"}},
       {llama, R"({"quantization_config": {"bits": 4}})", {"quantization_config", "quantized"}},
       // contradictions
       {llama, R"({"num_key_value_heads": 3})", {"num_attention_heads (4)", "(3)"}},
@@ -225,6 +285,7 @@ TEST(Config, RefusesByNamingTheKey) {
       {qwen2, R"({"layer_types": "full_attention"})", {"layer_types must be a list"}},
       // other models
       {"GPT2LMHeadModel", "{}", {"architectures \"GPT2LMHeadModel\"", "OPTForCausalLM"}},
+      {"LlamaForSequenceClassification", "{}", {"\"LlamaForSequenceClassification\" is not"}},
       {"Qwen2MoeForCausalLM", "{}", {"architectures \"Qwen2MoeForCausalLM\" is not supported"}},
       {opt, R"({"do_layer_norm_before": false})", {"do_layer_norm_before false", "post-norm"}},
       {opt, R"({"word_embed_proj_dim": 32})", {"word_embed_proj_dim", "projected embeddings"}},
@@ -264,6 +325,9 @@ TEST(Config, RefusesScalingsByNamingThem) {
        R"({"head_dim": 2, "rope_scaling": {"type": "dynamic", "factor": 2}})",
        {"needs a head_dim above 2"}},
       {"", R"({"rope_scaling": {"type": "yarn"}})", {"rope_scaling.factor is missing"}},
+      {"",
+       R"({"rope_scaling": {"type": "yarn", "factor": 4, "attention_factor": 1e308}})",
+       {"rope_scaling.attention_factor (given, or", "1e+308"}},
       {"",
        R"({"rope_scaling": {"type": "yarn", "factor": 4, "beta_fast": 1, "beta_slow": 32}})",
        {"beta_fast (1)", "beta_slow (32)"}},
@@ -326,6 +390,12 @@ TEST(Config, SaysWhatIsMissing) {
   expect_input_error([&] { ModelConfig::load(dir.path()); },
                      {(dir.path() / "config.json").string() + ": no such file", "remedy"});
   expect_input_error([&] { ModelConfig::load(dir.path() / "nowhere"); }, {"nowhere"});
+  expect_input_error([&] { ModelConfig::load(std::string(5000, 'x')); },
+                     {"cannot be read: File name too long"});
+  std::filesystem::create_symlink("config.json", dir.path() / "config.json");
+  expect_input_error([&] { ModelConfig::load(dir.path()); },
+                     {"config.json: cannot be read: Too many levels of symbolic links"});
+  std::filesystem::remove(dir.path() / "config.json");
   std::filesystem::create_directory(dir.path() / "config.json");
   expect_input_error([&] { ModelConfig::load(dir.path()); }, {"config.json: cannot be read"});
 }

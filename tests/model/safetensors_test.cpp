@@ -83,6 +83,47 @@ TEST(Safetensors, AskingForWhatIsNotThereNamesTheFile) {
   expect_input_error([&] { file.at("ids"); }, {path.string(), "tensor \"ids\"", "I64"});
 }
 
+// What safetensors 0.8 opens: what is not asked for may be of any of its types.
+TEST(Safetensors, OpensWhatTheLibraryOpens) {
+  struct Row {
+    const char* dtype;
+    const char* shape;
+    std::size_t bytes;
+  };
+  for (const Row& row :
+       {Row{"BOOL", "[3]", 3}, Row{"U8", "[1]", 1}, Row{"I8", "[1]", 1}, Row{"F4", "[2]", 1},
+        Row{"F6_E2M3", "[4]", 3}, Row{"F6_E3M2", "[4]", 3}, Row{"F8_E5M2", "[2]", 2},
+        Row{"F8_E4M3", "[2]", 2}, Row{"F8_E8M0", "[2]", 2}, Row{"F8_E4M3FNUZ", "[2]", 2},
+        Row{"F8_E5M2FNUZ", "[2]", 2}, Row{"I16", "[1]", 2}, Row{"U16", "[1]", 2},
+        Row{"I32", "[1]", 4}, Row{"U32", "[1]", 4}, Row{"C64", "[1]", 8}, Row{"F64", "[1]", 8},
+        Row{"I64", "[]", 8}, Row{"U64", "[0]", 0}}) {
+    SCOPED_TRACE(row.dtype);
+    const TempDir dir;
+    const std::string header = R"({"__metadata__":null,"t":{"dtype":")" + std::string(row.dtype) +
+                               R"(","shape":)" + row.shape + R"(,"data_offsets":[0,)" +
+                               std::to_string(row.bytes) + "]}}";
+    const SafetensorsFile file(
+        dir.write("f", safetensors_text(header, std::string(row.bytes, 'x'))));
+    EXPECT_THAT(file.names(), ElementsAre("t"));
+    EXPECT_TRUE(file.metadata().empty());
+    EXPECT_FALSE(file.is_usable("t"));
+    expect_input_error([&] { file.at("t"); }, {row.dtype, "not supported"});
+  }
+}
+
+TEST(Safetensors, DamagedFilesComeWithTheCallersRemedy) {
+  const TempDir dir;
+  const std::string cut = good_file().substr(0, 100);
+  const auto path = dir.write("f", cut);
+  expect_input_error([&] { SafetensorsFile{path}; }, {"remedy: download or convert"});
+  expect_input_error([&] { SafetensorsFile(path, "repair again"); }, {"remedy: repair again"});
+  dir.write("f", safetensors_text("{", ""));
+  expect_input_error([&] { SafetensorsFile(path, "repair again"); },
+                     {"f: header: not valid JSON: line 1, column 2", "remedy: repair again"});
+  dir.write("f", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n");
+  expect_input_error([&] { SafetensorsFile{path}; }, {"f: is a Git LFS pointer", "git lfs pull"});
+}
+
 // One byte of header more, and every element lies across a boundary.
 TEST(Safetensors, MisalignedDataAreListedButNotHandedOut) {
   const TempDir dir;

@@ -22,9 +22,10 @@ TEST_F(SmolLm2, EncodesAndDecodesAsTheReferenceLibrary) {
 }
 
 TEST_F(SmolLm2, HasItsChatTemplate) {
-  const ChatTemplate chat = ChatTemplate::load(dir_);
-  EXPECT_EQ(chat.name(), "chatml");
-  EXPECT_EQ(chat.render({{"user", "Hi"}}),
+  ChatTemplate chat = ChatTemplate::load(dir_);
+  Conversation conversation;
+  conversation.messages = nlohmann::ordered_json::parse(R"([{"role": "user", "content": "Hi"}])");
+  EXPECT_EQ(chat.render(conversation, 0),
             "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging "
             "Face<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n");
 }
