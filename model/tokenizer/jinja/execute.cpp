@@ -194,7 +194,10 @@ Interpreter::Flow Interpreter::filter_block(const Statement& statement, Activati
   const Flow flow = capture(printed, [&] { return execute_body(statement.body, in); });
   if (flow != Flow::on) return flow;
   const Value block = engine_.text(std::move(printed));
-  print(to_str(engine_, filter(*statement.value, in, &block)));
+  const Value value = filter(*statement.value, in, &block);
+  // Jinja joins what blocks give without making text of it first.
+  if (value.text() == nullptr) fail("a filter block gives a " + type_name(value) + ", not a str");
+  print(value.text()->bytes);
   leave(statement.scope, in);
   return Flow::on;
 }

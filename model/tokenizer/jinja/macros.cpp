@@ -7,7 +7,8 @@
 namespace spd::jinja {
 
 std::string Macro::repr(Engine&) const {
-  return statement_.name.empty() ? "<Macro anonymous>" : "<Macro " + python_quoted(statement_.name) + ">";
+  return statement_.name.empty() ? "<Macro anonymous>"
+                                 : "<Macro " + python_quoted(statement_.name) + ">";
 }
 
 Value Macro::call(Engine&, Arguments& arguments) {
@@ -118,7 +119,9 @@ void Interpreter::call_block(const Statement& statement, Activation& in) {
     return;
   }
   const Value caller = make_macro(statement, in);
-  print(to_str(engine_, call(*statement.value, in, &caller)));
+  const Value value = call(*statement.value, in, &caller);
+  if (value.text() == nullptr) fail("a call block gives a " + type_name(value) + ", not a str");
+  print(value.text()->bytes);
 }
 
 }  // namespace spd::jinja

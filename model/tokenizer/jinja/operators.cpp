@@ -32,15 +32,42 @@ Value integers(Engine& engine, std::string_view sign, const Value& left, const V
   return power_of_integers(engine, left, right);
 }
 
-Value divide_integers(const Value& left, const Value& right) {
-  const double divisor = to_real(right);
-  if (divisor == 0) fail("division by zero");
-  if (left.big() != nullptr || right.big() != nullptr || std::fabs(to_real(left)) > 0x1p53 ||
-      std::fabs(divisor) > 0x1p53) {
-    // Beyond 53 bits the quotient of two rounded numbers is not the rounded quotient.
-    fail("division of integers beyond 2**53 is not supported");
+/// The quotient of two positive integers, rounded once, to even.
+double exact_quotient(Big dividend, Big divisor) {
+  constexpr int kKept = 53;
+  constexpr int kEnough = 66;
+  const int shift = kEnough - (static_cast<int>(msb(dividend)) - static_cast<int>(msb(divisor)));
+  if (shift > 0) dividend <<= static_cast<unsigned>(shift);
+  if (shift < 0) divisor <<= static_cast<unsigned>(-shift);
+  Big quotient = dividend / divisor;
+  const bool inexact = dividend % divisor != 0;
+  const int dropped = static_cast<int>(msb(quotient)) + 1 - kKept;
+  const Big unit = Big(1) << static_cast<unsigned>(dropped);
+  const Big rest = quotient % unit;
+  quotient >>= static_cast<unsigned>(dropped);
+  const Big half = unit / 2;
+  if (rest > half || (rest == half && (inexact || quotient % 2 != 0))) ++quotient;
+  if (dropped - shift < -1'000) fail("division that leaves so little is not supported");
+  const double result = std::ldexp(static_cast<double>(quotient), dropped - shift);
+  if (std::isinf(result)) fail("integer division result too large for a float");
+  return result;
+}
+
+Value divide_integers(Engine& engine, const Value& left, const Value& right) {
+  constexpr double kExact = 0x1p53;
+  const auto a = left.integer();
+  const auto b = right.integer();
+  if (b && *b == 0) fail("division by zero");
+  if (a && b && std::fabs(static_cast<double>(*a)) <= kExact &&
+      std::fabs(static_cast<double>(*b)) <= kExact) {
+    return static_cast<double>(*a) / static_cast<double>(*b);
   }
-  return to_real(left) / divisor;
+  const Big dividend = to_big(left);
+  const Big divisor = to_big(right);
+  if (dividend == 0) return divisor < 0 ? -0.0 : 0.0;
+  engine.step(1 + (msb(abs(dividend)) + msb(abs(divisor))) / 64);
+  const double magnitude = exact_quotient(abs(dividend), abs(divisor));
+  return (dividend < 0) != (divisor < 0) ? -magnitude : magnitude;
 }
 
 Value real_power(double base, double exponent) {
@@ -72,7 +99,7 @@ Value reals(std::string_view sign, double left, double right) {
 
 Value numbers(Engine& engine, std::string_view sign, const Value& left, const Value& right) {
   if (left.real() == nullptr && right.real() == nullptr) {
-    if (sign == "/") return divide_integers(left, right);
+    if (sign == "/") return divide_integers(engine, left, right);
     const bool negative_power = sign == "**" && compare_integers(right, std::int64_t{0}) < 0;
     if (!negative_power) return integers(engine, sign, left, right);
   }

@@ -24,6 +24,7 @@ bool is_digit_text(std::string_view text) {
 struct Specification {
   std::string fill = " ";
   char align = 0, sign = '-', grouping = 0, type = 0;
+  bool zeros = false;  ///< a 0 before the width: numbers are filled after their sign
   bool alternate = false;
   std::int64_t width = 0;
   int precision = -1;
@@ -58,8 +59,8 @@ Specification read_specification(std::string_view text) {
   if (is(at, "#")) to.alternate = text[at++] == '#';
   if (is(at, "0")) {
     ++at;
-    if (to.align == 0) {
-      to.align = '=';
+    to.zeros = to.align == 0;
+    if (to.zeros) {
       to.fill = "0";
     } else if (to.fill == " " && (first == 0 || !is(first, kAligns))) {
       to.fill = "0";
@@ -83,7 +84,8 @@ std::string fill_up(Engine& engine, const Specification& to, const std::string& 
   const auto missing = static_cast<std::uint64_t>(std::max<std::int64_t>(0, to.width - length));
   engine.check_size(missing * to.fill.size());
   engine.touch(missing);
-  const char align = to.align == 0 ? default_align : to.align;
+  const bool after_sign = to.zeros && default_align == '>';
+  const char align = after_sign ? '=' : to.align == 0 ? default_align : to.align;
   const std::uint64_t before = align == '>' || align == '=' ? missing
                                : align == '^'               ? missing / 2
                                                             : 0;
@@ -111,7 +113,7 @@ std::string sign_of(const Specification& to, bool negative) {
 }
 
 void check_grouping(const Specification& to) {
-  if (to.grouping != 0 && to.fill == "0" && to.align == '=') {
+  if (to.grouping != 0 && to.fill == "0" && (to.zeros || to.align == '=')) {
     fail("a format specification with both zeros and separators is not supported");
   }
 }
