@@ -13,7 +13,7 @@ namespace spd::jinja {
 
 /// What a template may use up, and what it is told of the world.
 struct RenderOptions {
-  std::uint64_t most_steps = 20'000'000;           ///< nodes evaluated, characters touched
+  std::uint64_t most_steps = 20'000'000;            ///< nodes evaluated, characters touched
   std::size_t most_output = std::size_t{64} << 20;  ///< bytes
   std::time_t now = 0;                              ///< for strftime_now (local time)
 };

@@ -1,0 +1,46 @@
+#include "model/tokenizer/jinja/attribute_path.h"
+
+#include <algorithm>
+
+#include "model/tokenizer/jinja/attributes.h"
+#include "model/tokenizer/jinja/characters.h"
+#include "model/tokenizer/jinja/integer.h"
+#include "model/tokenizer/jinja/splitting.h"
+
+namespace spd::jinja {
+
+AttributePath::AttributePath(Engine& engine, const Value& path) {
+  if (path.is_none()) return;
+  if (const Text* text = path.text()) {
+    add(engine, text->bytes);
+  } else {
+    parts_.push_back(path);
+  }
+}
+
+void AttributePath::add(Engine& engine, std::string_view path) {
+  for (const std::string_view part : split_at(engine, path, ".", -1, false)) {
+    const bool digits = !part.empty() && std::all_of(part.begin(), part.end(),
+                                                     [](char c) { return c >= '0' && c <= '9'; });
+    const auto index = digits ? parse_integer(engine, part, 10) : std::nullopt;
+    parts_.push_back(index ? *index : engine.text(std::string(part)));
+  }
+}
+
+Value AttributePath::operator()(Engine& engine, const Value& item,
+                                const std::optional<Value>& otherwise) const {
+  Value value = item;
+  for (const Value& part : parts_) {
+    value = item_of(engine, value, part);
+    if (otherwise && !otherwise->is_none() && value.undefined() != nullptr) value = *otherwise;
+  }
+  return value;
+}
+
+Value ignore_case(Engine& engine, const Value& value) {
+  if (value.text() == nullptr) return value;
+  engine.step(value.text()->length);
+  return engine.text(lower(value.text()->bytes));
+}
+
+}  // namespace spd::jinja

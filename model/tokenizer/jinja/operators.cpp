@@ -1,0 +1,240 @@
+#include "model/tokenizer/jinja/operators.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "model/tokenizer/jinja/formatting.h"
+#include "model/tokenizer/jinja/integer.h"
+#include "model/tokenizer/jinja/printing.h"
+#include "model/tokenizer/jinja/real.h"
+#include "model/tokenizer/unicode.h"
+
+namespace spd::jinja {
+namespace {
+
+[[noreturn]] void unsupported(std::string_view sign, const Value& left, const Value& right) {
+  for (const Value* side : {&left, &right}) {
+    if (side->undefined() != nullptr) fail(side->undefined()->message);
+  }
+  const std::string name = sign == "**" ? "** or pow()" : std::string(sign);
+  fail("unsupported operand type(s) for " + name + ": '" + type_name(left) + "' and '" +
+       type_name(right) + "'");
+}
+
+double real_of(const Value& value) { return value.real() ? *value.real() : to_real(value); }
+
+Value integers(Engine& engine, std::string_view sign, const Value& left, const Value& right) {
+  if (sign == "+") return add_integers(left, right);
+  if (sign == "-") return subtract_integers(left, right);
+  if (sign == "*") return multiply_integers(engine, left, right);
+  if (sign == "//") return floor_divide_integers(engine, left, right);
+  if (sign == "%") return modulo_integers(engine, left, right);
+  return power_of_integers(engine, left, right);
+}
+
+Value divide_integers(const Value& left, const Value& right) {
+  const double divisor = to_real(right);
+  if (divisor == 0) fail("division by zero");
+  if (left.big() != nullptr || right.big() != nullptr || std::fabs(to_real(left)) > 0x1p53 ||
+      std::fabs(divisor) > 0x1p53) {
+    // Beyond 53 bits the quotient of two rounded numbers is not the rounded quotient.
+    fail("division of integers beyond 2**53 is not supported");
+  }
+  return to_real(left) / divisor;
+}
+
+Value real_power(double base, double exponent) {
+  if (base == 0 && exponent < 0) fail("0.0 cannot be raised to a negative power");
+  if (base < 0 && std::floor(exponent) != exponent && std::isfinite(base) &&
+      std::isfinite(exponent)) {
+    fail("complex numbers are not supported");
+  }
+  const double result = std::pow(base, exponent);
+  if (std::isinf(result) && std::isfinite(base) && std::isfinite(exponent)) {
+    fail("(34, 'Numerical result out of range')");
+  }
+  return result;
+}
+
+Value reals(std::string_view sign, double left, double right) {
+  if (sign == "+") return left + right;
+  if (sign == "-") return left - right;
+  if (sign == "*") return left * right;
+  if (sign == "**") return real_power(left, right);
+  if (right == 0) {
+    fail(sign == "/"   ? "float division by zero"
+         : sign == "%" ? "float modulo"
+                       : "float floor division by zero");
+  }
+  if (sign == "/") return left / right;
+  return sign == "%" ? modulo_real(left, right) : floor_divide_real(left, right);
+}
+
+Value numbers(Engine& engine, std::string_view sign, const Value& left, const Value& right) {
+  if (left.real() == nullptr && right.real() == nullptr) {
+    if (sign == "/") return divide_integers(left, right);
+    const bool negative_power = sign == "**" && compare_integers(right, std::int64_t{0}) < 0;
+    if (!negative_power) return integers(engine, sign, left, right);
+  }
+  return reals(sign, real_of(left), real_of(right));
+}
+
+Value repeat(Engine& engine, const Value& value, const Value& times) {
+  if (times.big() != nullptr) fail("cannot fit 'int' into an index-sized integer");
+  const auto count = static_cast<std::uint64_t>(std::max<std::int64_t>(0, *times.integer()));
+  if (const Text* text = value.text()) {
+    const std::uint64_t size = text->bytes.size();
+    if (size != 0 && count > engine.most_output() / size) engine.too_much("memory for a text");
+    std::string repeated;
+    repeated.reserve(size * count);
+    for (std::uint64_t at = 0; at < count && size != 0; ++at) repeated += text->bytes;
+    return engine.text(std::move(repeated), text->markup);
+  }
+  const auto& items = value.sequence()->items;
+  if (!items.empty()) {
+    engine.step(std::min(count, UINT64_MAX / items.size() / 2) * items.size());
+  }
+  std::vector<Value> repeated;
+  for (std::uint64_t at = 0; at < count && !items.empty(); ++at) {
+    repeated.insert(repeated.end(), items.begin(), items.end());
+  }
+  return engine.sequence(std::move(repeated),
+                         value.list() != nullptr ? Sequence::Kind::list : Sequence::Kind::tuple);
+}
+
+std::optional<Value> join_texts(Engine& engine, const Value& left, const Value& right) {
+  const Text* a = left.text();
+  const Text* b = right.text();
+  if (a == nullptr || b == nullptr) return std::nullopt;
+  if (!a->markup && !b->markup) return engine.text(a->bytes + b->bytes);
+  return engine.text(escaped_for_markup(engine, left) + escaped_for_markup(engine, right), true);
+}
+
+std::optional<Value> join_sequences(Engine& engine, const Value& left, const Value& right) {
+  const bool lists = left.list() != nullptr && right.list() != nullptr;
+  const bool tuples = left.tuple() != nullptr && right.tuple() != nullptr;
+  if (!lists && !tuples) return std::nullopt;
+  std::vector<Value> items = left.sequence()->items;
+  items.insert(items.end(), right.sequence()->items.begin(), right.sequence()->items.end());
+  return engine.sequence(std::move(items), lists ? Sequence::Kind::list : Sequence::Kind::tuple);
+}
+
+bool is_repeatable(const Value& value) { return value.text() || value.sequence(); }
+
+Next over_text(Engine& engine, const Value& value) {
+  return [&engine, value, at = std::size_t{0}](Value& item) mutable {
+    const std::string& bytes = value.text()->bytes;
+    if (at >= bytes.size()) return false;
+    const std::size_t size = code_point_at(bytes, at).bytes;
+    item = engine.text(bytes.substr(at, size));
+    at += size;
+    return true;
+  };
+}
+
+}  // namespace
+
+Value arithmetic(Engine& engine, std::string_view sign, const Value& left, const Value& right) {
+  if (left.is_number() && right.is_number()) return numbers(engine, sign, left, right);
+  if (sign == "%" && left.text() != nullptr) return percent_format(engine, left, right);
+  std::optional<Value> result;
+  if (sign == "+") result = join_texts(engine, left, right);
+  if (sign == "+" && !result) result = join_sequences(engine, left, right);
+  if (sign == "*" && is_repeatable(left) && right.is_integer())
+    result = repeat(engine, left, right);
+  if (sign == "*" && is_repeatable(right) && left.is_integer())
+    result = repeat(engine, right, left);
+  if (!result) unsupported(sign, left, right);
+  return *result;
+}
+
+Value signed_value(std::string_view sign, const Value& value) {
+  if (value.undefined() != nullptr) fail(value.undefined()->message);
+  if (!value.is_number()) {
+    fail("bad operand type for unary " + std::string(sign) + ": '" + type_name(value) + "'");
+  }
+  if (value.real() != nullptr) return sign == "-" ? -*value.real() : *value.real();
+  return sign == "-" ? negate_integer(value) : to_value(to_big(value));
+}
+
+Next try_iterate(Engine& engine, const Value& value) {
+  if (value.text() != nullptr) return over_text(engine, value);
+  if (value.sequence() != nullptr) {
+    return [&engine, value, at = std::size_t{0}](Value& item) mutable {
+      const auto& items = value.sequence()->items;
+      if (at >= items.size()) return false;
+      engine.step();
+      item = items[at++];
+      return true;
+    };
+  }
+  if (value.dict() != nullptr) {
+    return [&engine, value, at = std::size_t{0}](Value& item) mutable {
+      const auto& items = value.dict()->items;
+      if (at >= items.size()) return false;
+      engine.step();
+      item = items[at++].first;
+      return true;
+    };
+  }
+  if (value.undefined() != nullptr) return [](Value&) { return false; };
+  return value.object() == nullptr ? Next() : value.object()->iterate(engine);
+}
+
+Next iterate(Engine& engine, const Value& value) {
+  Next next = try_iterate(engine, value);
+  if (!next) fail("'" + type_name(value) + "' object is not iterable");
+  return next;
+}
+
+std::vector<Value> items_of(Engine& engine, const Value& value) {
+  std::vector<Value> items;
+  const Next next = iterate(engine, value);
+  for (Value item; next(item);) {
+    engine.step();
+    items.push_back(item);
+  }
+  return items;
+}
+
+std::optional<std::size_t> length_of(Engine& engine, const Value& value) {
+  if (value.undefined() != nullptr) return 0;
+  if (const Text* text = value.text()) return text->length;
+  if (const Sequence* sequence = value.sequence()) return sequence->items.size();
+  if (const Dict* dict = value.dict()) return dict->items.size();
+  return value.object() == nullptr ? std::nullopt : value.object()->length(engine);
+}
+
+std::string escape_html(std::string_view text) {
+  std::string escaped;
+  escaped.reserve(text.size());
+  for (const char c : text) {
+    switch (c) {
+      case '&':
+        escaped += "&amp;";
+        break;
+      case '<':
+        escaped += "&lt;";
+        break;
+      case '>':
+        escaped += "&gt;";
+        break;
+      case '\'':
+        escaped += "&#39;";
+        break;
+      case '"':
+        escaped += "&#34;";
+        break;
+      default:
+        escaped += c;
+    }
+  }
+  return escaped;
+}
+
+std::string escaped_for_markup(Engine& engine, const Value& value) {
+  if (value.text() != nullptr && value.text()->markup) return value.text()->bytes;
+  return escape_html(to_str(engine, value));
+}
+
+}  // namespace spd::jinja

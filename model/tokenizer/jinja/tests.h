@@ -1,0 +1,16 @@
+// Jinja's tests: what may stand after `is`.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "model/tokenizer/jinja/engine.h"
+
+namespace spd::jinja {
+
+/// Fails where there is no such test.
+bool apply_test(Engine& engine, const std::string& name, const Value& value,
+                const Arguments& arguments);
+bool is_test_name(std::string_view name);
+
+}  // namespace spd::jinja
