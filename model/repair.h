@@ -90,7 +90,10 @@ class RepairFile {
   /// Maps the file. Throws input Error naming the file and the difference where it was made for
   /// another model, number of ranks or partition than `plan`, for another level at a sync point
   /// that `plan` does not leave full or, if it has syncs within nodes, for other nodes.
-  RepairFile(const std::filesystem::path& file, const SyncPlan& plan);
+  /// `if_damaged` is the remedy for a file that is torn or no safetensors file.
+  RepairFile(const std::filesystem::path& file, const SyncPlan& plan,
+             const std::string& if_damaged =
+                 "repair again, or restore the file that was written with this plan");
 
   /// Reads one rank's share; nothing else of the file is touched.
   RankRepair load(int rank) const;

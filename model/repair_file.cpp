@@ -94,8 +94,9 @@ std::string RepairFile::write(const std::filesystem::path& file, const SyncPlan&
   return file_hash(file);
 }
 
-RepairFile::RepairFile(const std::filesystem::path& file, const SyncPlan& plan)
-    : blocks_(static_cast<std::int64_t>(plan.levels.attn.size())), file_(file) {
+RepairFile::RepairFile(const std::filesystem::path& file, const SyncPlan& plan,
+                       const std::string& if_damaged)
+    : blocks_(static_cast<std::int64_t>(plan.levels.attn.size())), file_(file, if_damaged) {
   const auto fail = [&](const std::string& problem) {
     throw Error(ErrorCode::input, fmt::format("{}: {}", file.string(), problem),
                 "use the repair file that was written with this plan");

@@ -33,7 +33,6 @@ constexpr const char* kExamples =
     "    spd tokenize -m DIR --prompts -          a reply that has begun is continued\n";
 
 struct TokenizeOptions {
-  StartOptions start;
   PromptOptions input;
   std::string model;
   std::string json;
@@ -49,7 +48,7 @@ struct TokenizeOptions {
          "read options from a file of lines \"name = value\"; the command line wins")  //
         ("help,h", "this text");
     po::options_description all;
-    all.add(input.describe()).add(work).add(start.describe());
+    all.add(input.describe()).add(work);
     parse_arguments(all, arguments, kUsage, kExamples);
     if (input.prompts.empty() && input.file.empty()) {
       throw Error(ErrorCode::usage, "there is nothing to tokenise",
@@ -125,10 +124,12 @@ void run_tokenize(RankContext& context, const std::vector<std::string>& argument
     const std::vector<Prompt> prompts = read_input(context, options.input);
     if (!context.root()) return;
     PromptEncoder encoder(options.model, options.input, *tokenizer);
-    for (const Prompt& prompt : prompts) {
-      const EncodedPrompt encoded = encoder.encode(prompt);
-      print_prompt(prompt, encoded, *tokenizer);
-      if (!options.json.empty()) json["prompts"].push_back(to_json(prompt, encoded, *tokenizer));
+    std::vector<EncodedPrompt> encoded;  // all, before anything is printed
+    for (const Prompt& prompt : prompts) encoded.push_back(encoder.encode(prompt));
+    for (std::size_t i = 0; i < prompts.size(); ++i) {
+      print_prompt(prompts[i], encoded[i], *tokenizer);
+      if (options.json.empty()) continue;
+      json["prompts"].push_back(to_json(prompts[i], encoded[i], *tokenizer));
     }
   });
   write_json(context, options.json, json);

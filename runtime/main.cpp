@@ -89,12 +89,10 @@ bool runs_alone(const std::string& name) {
 }
 
 // Where a launcher started several, all but the first have nothing to do.
-int run_alone(const Command& command, const std::vector<std::string>& arguments,
-              const StartOptions& start) {
+int run_alone(const Command& command, const std::vector<std::string>& arguments) {
   if (!speaks_before_mpi(variable, parent_process())) return 0;
   LaunchOptions one;
   one.virtual_ranks = 1;
-  one.deadline = start.launch.deadline;
   launch_virtual(one, [&](RankContext& context) { command.run(context, arguments); });
   return 0;
 }
@@ -179,9 +177,8 @@ int run(int argc, char** argv) {
       }
       init_logging(0, "");
       const Command& command = find_command(name);
-      const StartOptions start = parse_start_options(arguments);
-      return command.alone ? run_alone(command, arguments, start)
-                           : run_virtual(command, arguments, start);
+      if (command.alone) return run_alone(command, arguments);
+      return run_virtual(command, arguments, parse_start_options(arguments));
     } catch (const HelpRequest& help) {
       std::fputs(help.text.c_str(), stdout);
       return 0;

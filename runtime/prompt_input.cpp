@@ -105,6 +105,13 @@ void check_text(const std::string& origin, std::string_view text) {
   }
 }
 
+// Old programs end lines so: what would be one prompt was meant as several.
+void check_line_ends(const std::string& origin, std::string_view text) {
+  if (text.find('\r') == std::string_view::npos) return;
+  refuse(origin, "has a carriage return within",
+         R"(end lines with \n, or write the text as JSON: {"prompt": "...\r..."})");
+}
+
 Json parse_line(const std::string& name, const Line& line) {
   try {
     return parse_ordered_json(line.text, origin_of(name, line), kMaxDepth);
@@ -168,6 +175,7 @@ std::vector<Prompt> parse_prompts(std::string_view text, const std::string& name
       std::vector<Prompt> more = prompts_of(parse_line(name, *line), origin);
       std::move(more.begin(), more.end(), std::back_inserter(prompts));
     } else {
+      check_line_ends(origin, line->text);
       Prompt prompt;
       prompt.text = line->text;
       prompt.origin = origin;

@@ -132,7 +132,8 @@ class PartialWork {
   BlockRepair load(std::int64_t block) const {
     BlockRepair repair;
     agree(engine_.context().comms, "reading partial work", [&] {
-      repair = RepairFile(path(block, "safetensors"), engine_.plan())
+      repair = RepairFile(path(block, "safetensors"), engine_.plan(),
+                          fmt::format("remove {} to start anew", folder_.string()))
                    .load(engine_.context().rank())[block];
     });
     return repair;

@@ -267,7 +267,7 @@ PLACES = {
         "tokenizer_class": "Qwen2Tokenizer", "chat_template": NAMES}},
     "tokens of GPT-2's class": {"tokenizer_config.json": {
         "tokenizer_class": "GPT2Tokenizer", "chat_template": NAMES, "eos_token": "</s>"}},
-    "tokens of a class that has none": {"tokenizer_config.json": {
+    "tokens of LLaMA's class": {"tokenizer_config.json": {
         "tokenizer_class": "LlamaTokenizerFast", "chat_template": NAMES}},
 }
 FEW = [CHATS[0], CHATS[6], CHATS[12]]

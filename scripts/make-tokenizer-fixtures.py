@@ -3,7 +3,7 @@
 make of it.
 
 Run it only to change the fixtures; they are in the repository. Needs the packages tokenizers,
-sentencepiece and, with --gguf, transformers and gguf:
+sentencepiece, transformers and, with --gguf, gguf:
 
     scripts/make-tokenizer-fixtures.py [--gguf SmolLM2-135M-Instruct.gguf]
 
@@ -473,6 +473,125 @@ def make_components():
                                   ("pre_tokenizers", "normalizers", "decoders")), "components")
 
 
+# Patterns whose meaning differs between Oniguruma and other libraries, and ordinary ones.
+REGEXES = [
+    r"\h+", r"\H+", r"[\h_]+", r"(?m:a.b)", r"a.b", r"(?m)a.(?-m).b", r"[a[bc]]+", r"[^a[bc]]+",
+    r"[a-w&&[^c-g]z]+", r"[\w&&[^\d_]]+", r"[a&&b]|c", r"[^a&&a]", r"\bfoo\b", r"\Bo", r"[[:punct:]]+",
+    r"[^[:^punct:]]", r"\p{Punct}+", r"\p{^Punct}+", r"[[:alpha:]]+", r"[[:alnum:]]+", r"[[:graph:]]+",
+    r"[[:print:]]+", r"[[:space:]]", r"[[:upper:]][[:lower:]]*", r"[[:word:]]+", r"\p{Word}+", r"\u0061+",
+    r"\x{e9}|\o{141}|\x41", r"\u6211", r"\R", r"\N+", r"\O{2}", r"\v|\e|\a", r"a{,2}", r"a{2}+", r"a{1,2}+b",
+    r"a{2}?", r"a{1,3}?", r"a++a|b*+", r"a{|a{,}|{", r"a(?i)b|c", r"(?:a(?i)b|c)d", r"(?i:'s|'re|k)", r"(?i:[a-z]+)",
+    r"(?<n>a)b|(?'m'c)", r"(?>a|ab)c", r"(?<=a)b|(?<!a)c", r"a(?=b)|a(?!b).", r"(?#note)a+", "(?x: a b # c\n)",
+    r"^.|.$", r"\A.|.\z", r".\Z", r"\w+", r"[\w]+", r"\W", r"[^\w]", r"[\s\S]", r"[\b\n]", r"[\]\-]", r"[a\-c-]",
+    r"\p{Greek}+|\p{Han}+|\p{Hangul}", r"\p{Uppercase_Letter}|\p{other number}", r"\p{Emoji}", r"\P{L}+", r"\d+|\D",
+    LLAMA3_WORDS, QWEN_WORDS,
+]
+REGEX_TEXTS = [
+    " 's a\nb aab aaab", "abc cab a] [a-z] {a} a{,}", "x foó foo ofo A\u017f \u212a", "😀a👩‍👩‍👧 $+<=>^`|~ «¿»",
+    "\r\n\n\x0b\x0c\r\x85\u2028x\n", "deadBEEF_09 gG ½²③Ⅷ", "é 我們 αβΣς хД ĲĳǅΩ ͅ", "a'S 'RE acd abd Cd cd Acd ab",
+    "\x08\x07\x1b - ]", "",
+]
+
+
+def make_regexes():
+    cases = {"texts": REGEX_TEXTS, "patterns": []}
+    for pattern in REGEXES:
+        split = pre_tokenizers.Split(tokenizers.Regex(pattern), "isolated")
+        cases["patterns"].append({"pattern": pattern, "pieces": [
+            [p for p, _ in split.pre_tokenize_str(t)] for t in REGEX_TEXTS]})
+    write_json(FIXTURES / "regexes.json", cases)
+    print("regexes.json:", len(REGEXES), "patterns")
+
+
+def token_entry(content, identifier=None, **options):
+    entry = {"content": content, "single_word": False, "lstrip": False, "rstrip": False,
+             "normalized": False, "special": False, **options}
+    return entry if identifier is None else {"id": identifier, **entry}
+
+
+def make_added_tokens():
+    """Random added tokens over few letters, so that they overlap, and what tokenizers finds."""
+    rng = random.Random(23)
+    state = json.loads((FIXTURES / "gpt2" / "tokenizer.json").read_text(encoding="utf-8"))
+    vocab = state["model"]["vocab"]
+    cases = []
+    for _ in range(60):
+        added, seen = state["added_tokens"][:], set(vocab)
+        for _ in range(rng.randrange(1, 12)):
+            content = "".join(rng.choice("abA<| é") for _ in range(rng.randrange(2, 6)))
+            if content.lower() in seen:  # which of two that look alike wins is chance there
+                continue
+            seen.add(content.lower())
+            added = added + [token_entry(content, len(vocab) + len(added) - 1, **{
+                option: rng.random() < 0.25 for option in
+                ("single_word", "lstrip", "rstrip", "normalized", "special")})]
+        normalizer = {"type": "Lowercase"} if rng.random() < 0.4 else None
+        tokenizer = Tokenizer.from_str(json.dumps({**state, "added_tokens": added,
+                                                   "normalizer": normalizer}))
+        texts = ["".join(rng.choice("abA<| éa<|x") for _ in range(rng.randrange(1, 40)))
+                 for _ in range(12)]
+        ids = []
+        for text in texts:
+            try:
+                ids.append(tokenizer.encode(text).ids)
+            except BaseException:  # pylint: disable=broad-except
+                ids.append(None)  # the library panics where a token took another's place
+        cases.append({"added_tokens": added[1:], "normalizer": normalizer, "texts": texts,
+                      "ids": ids})
+    write_json(FIXTURES / "added_tokens.json", cases)
+    print("added_tokens.json:", len(cases), "cases")
+
+
+def config_cases():
+    """Files beside the tokenizer.json that is called `base`."""
+    fast = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    llama = {"tokenizer_class": "LlamaTokenizerFast", "bos_token": "<s>", "eos_token": "<|im_end|>",
+             "unk_token": "<unk>"}
+    decoder = {"0": token_entry("<|endoftext|>", special=True),
+               "701": token_entry("<|b|>", special=True, rstrip=True), "700": token_entry("<|a|>")}
+    dict_token = {**token_entry("<|d|>", lstrip=True, special=True), "__type": "AddedToken"}
+    yield "gpt2", {"tokenizer_config.json": {**fast, "added_tokens_decoder": decoder}}
+    yield "gpt2", {"tokenizer_config.json": {**fast, "added_tokens_decoder": decoder,
+                                             "eos_token": "<|a|>", "pad_token": "<|c|>"},
+                   "special_tokens_map.json": {"bos_token": "<|d|>"}}
+    yield "gpt2", {"tokenizer_config.json": {**fast, "pad_token": dict_token, "sep_token": "<|c|>",
+                                             "image_token": "<|b|>", "model_max_length": 1e30,
+                                             "additional_special_tokens": ["<|a|>", "the"]}}
+    yield "gpt2", {"tokenizer_config.json": {**fast, "extra_special_tokens": {"boi": "<|a|>"},
+                                             "mask_token": "<|b|>"}}
+    yield "gpt2", {"tokenizer_config.json": {**fast, "extra_special_tokens": ["<|c|>", "<|a|>"]}}
+    yield "gpt2", {"tokenizer_config.json": {**fast, "eos_token": "<|a|>"},
+                   "added_tokens.json": {"<|b|>": 701, "<|a|>": 700, "<|c|>": 702},
+                   "special_tokens_map.json": {"eos_token": "<|b|>", "pad_token": {
+                       "content": "<|c|>", "lstrip": True, "rstrip": False, "normalized": False,
+                       "single_word": False}}}
+    yield "qwen2", {"tokenizer_config.json": {**fast, "mask_token": "[MASK]", "eos_token": "<think>"}}
+    yield "llama2", {"tokenizer_config.json": {**llama, "added_tokens_decoder": {
+        "0": token_entry("<unk>", special=True), "1": token_entry("<s>", special=True),
+        "2": token_entry("</s>", special=True), "1000": token_entry("<|im_end|>", special=True)}}}
+    yield "llama2", {"tokenizer_config.json": {**llama, "eos_token": "</s>"}}
+
+
+def make_configs():
+    import transformers
+    texts = ["a<|a|> b <|b|>  c<|c|>the <|d|>x", "Hi<|im_end|>x</s>you", "[MASK] it<think>", "<|a|><|b|>",
+             "<s>Hi there"]
+    cases = []
+    for base, files in config_cases():
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = pathlib.Path(scratch)
+            shutil.copy(FIXTURES / base / "tokenizer.json", folder)
+            files = {"config.json": {"model_type": "llama"}, **files}
+            for name, content in files.items():
+                write_json(folder / name, content)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+            ids = [tokenizer.encode(text) for text in texts]
+            cases.append({"base": base, "files": files, "texts": texts, "ids": ids, "decoded": [
+                tokenizer.decode(i, skip_special_tokens=True) for i in ids]})
+    write_json(FIXTURES / "configs.json", cases)
+    print("configs.json:", len(cases), "cases")
+
+
 def write_smollm2(gguf, text):
     import transformers
     path = pathlib.Path(gguf).resolve()
@@ -512,6 +631,9 @@ def main():
     write_tokenizer("mistral", make_mistral(processor), text)
     write_tokenizer("metaspace", make_metaspace(processor), text)
     make_components()
+    make_regexes()
+    make_added_tokens()
+    make_configs()
     if args.gguf:
         write_smollm2(args.gguf, text)
 

@@ -39,51 +39,42 @@ std::size_t spaces_end(std::string_view text, std::size_t at) {
 AddedTokens::AddedTokens(std::vector<AddedToken> tokens, const Normalizer* normalizer)
     : tokens_(std::move(tokens)) {
   std::erase_if(tokens_, [](const AddedToken& token) { return token.content.empty(); });
+  by_id_.reserve(tokens_.size());
+  by_content_.reserve(tokens_.size());
   for (std::size_t i = 0; i < tokens_.size(); ++i) {
-    const AddedToken& token = tokens_[i];
-    by_id_[token.id] = i;
-    by_content_[token.content] = i;
-    std::string needle = token.content;
-    if (token.normalized && normalizer != nullptr) normalizer->apply(needle);
-    if (needle.empty()) continue;
-    Needles& needles = token.normalized ? normalized_ : plain_;
-    needles[static_cast<unsigned char>(needle.front())].push_back({needle, i});
+    by_id_[tokens_[i].id] = i;
+    by_content_[tokens_[i].content] = i;
   }
-  for (Needles* needles : {&plain_, &normalized_}) {
-    for (std::vector<Needle>& bucket : *needles) {
-      std::stable_sort(bucket.begin(), bucket.end(), [](const Needle& a, const Needle& b) {
-        return a.text.size() > b.text.size();
-      });
+  std::vector<std::string> plain, normalized;
+  // Of tokens that look alike once normalised the special ones come first.
+  for (const bool special : {true, false}) {
+    for (std::size_t i = 0; i < tokens_.size(); ++i) {
+      const AddedToken& token = tokens_[i];
+      if (token.special != special) continue;
+      std::string needle = token.content;
+      if (token.normalized && normalizer != nullptr) normalizer->apply(needle);
+      (token.normalized ? normalized : plain).push_back(std::move(needle));
+      (token.normalized ? normalized_ : plain_).tokens.push_back(i);
     }
   }
-}
-
-const AddedTokens::Needle* AddedTokens::needle_at(const Needles& needles, std::string_view text,
-                                                  std::size_t at) const {
-  for (const Needle& needle : needles[static_cast<unsigned char>(text[at])]) {
-    if (text.compare(at, needle.text.size(), needle.text) == 0) return &needle;
-  }
-  return nullptr;
+  plain_.search = AddedTokenSearch(plain);
+  normalized_.search = AddedTokenSearch(normalized);
 }
 
 std::vector<TextSpan> AddedTokens::find(std::string_view text, bool normalized) const {
   const Needles& needles = normalized ? normalized_ : plain_;
   std::vector<TextSpan> spans;
   std::size_t done = 0;
-  for (std::size_t at = 0; at < text.size();) {
-    const Needle* needle = needle_at(needles, text, at);
-    if (needle == nullptr) {
-      ++at;
-      continue;
-    }
-    const AddedToken& token = tokens_[needle->token];
-    std::size_t begin = at;
-    std::size_t end = at + needle->text.size();
-    at = end;
+  AddedTokenSearch::Match match;
+  for (std::size_t at = 0; needles.search.find(text, at, match); at = match.end) {
+    const AddedToken& token = tokens_[needles.tokens[match.needle]];
+    std::size_t begin = match.begin;
+    std::size_t end = match.end;
     if (token.single_word && (word_before(text, begin) || word_at(text, end))) continue;
-    // What the token before took with its rstrip may reach beyond this one's begin.
-    if (token.lstrip) begin = spaces_begin(text, begin, std::min(done, begin));
+    // What the token before took with its rstrip is not there to be taken again.
+    if (token.lstrip) begin = std::max(spaces_begin(text, begin, std::min(done, begin)), done);
     if (token.rstrip) end = spaces_end(text, end);
+    if (begin >= end) continue;
     if (done < begin) spans.push_back({done, begin, -1});
     spans.push_back({begin, end, token.id});
     done = end;
@@ -98,7 +89,7 @@ const AddedToken* AddedTokens::token(TokenId id) const {
 }
 
 const AddedToken* AddedTokens::token(std::string_view content) const {
-  const auto found = by_content_.find(std::string(content));
+  const auto found = by_content_.find(content);
   return found == by_content_.end() ? nullptr : &tokens_[found->second];
 }
 

@@ -1,12 +1,13 @@
 // Tokens that are found in a text as they stand, before anything else is done to it.
 #pragma once
 
-#include <array>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
+#include "model/tokenizer/added_token_search.h"
 #include "model/tokenizer/normalizer.h"
 #include "model/tokenizer/tokenizer.h"
 
@@ -31,7 +32,9 @@ struct TextSpan {
 class AddedTokens {
  public:
   AddedTokens() = default;
-  /// `normalizer` may be null. Tokens with empty content are left out.
+  /// `normalizer` may be null. Tokens with empty content are left out. Where two have the same id
+  /// or content, or are looked for in the same form, a special token comes before others and a
+  /// later one says what they are. Throws input Error for more text than AddedTokenSearch takes.
   AddedTokens(std::vector<AddedToken> tokens, const Normalizer* normalizer);
 
   /// Cuts a text at the tokens that are looked for before (`normalized` false) or after it was
@@ -46,17 +49,18 @@ class AddedTokens {
   const std::vector<AddedToken>& tokens() const { return tokens_; }
 
  private:
-  struct Needle {
-    std::string text;
-    std::size_t token;  // index in tokens_
+  struct Hash : std::hash<std::string_view> {
+    using is_transparent = void;
   };
-  // By first byte, longest first.
-  using Needles = std::array<std::vector<Needle>, 256>;
-  const Needle* needle_at(const Needles& needles, std::string_view text, std::size_t at) const;
+  // What is looked for, and which of tokens_ each needle is.
+  struct Needles {
+    AddedTokenSearch search;
+    std::vector<std::size_t> tokens;
+  };
 
   std::vector<AddedToken> tokens_;
   std::unordered_map<TokenId, std::size_t> by_id_;
-  std::unordered_map<std::string, std::size_t> by_content_;
+  std::unordered_map<std::string, std::size_t, Hash, std::equal_to<>> by_content_;
   Needles plain_, normalized_;
 };
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "kernels/device/error.h"
+#include "model/tokenizer/file_kind.h"
 #include "model/tokenizer/unicode.h"
 
 namespace spd {
@@ -18,8 +19,8 @@ TokenId id_of_merge_part(const Vocabulary& vocabulary, const std::string& token,
   const std::optional<TokenId> id = vocabulary.find(token);
   if (!id) {
     throw Error(ErrorCode::input,
-                fmt::format("merge {} needs the token \"{}\", which is not in the vocabulary", rank,
-                            token));
+                fmt::format("merge {} needs the token {}, which is not in the vocabulary", rank,
+                            quoted_text(token)));
   }
   return *id;
 }
@@ -43,8 +44,8 @@ Bpe::Bpe(Vocabulary vocabulary, const Merges& merges, BpeOptions options)
   if (options_.unk_token) {
     unk_ = vocabulary_.find(*options_.unk_token);
     if (!unk_) {
-      throw Error(ErrorCode::input,
-                  fmt::format("unk_token \"{}\" is not in the vocabulary", *options_.unk_token));
+      throw Error(ErrorCode::input, fmt::format("unk_token {} is not in the vocabulary",
+                                                quoted_text(*options_.unk_token)));
     }
   }
   has_mark_ = vocabulary_.find(kMark).has_value();

@@ -117,8 +117,13 @@ void add_tokens(const Json& object, const std::string& where, Json& tokens) {
   for (const auto& [key, value] : extra.items()) tokens[key] = token_text(value, key, where);
 }
 
+bool is_byte_level(const std::filesystem::path& tokenizer_json) {
+  return is_there(tokenizer_json) &&
+         read_file(tokenizer_json).find("\"ByteLevel\"") != std::string::npos;
+}
+
 // What transformers' classes call their tokens where the files are silent.
-Json tokens_of_class(std::string name, bool has_tokenizer_json) {
+Json tokens_of_class(std::string name, const std::filesystem::path& dir) {
   if (name.ends_with("Fast")) name.resize(name.size() - 4);
   const char* end = "<|endoftext|>";
   if (name == "Qwen2Tokenizer") {
@@ -127,7 +132,8 @@ Json tokens_of_class(std::string name, bool has_tokenizer_json) {
   if (name == "GPT2Tokenizer") {
     return {{"bos_token", end}, {"eos_token", end}, {"unk_token", end}};
   }
-  if (name == "LlamaTokenizer" && !has_tokenizer_json) {
+  // LLaMA 3's files name LLaMA 2's class, which is not taken for them.
+  if (name == "LlamaTokenizer" && !is_byte_level(dir / "tokenizer.json")) {
     return {{"bos_token", "<s>"}, {"eos_token", "</s>"}, {"unk_token", "<unk>"}};
   }
   return Json::object();
@@ -135,8 +141,7 @@ Json tokens_of_class(std::string name, bool has_tokenizer_json) {
 
 Json special_tokens_of(const std::filesystem::path& dir, const Json& config) {
   const Json name = field(config, "tokenizer_class");
-  Json tokens = tokens_of_class(name.is_string() ? name.get<std::string>() : "",
-                                is_there(dir / "tokenizer.json"));
+  Json tokens = tokens_of_class(name.is_string() ? name.get<std::string>() : "", dir);
   add_tokens(config, (dir / "tokenizer_config.json").string(), tokens);
   if (!config.contains("added_tokens_decoder")) {
     const std::filesystem::path map = dir / "special_tokens_map.json";

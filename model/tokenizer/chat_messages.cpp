@@ -4,7 +4,7 @@
 #include <string_view>
 
 #include "kernels/device/error.h"
-#include "model/tokenizer/unicode.h"
+#include "model/tokenizer/python_text.h"
 
 namespace spd {
 namespace {
@@ -15,28 +15,6 @@ constexpr std::array kReasoning{"reasoning_content", "thinking", "reasoning"};
 // Ends in a space: whether that is still there tells whether the template trims contents.
 constexpr std::string_view kMark = "CONTINUE_FINAL_MESSAGE_TAG ";
 constexpr std::string_view kBareMark = kMark.substr(0, kMark.size() - 1);
-
-// White space as Python's str.strip() sees it: Unicode's and the four separators of ASCII.
-bool is_python_space(char32_t c) { return is_space(c) || (c >= 0x1C && c <= 0x1F); }
-
-std::string_view right_stripped(std::string_view text) {
-  while (!text.empty()) {
-    const std::size_t last = code_point_before(text, text.size());
-    if (!is_python_space(code_point_at(text, last).value)) break;
-    text = text.substr(0, last);
-  }
-  return text;
-}
-
-std::string_view stripped(std::string_view text) {
-  text = right_stripped(text);
-  while (!text.empty()) {
-    const CodePoint first = code_point_at(text, 0);
-    if (!is_python_space(first.value)) break;
-    text.remove_prefix(first.bytes);
-  }
-  return text;
-}
 
 bool is_text_part(const Json& part) {
   if (part.is_string()) return true;
@@ -126,12 +104,12 @@ OpenEnd::OpenEnd(Json& messages) {
 
 std::string OpenEnd::cut(const std::string& prompt) const {
   const std::size_t at = prompt.rfind(kBareMark);
-  if (at == std::string::npos || prompt.find(stripped(text_)) == std::string::npos) {
+  if (at == std::string::npos || prompt.find(python_strip(text_)) == std::string::npos) {
     refuse("the chat template does not print the assistant's last message as it is");
   }
   const std::string_view before = std::string_view(prompt).substr(0, at);
   const bool spaces_stay = prompt.compare(at, kMark.size(), kMark) == 0;
-  return std::string(spaces_stay ? before : right_stripped(before));
+  return std::string(spaces_stay ? before : python_rstrip(before));
 }
 
 }  // namespace spd

@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <optional>
-#include <vector>
+#include <cctype>
+#include <string_view>
 
 #include "kernels/device/error.h"
 #include "model/tokenizer/chat_messages.h"
@@ -13,10 +13,23 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+bool is_name_letter(char c) { return c == '_' || std::isalnum(static_cast<unsigned char>(c)) != 0; }
+
+// Whether the template has `name` somewhere, not as a part of a longer one.
+bool names(std::string_view jinja, std::string_view name) {
+  for (std::size_t at = jinja.find(name); at != std::string_view::npos;
+       at = jinja.find(name, at + 1)) {
+    const std::size_t end = at + name.size();
+    const bool begins = at == 0 || !is_name_letter(jinja[at - 1]);
+    if (begins && (end == jinja.size() || !is_name_letter(jinja[end]))) return true;
+  }
+  return false;
+}
+
 // What has no effect is left out of the prompt without a word: it is not what was asked for.
 void check_uses(const ChatTemplateSource& source, const Conversation& conversation) {
   const auto check = [&](const std::string& name, const char* what) {
-    if (source.jinja.find(name) != std::string::npos) return;
+    if (names(source.jinja, name)) return;
     throw Error(ErrorCode::input,
                 fmt::format("{} given, but the chat template {} does not use \"{}\"", what,
                             source.origin, name),

@@ -67,10 +67,18 @@ class ByteLevelStream final : public WholeTokens {
  private:
   void token(std::string text, Parts& out) override {
     // An added token may have characters that stand for no byte: it is text as it is.
-    const std::optional<std::string> bytes = bytes_of_byte_level(text);
-    held_ += bytes ? *bytes : text;
+    std::optional<std::string> bytes = bytes_of_byte_level(text);
+    if (held_.empty()) {
+      held_ = bytes ? std::move(*bytes) : std::move(text);
+    } else {
+      held_ += bytes ? *bytes : text;
+    }
     const std::size_t whole = whole_characters(held_);
     if (whole == 0) return;
+    if (whole == held_.size() && is_ascii(held_)) {
+      out.push_back({std::exchange(held_, {}), false});
+      return;
+    }
     out.push_back({replace_invalid_utf8(std::string_view(held_).substr(0, whole)), false});
     held_.erase(0, whole);
   }
@@ -143,6 +151,9 @@ class MetaspaceStream final : public WholeTokens {
   bool drop_;  // the marks of the first token go
 };
 
+// What a token, or a text that was joined before, may grow to.
+constexpr std::size_t kMostReplaced = std::size_t{16} << 20;
+
 class ReplaceStream final : public WholeTokens {
  public:
   ReplaceStream(const Pattern& pattern, const std::string& content)
@@ -150,7 +161,7 @@ class ReplaceStream final : public WholeTokens {
 
  private:
   void token(std::string text, Parts& out) override {
-    out.push_back({pattern_.replaced(text, content_), true});
+    out.push_back({pattern_.replaced(text, content_, std::max(text.size(), kMostReplaced)), true});
   }
   const Pattern& pattern_;
   const std::string& content_;

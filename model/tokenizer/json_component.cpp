@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include "kernels/device/error.h"
+#include "kernels/device/printable.h"
+#include "model/tokenizer/file_kind.h"
 
 namespace spd {
 namespace {
@@ -54,8 +56,10 @@ std::int64_t JsonComponent::integer(const std::string& key) const {
   return field.get<std::int64_t>();
 }
 
-JsonComponent JsonComponent::object(const std::string& key) const {
-  return {file_, path_.empty() ? key : path_ + "." + key, at(key), depth_ + 1};
+JsonComponent JsonComponent::object(const std::string& key) const { return child(key, at(key)); }
+
+JsonComponent JsonComponent::child(const std::string& path, const nlohmann::json& value) const {
+  return {file_, path_.empty() ? path : path_ + "." + path, value, depth_ + 1};
 }
 
 std::vector<JsonComponent> JsonComponent::objects(const std::string& key) const {
@@ -72,11 +76,13 @@ std::vector<JsonComponent> JsonComponent::objects(const std::string& key) const 
 
 void JsonComponent::fail(const std::string& problem, const std::string& remedy) const {
   throw Error(ErrorCode::input,
-              fmt::format("{}: {}{}", file_, path_.empty() ? "" : path_ + ": ", problem), remedy);
+              fmt::format("{}: {}{}", file_, path_.empty() ? "" : printable(path_) + ": ",
+                          printable(problem)),
+              remedy);
 }
 
 void JsonComponent::not_supported(const std::string& what) const {
-  fail(fmt::format("{} \"{}\" is not supported", what, type()),
+  fail(fmt::format("{} {} is not supported", what, quoted_text(type())),
        "use a model whose tokenizer is byte-level or SentencePiece-style BPE");
 }
 

@@ -22,6 +22,8 @@ class JsonComponent {
   std::int64_t integer(const std::string& key) const;
   JsonComponent object(const std::string& key) const;
   std::vector<JsonComponent> objects(const std::string& key) const;
+  /// `value`, which lies within this component at `path`; it must be an object.
+  JsonComponent child(const std::string& path, const nlohmann::json& value) const;
   const nlohmann::json& value() const { return *value_; }
   /// The field "type", or "" where there is none.
   std::string type() const { return string_or("type", ""); }

@@ -21,7 +21,7 @@ class UnicodeForm final : public Normalizer {
   UnicodeForm(int options, unsigned char untouched_below)
       : options_(static_cast<utf8proc_option_t>(options)), untouched_below_(untouched_below) {}
 
-  void apply(std::string& text) const override {
+  void apply_within(std::string& text, std::size_t /*most*/) const override {
     const bool untouched = std::all_of(text.begin(), text.end(), [this](char c) {
       const auto byte = static_cast<unsigned char>(c);
       return byte < untouched_below_;
@@ -46,7 +46,7 @@ class UnicodeForm final : public Normalizer {
 
 class Lowercase final : public Normalizer {
  public:
-  void apply(std::string& text) const override {
+  void apply_within(std::string& text, std::size_t /*most*/) const override {
     std::string lower;
     lower.reserve(text.size());
     for (std::size_t at = 0; at < text.size();) {
@@ -69,7 +69,7 @@ class Lowercase final : public Normalizer {
 class Prepend final : public Normalizer {
  public:
   explicit Prepend(std::string prefix) : prefix_(std::move(prefix)) {}
-  void apply(std::string& text) const override {
+  void apply_within(std::string& text, std::size_t /*most*/) const override {
     if (!text.empty()) text.insert(0, prefix_);
   }
 
@@ -81,7 +81,9 @@ class Replace final : public Normalizer {
  public:
   Replace(Pattern pattern, std::string content)
       : pattern_(std::move(pattern)), content_(std::move(content)) {}
-  void apply(std::string& text) const override { text = pattern_.replaced(text, content_); }
+  void apply_within(std::string& text, std::size_t most) const override {
+    text = pattern_.replaced(text, content_, most);
+  }
 
  private:
   Pattern pattern_;
@@ -91,7 +93,7 @@ class Replace final : public Normalizer {
 class Strip final : public Normalizer {
  public:
   Strip(bool left, bool right) : left_(left), right_(right) {}
-  void apply(std::string& text) const override {
+  void apply_within(std::string& text, std::size_t /*most*/) const override {
     std::size_t end = text.size();
     while (right_ && end > 0) {
       const std::size_t at = code_point_before(text, end);
@@ -115,8 +117,11 @@ class NormalizerSequence final : public Normalizer {
  public:
   explicit NormalizerSequence(std::vector<std::unique_ptr<Normalizer>> parts)
       : parts_(std::move(parts)) {}
-  void apply(std::string& text) const override {
-    for (const auto& part : parts_) part->apply(text);
+  void apply_within(std::string& text, std::size_t most) const override {
+    for (const auto& part : parts_) {
+      part->apply_within(text, most);
+      refuse_growth(text.size(), most);
+    }
   }
 
  private:

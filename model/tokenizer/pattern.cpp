@@ -1,5 +1,7 @@
 #include "model/tokenizer/pattern.h"
 
+#include <fmt/format.h>
+
 #include "kernels/device/error.h"
 
 namespace spd {
@@ -17,15 +19,26 @@ Regex Pattern::compile(const JsonComponent& spec) {
   }
 }
 
-std::string Pattern::replaced(std::string_view text, std::string_view content) const {
+std::string Pattern::replaced(std::string_view text, std::string_view content,
+                              std::size_t most) const {
   std::string out;
   out.reserve(text.size());
   std::size_t done = 0;
   regex_.for_each_match(text, [&](std::size_t begin, std::size_t end) {
     out.append(text.substr(done, begin - done)).append(content);
     done = end;
+    refuse_growth(out.size(), most);
   });
   return out.append(text.substr(done));
+}
+
+void refuse_growth(std::size_t bytes, std::size_t most) {
+  if (bytes <= most) return;
+  throw Error(ErrorCode::input,
+              fmt::format("the tokenizer's own steps made more than {} bytes of a text that is far "
+                          "smaller",
+                          most),
+              "use a tokenizer whose normalizer and pre-tokenizer do not multiply the text");
 }
 
 void Pattern::find_parts(std::string_view piece, bool invert,

@@ -17,7 +17,8 @@ class Pattern {
   /// component for anything else or a regular expression that does not compile.
   explicit Pattern(const JsonComponent& spec);
 
-  std::string replaced(std::string_view text, std::string_view content) const;
+  /// Throws input Error for a result of more than `most` bytes.
+  std::string replaced(std::string_view text, std::string_view content, std::size_t most) const;
   /// The parts of `piece`; with `invert` it is the gaps that are the matches.
   void find_parts(std::string_view piece, bool invert, std::vector<SplitMatch>& parts) const;
 
@@ -25,6 +26,10 @@ class Pattern {
   static Regex compile(const JsonComponent& spec);
   Regex regex_;
 };
+
+/// Throws input Error where a text has grown beyond `most` bytes: a tokenizer that multiplies text
+/// does so on purpose, and without end.
+void refuse_growth(std::size_t bytes, std::size_t most);
 
 /// The parts that the matches of `regex` cut `piece` into.
 void find_regex_parts(const Regex& regex, std::string_view piece, bool invert,

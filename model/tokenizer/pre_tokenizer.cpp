@@ -82,15 +82,16 @@ class CodePointSplit final : public PreTokenizer {
 
 class Metaspace final : public PreTokenizer {
  public:
-  Metaspace(std::string mark, PrependScheme scheme, bool split)
-      : mark_(std::move(mark)), scheme_(scheme), split_(split) {}
+  /// `doubles`: a mark is put before a text that begins with one.
+  Metaspace(std::string mark, PrependScheme scheme, bool split, bool doubles = false)
+      : mark_(std::move(mark)), scheme_(scheme), split_(split), doubles_(doubles) {}
 
   void apply(SplitText& text) const override {
     text.rewrite([this](std::string_view piece, bool at_start, std::string& out) {
       const bool prepend =
           scheme_ == PrependScheme::always || (scheme_ == PrependScheme::first && at_start);
       const bool marked = piece.substr(0, 1) == " " || piece.substr(0, mark_.size()) == mark_;
-      if (prepend && !piece.empty() && !marked) out += mark_;
+      if (prepend && !piece.empty() && (doubles_ || !marked)) out += mark_;
       for (const char c : piece) {
         if (c == ' ') {
           out += mark_;
@@ -112,7 +113,7 @@ class Metaspace final : public PreTokenizer {
  private:
   std::string mark_;
   PrependScheme scheme_;
-  bool split_;
+  bool split_, doubles_;
 };
 
 class Split final : public PreTokenizer {
@@ -192,6 +193,10 @@ std::unique_ptr<PreTokenizer> make_metaspace(const JsonComponent& spec) {
 }
 
 }  // namespace
+
+std::unique_ptr<PreTokenizer> make_llama_pre_tokenizer() {
+  return std::make_unique<Metaspace>("\xE2\x96\x81", PrependScheme::first, false, true);
+}
 
 PrependScheme parse_prepend_scheme(const JsonComponent& spec) {
   if (!spec.has("prepend_scheme")) {

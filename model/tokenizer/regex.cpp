@@ -7,55 +7,12 @@
 #include <array>
 
 #include "kernels/device/error.h"
+#include "kernels/device/printable.h"
+#include "model/tokenizer/regex_syntax.h"
 #include "model/tokenizer/unicode.h"
 
 namespace spd {
 namespace {
-
-// PCRE2's own \s has U+180E and its \w lacks marks and connectors: spell out what is meant. The
-// superscripts and fractions of Latin-1 are word characters in Oniguruma where \w stands alone, but
-// not within a class; those beyond Latin-1 never are.
-constexpr std::string_view kSpace =
-    R"(\x09-\x0d\x20\x85\xa0\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
-constexpr std::string_view kWord =
-    R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{24b6}-\x{24e9}\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189})";
-constexpr std::string_view kLatin1Word = R"(\xb2\xb3\xb9\xbc-\xbe)";
-
-std::string translate(const std::string& pattern) {
-  std::string out;
-  int class_depth = 0;
-  for (std::size_t i = 0; i < pattern.size(); ++i) {
-    const char c = pattern[i];
-    if (c == '\\' && i + 1 < pattern.size()) {
-      const char escaped = pattern[++i];
-      const bool spelt = escaped == 's' || escaped == 'w' ||
-                         (class_depth == 0 && (escaped == 'S' || escaped == 'W'));
-      if (!spelt) {
-        out += c;
-        out += escaped;
-        continue;
-      }
-      const bool is_space = escaped == 's' || escaped == 'S';
-      const std::string_view items = is_space ? kSpace : kWord;
-      if (class_depth > 0) {
-        out += items;
-      } else {
-        out += fmt::format("[{}{}{}]", escaped == 'S' || escaped == 'W' ? "^" : "", items,
-                           is_space ? "" : kLatin1Word);
-      }
-      continue;
-    }
-    if (c == '[') ++class_depth;
-    if (c == ']' && class_depth > 0) --class_depth;
-    if (class_depth > 0 && pattern.compare(i, 2, "&&") == 0) {
-      throw Error(ErrorCode::input, fmt::format("regular expression /{}/: intersections (&&) are "
-                                                "not supported",
-                                                pattern));
-    }
-    out += c;
-  }
-  return out;
-}
 
 std::string message_of(int code) {
   std::array<PCRE2_UCHAR, 256> text{};
@@ -77,15 +34,16 @@ struct Regex::Code {
 
 Regex::Regex(const std::string& pattern) : code_(std::make_unique<Code>()) {
   code_->pattern = pattern;
-  const std::string translated = translate(pattern);
+  const std::string translated = translate_oniguruma(pattern);
   int error = 0;
   PCRE2_SIZE offset = 0;
   code_->compiled =
       pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
                     PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE, &error, &offset, nullptr);
   if (code_->compiled == nullptr) {
-    throw Error(ErrorCode::input, fmt::format("regular expression /{}/: {} (at byte {} of /{}/)",
-                                              pattern, message_of(error), offset, translated));
+    throw Error(ErrorCode::input,
+                fmt::format("regular expression /{}/: {} (at byte {} of /{}/)", printable(pattern),
+                            message_of(error), offset, printable(translated)));
   }
   // A refusal is not an error: matching then interprets the pattern, with the same result.
   pcre2_jit_compile(code_->compiled, PCRE2_JIT_COMPLETE);
@@ -126,7 +84,7 @@ void Regex::for_each_match(std::string_view text,
     if (count < 0) {
       throw Error(ErrorCode::input,
                   fmt::format("regular expression /{}/ failed on a text of {} bytes: {}",
-                              code_->pattern, text.size(), message_of(count)));
+                              printable(code_->pattern), text.size(), message_of(count)));
     }
     const PCRE2_SIZE* ends = pcre2_get_ovector_pointer(data.get());
     const std::size_t begin = ends[0];

@@ -8,9 +8,9 @@
 
 namespace spd {
 
-/// PCRE2 with Unicode properties, compiled to machine code. The dialect is Oniguruma's as far as
-/// tokenizers use it: \s is White_Space, \w is alphabetic, mark, digit or connector, ^ and $ hold
-/// at every line. Matching is thread-safe.
+/// PCRE2 with Unicode properties, compiled to machine code. The dialect is Oniguruma's, as far as
+/// translate_oniguruma() (regex_syntax.h) says it in PCRE2's; the rest is refused. Matching is
+/// thread-safe.
 class Regex {
  public:
   /// Throws input Error (pattern, place, what is wrong) for what does not compile.

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "model/tokenizer/pattern.h"
+
 namespace spd {
 namespace {
 
@@ -36,7 +38,9 @@ void join_parts(std::vector<SplitMatch>& parts, SplitBehavior behavior) {
 }  // namespace
 
 SplitText::SplitText(std::string text, bool at_start)
-    : text_(std::move(text)), at_start_(at_start) {
+    : text_(std::move(text)),
+      most_((std::size_t{1} << 20) + 64 * text_.size()),
+      at_start_(at_start) {
   if (!text_.empty()) pieces_.push_back({0, text_.size()});
 }
 
@@ -65,6 +69,7 @@ void SplitText::rewrite(const RewritePiece& rewrite_piece) {
     const std::size_t begin = text.size();
     rewrite_piece((*this)[i], at_start_ && i == 0, text);
     pieces_[i] = {begin, text.size()};
+    refuse_growth(text.size(), most_);
   }
   text_ = std::move(text);
 }

@@ -36,6 +36,7 @@ class SplitText {
 
   /// Appends what is to stand for `piece`; `at_start`: it starts the whole text.
   using RewritePiece = std::function<void(std::string_view piece, bool at_start, std::string& out)>;
+  /// Throws input Error where the text grows beyond 64 times what it was, and a MiB.
   void rewrite(const RewritePiece& rewrite_piece);
 
  private:
@@ -43,6 +44,7 @@ class SplitText {
     std::size_t begin, end;
   };
   std::string text_;
+  std::size_t most_;  // bytes that the text may grow to
   std::vector<Piece> pieces_;
   bool at_start_;
 };

@@ -14,9 +14,12 @@ namespace spd {
 std::unique_ptr<Tokenizer> Tokenizer::load(const std::filesystem::path& dir) {
   const auto has = [&](const char* name) {
     std::error_code ignored;
-    return std::filesystem::is_regular_file(dir / name, ignored);
+    // What is there but no file is for the reader to refuse.
+    return std::filesystem::exists(dir / name, ignored);
   };
-  if (has("tokenizer.json")) return load_tokenizer_json(dir / "tokenizer.json");
+  if (has("tokenizer.json")) {
+    return load_tokenizer_json(dir / "tokenizer.json", TokenizerConfig::load(dir));
+  }
   if (has("tokenizer.model")) {
     return load_sentencepiece(dir / "tokenizer.model", TokenizerConfig::load(dir));
   }
@@ -38,14 +41,19 @@ std::optional<std::string_view> Tokenizer::checked_text(TokenId id) const {
 std::string Tokenizer::decode(std::span<const TokenId> ids, bool skip_special) const {
   const std::unique_ptr<Decoder::Stream> stream = decoder().stream();
   std::vector<TokenPart> parts;
+  std::string text;
+  const auto take = [&] {
+    for (const TokenPart& part : parts) text += part.text;
+    parts.clear();
+  };
   for (const TokenId id : ids) {
-    const std::optional<std::string_view> text = checked_text(id);
-    if (!text || (skip_special && is_special(id))) continue;
-    stream->push({std::string(*text), true}, parts);
+    const std::optional<std::string_view> token = checked_text(id);
+    if (!token || (skip_special && is_special(id))) continue;
+    stream->push({std::string(*token), true}, parts);
+    take();
   }
   stream->finish(parts);
-  std::string text;
-  for (const TokenPart& part : parts) text += part.text;
+  take();
   return text;
 }
 

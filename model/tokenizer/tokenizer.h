@@ -52,10 +52,10 @@ class Tokenizer {
   std::optional<std::string_view> checked_text(TokenId id) const;
 };
 
-/// Decodes a stream of ids piece by piece, in time linear in their number. The pieces end to end are
-/// what decode(ids, true) gives, and each is whole characters. Held back is only what later ids can
-/// change: the first bytes of a character and, in SentencePiece-style vocabularies, a run of byte
-/// tokens, all of which are U+FFFD if one of them fits no character.
+/// Decodes a stream of ids piece by piece, in time linear in their number. The pieces end to end
+/// are what decode(ids, true) gives, and each is whole characters. Held back is only what later ids
+/// can change: the first bytes of a character and, in SentencePiece-style vocabularies, a run of
+/// byte tokens, all of which are U+FFFD if one of them fits no character.
 class StreamDecoder {
  public:
   /// `context`: ids that come before the stream, e.g. the prompt's last few. Their text is not

@@ -3,109 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
-#include <fstream>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "kernels/device/error.h"
+#include "model/tokenizer/added_token_list.h"
 #include "model/tokenizer/pipeline_tokenizer.h"
+#include "model/tokenizer/tokenizer_json_reader.h"
 
 namespace spd {
 namespace {
-
-using nlohmann::json;
-
-// Vocabulary and merges make nearly all of the file: they are taken while it is parsed, and only
-// the rest becomes a JSON document.
-struct Document {
-  json rest;
-  Vocabulary vocabulary;
-  Bpe::Merges merges;
-};
-
-class Reader {
- public:
-  explicit Reader(const std::filesystem::path& file) : file_(file.string()) {}
-
-  Document read() {
-    std::ifstream stream(file_, std::ios::binary);
-    if (!stream) {
-      throw Error(ErrorCode::input, fmt::format("{}: cannot be read", file_),
-                  "check the path and its permissions");
-    }
-    try {
-      document_.rest =
-          json::parse(stream, [this](int depth, json::parse_event_t event, json& parsed) {
-            return keep(depth, event, parsed);
-          });
-    } catch (const json::exception& error) {
-      throw Error(ErrorCode::input, fmt::format("{}: not valid JSON: {}", file_, error.what()),
-                  "fetch the file again");
-    }
-    return std::move(document_);
-  }
-
- private:
-  static constexpr int kMaxDepth = 64;
-
-  // nlohmann's parser callback: called for every key, value and end; false leaves it out.
-  bool keep(int depth, json::parse_event_t event, json& parsed) {
-    if (depth > kMaxDepth) fail("is nested too deeply");
-    if (event == json::parse_event_t::key) {
-      const std::string& key = parsed.get_ref<const std::string&>();
-      if (depth <= 3) keys_[depth] = key;
-      return !(depth == 3 && in_model("vocab"));
-    }
-    // A list is what other models have here; their type is refused later.
-    if (event == json::parse_event_t::array_start && depth == 2 && in_model("vocab")) return false;
-    if (depth == 3 && in_model("vocab")) {
-      if (!parsed.is_number_integer()) fail("model.vocab: ids should be integers");
-      add_token(parsed.get<std::int64_t>());
-      return false;
-    }
-    if (depth == 3 && in_model("merges") &&
-        (event == json::parse_event_t::value || event == json::parse_event_t::array_end)) {
-      add_merge(parsed);
-      return false;
-    }
-    return true;
-  }
-
-  bool in_model(std::string_view key) const { return keys_[1] == "model" && keys_[2] == key; }
-
-  void add_token(std::int64_t id) {
-    try {
-      document_.vocabulary.add(keys_[3], id);
-    } catch (const Error& error) {
-      fail(std::string("model.vocab: ") + error.what());
-    }
-  }
-
-  // "a b", or ["a", "b"].
-  void add_merge(const json& merge) {
-    if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
-      document_.merges.emplace_back(merge[0].get<std::string>(), merge[1].get<std::string>());
-      return;
-    }
-    const std::string text = merge.is_string() ? merge.get<std::string>() : "";
-    const std::size_t space = text.find(' ');
-    if (text.starts_with("#version")) return;
-    if (space == std::string::npos || text.find(' ', space + 1) != std::string::npos) {
-      fail(fmt::format("model.merges: entry {} should be two tokens with one space between",
-                       document_.merges.size()));
-    }
-    document_.merges.emplace_back(text.substr(0, space), text.substr(space + 1));
-  }
-
-  [[noreturn]] void fail(const std::string& problem) const {
-    throw Error(ErrorCode::input, fmt::format("{}: {}", file_, problem), "fetch the file again");
-  }
-
-  std::string file_;
-  std::array<std::string, 4> keys_;  // by depth: the key that is being read
-  Document document_;
-};
 
 BpeOptions read_bpe_options(const JsonComponent& model) {
   // Files written before the library had several models name no type.
@@ -124,40 +30,56 @@ BpeOptions read_bpe_options(const JsonComponent& model) {
   return options;
 }
 
-std::vector<AddedToken> read_added_tokens(const JsonComponent& root, const Vocabulary& vocabulary) {
-  std::vector<AddedToken> tokens;
-  if (!root.has("added_tokens")) return tokens;
+void read_added_tokens(const JsonComponent& root, AddedTokenList& list) {
+  if (!root.has("added_tokens")) return;
   for (const JsonComponent& spec : root.objects("added_tokens")) {
     AddedToken token;
     token.content = spec.string("content");
     const std::int64_t id = spec.integer("id");
     if (id < 0 || id > Vocabulary::kMaxId) spec.fail(fmt::format("the id {} is out of range", id));
-    // The model's own id wins, as in the library.
-    token.id = vocabulary.find(token.content).value_or(static_cast<TokenId>(id));
     token.special = spec.boolean_or("special", false);
     token.single_word = spec.boolean_or("single_word", false);
     token.lstrip = spec.boolean_or("lstrip", false);
     token.rstrip = spec.boolean_or("rstrip", false);
     token.normalized = spec.boolean_or("normalized", !token.special);
-    tokens.push_back(std::move(token));
+    list.add(std::move(token), static_cast<TokenId>(id));
   }
-  return tokens;
+}
+
+// Marks before every stretch and in the place of spaces, as LLaMA 2's files have it.
+bool marks_every_stretch(const JsonComponent& root) {
+  const nlohmann::json llama = {
+      {"type", "Sequence"},
+      {"normalizers",
+       {{{"type", "Prepend"}, {"prepend", "\xE2\x96\x81"}},
+        {{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", "\xE2\x96\x81"}}}}};
+  return root.has("normalizer") && root.object("normalizer").value() == llama &&
+         !root.has("pre_tokenizer");
 }
 
 }  // namespace
 
-std::unique_ptr<Tokenizer> load_tokenizer_json(const std::filesystem::path& file) {
-  Document document = Reader(file).read();
+std::unique_ptr<Tokenizer> load_tokenizer_json(const std::filesystem::path& file,
+                                               const TokenizerConfig& config) {
+  TokenizerDocument document = read_tokenizer_json(file);
   const JsonComponent root(file.string(), document.rest);
   const JsonComponent model = root.object("model");
   BpeOptions options = read_bpe_options(model);
+  if (document.problem) root.fail(*document.problem, "fetch the file again");
   PipelineTokenizer::Parts parts;
-  if (root.has("normalizer")) parts.normalizer = make_normalizer(root.object("normalizer"));
+  if (config.is_llama() && config.marks_only_first() && marks_every_stretch(root)) {
+    parts.pre_tokenizer = make_llama_pre_tokenizer();
+  } else if (root.has("normalizer")) {
+    parts.normalizer = make_normalizer(root.object("normalizer"));
+  }
   if (root.has("pre_tokenizer")) {
     parts.pre_tokenizer = make_pre_tokenizer(root.object("pre_tokenizer"));
   }
   if (root.has("decoder")) parts.decoder = make_decoder(root.object("decoder"));
-  parts.added_tokens = read_added_tokens(root, document.vocabulary);
+  AddedTokenList added(document.vocabulary);
+  read_added_tokens(root, added);
+  config.add_to(added);
+  parts.added_tokens = added.take();
   try {
     parts.bpe =
         std::make_unique<Bpe>(std::move(document.vocabulary), document.merges, std::move(options));

@@ -21,8 +21,8 @@ void append_utf8(std::string& text, char32_t code_point);
 /// `text` with U+FFFD for every maximal part of an ill-formed sequence (Unicode 15.0, section 3.9,
 /// as Python's errors="replace" and the Encoding Standard do).
 std::string replace_invalid_utf8(std::string_view text);
-/// How much of `text` comes before a sequence at its end that further bytes can make a character of.
-/// replace_invalid_utf8() of it does not depend on what follows.
+/// How much of `text` comes before a sequence at its end that further bytes can make a character
+/// of. replace_invalid_utf8() of it does not depend on what follows.
 std::size_t whole_characters(std::string_view text);
 /// Whether the byte is a character's second or later one.
 bool is_continuation(char byte);

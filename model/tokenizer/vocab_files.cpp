@@ -2,11 +2,16 @@
 
 #include <fmt/format.h>
 
-#include <fstream>
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "kernels/device/error.h"
+#include "kernels/device/printable.h"
+#include "model/input_file.h"
+#include "model/json_text.h"
+#include "model/tokenizer/added_token_list.h"
+#include "model/tokenizer/file_kind.h"
 #include "model/tokenizer/pipeline_tokenizer.h"
 
 namespace spd {
@@ -14,66 +19,54 @@ namespace {
 
 using nlohmann::json;
 
-std::ifstream open(const std::filesystem::path& file) {
-  std::ifstream stream(file, std::ios::binary);
-  if (!stream) {
-    throw Error(ErrorCode::input, fmt::format("{}: cannot be read", file.string()),
-                "check the path and its permissions");
-  }
-  return stream;
+std::string read(const std::filesystem::path& file) {
+  std::string text = read_file(file);
+  refuse_other_kinds(file, text, "the model's own file of this name");
+  return text;
 }
 
 Vocabulary read_vocabulary(const std::filesystem::path& file) {
-  std::ifstream stream = open(file);
+  const json ids = parse_json(read(file), file.string(), /*max_depth=*/2);
+  const JsonComponent spec(file.string(), ids);
   Vocabulary vocabulary;
-  try {
-    const json ids = json::parse(stream);
-    if (!ids.is_object()) throw Error(ErrorCode::input, "should be an object of tokens and ids");
-    for (const auto& item : ids.items()) {
-      if (!item.value().is_number_integer()) {
-        throw Error(ErrorCode::input,
-                    fmt::format("the id of \"{}\" should be an integer", item.key()));
-      }
-      vocabulary.add(item.key(), item.value().get<std::int64_t>());
-    }
-  } catch (const std::runtime_error& error) {
-    throw Error(ErrorCode::input, fmt::format("{}: {}", file.string(), error.what()),
+  for (const auto& item : ids.items()) {
+    if (!item.value().is_number_integer()) {
+      spec.fail(fmt::format("the id of {} should be an integer, found {}", quoted_text(item.key()),
+                            shown_json(item.value())),
                 "fetch the file again");
+    }
+    const bool huge = item.value().is_number_unsigned() &&
+                      item.value().get<std::uint64_t>() > std::uint64_t{Vocabulary::kMaxId};
+    try {
+      vocabulary.add(item.key(), huge ? Vocabulary::kMaxId + 1 : item.value().get<std::int64_t>());
+    } catch (const Error& error) {
+      spec.fail(error.what(), "fetch the file again");
+    }
   }
+  if (vocabulary.size() == 0) spec.fail("the vocabulary is empty", "fetch the file again");
   return vocabulary;
 }
 
 Bpe::Merges read_merges(const std::filesystem::path& file) {
-  std::ifstream stream = open(file);
+  const std::string text = read(file);
   Bpe::Merges merges;
-  std::string line;
-  for (int number = 1; std::getline(stream, line); ++number) {
-    if (line.ends_with('\r')) line.pop_back();
+  std::size_t begin = 0;
+  for (int number = 1; begin < text.size(); ++number) {
+    const std::size_t end = std::min(text.find('\n', begin), text.size());
+    std::string_view line = std::string_view(text).substr(begin, end - begin);
+    begin = end + 1;
+    if (line.ends_with('\r')) line.remove_suffix(1);
     if (line.empty() || line.starts_with("#version")) continue;
     const std::size_t space = line.find(' ');
-    if (space == std::string::npos || line.find(' ', space + 1) != std::string::npos) {
-      throw Error(
-          ErrorCode::input,
-          fmt::format("{}:{}: should be two tokens with one space between", file.string(), number),
-          "fetch the file again");
+    if (space == std::string_view::npos || line.find(' ', space + 1) != std::string_view::npos) {
+      throw Error(ErrorCode::input,
+                  fmt::format("{}:{}: should be two tokens with one space between, found {}",
+                              file.string(), number, quoted_text(line)),
+                  "fetch the file again");
     }
     merges.emplace_back(line.substr(0, space), line.substr(space + 1));
   }
   return merges;
-}
-
-std::vector<AddedToken> added_tokens(const TokenizerConfig& config, const Vocabulary& vocabulary) {
-  std::vector<AddedToken> tokens = config.added_tokens;
-  for (const std::string& content : config.special_tokens()) {
-    AddedToken token;
-    token.content = content;
-    token.special = true;
-    if (const std::optional<TokenId> id = vocabulary.find(content)) {
-      token.id = *id;
-      tokens.push_back(std::move(token));
-    }
-  }
-  return tokens;
 }
 
 }  // namespace
@@ -82,14 +75,16 @@ std::unique_ptr<Tokenizer> load_vocab_files(const std::filesystem::path& dir,
                                             const TokenizerConfig& config) {
   const std::string& kind = config.tokenizer_class;
   if (!kind.empty() && !kind.starts_with("GPT2Tokenizer")) {
-    throw Error(
-        ErrorCode::input,
-        fmt::format("{}: vocab.json and merges.txt of a {} are not supported", dir.string(), kind),
-        "add the model's tokenizer.json");
+    throw Error(ErrorCode::input,
+                fmt::format("{}: vocab.json and merges.txt of a {} are not supported", dir.string(),
+                            printable(kind)),
+                "add the model's tokenizer.json");
   }
   Vocabulary vocabulary = read_vocabulary(dir / "vocab.json");
   PipelineTokenizer::Parts parts;
-  parts.added_tokens = added_tokens(config, vocabulary);
+  AddedTokenList added(vocabulary);
+  config.add_to(added);
+  parts.added_tokens = added.take();
   const json byte_level = {{"type", "ByteLevel"}, {"add_prefix_space", config.add_prefix_space}};
   const JsonComponent spec("byte-level tokenizer", byte_level);
   parts.pre_tokenizer = make_pre_tokenizer(spec);
@@ -97,8 +92,10 @@ std::unique_ptr<Tokenizer> load_vocab_files(const std::filesystem::path& dir,
   if (config.add_bos_token.value_or(false) && config.bos_token) {
     const std::optional<TokenId> bos = vocabulary.find(*config.bos_token);
     if (!bos) {
-      throw Error(ErrorCode::input, fmt::format("{}: bos_token \"{}\" is not in vocab.json",
-                                                dir.string(), *config.bos_token));
+      throw Error(ErrorCode::input,
+                  fmt::format("{}: bos_token {} is not in vocab.json", dir.string(),
+                              quoted_text(*config.bos_token)),
+                  "fetch vocab.json and tokenizer_config.json of one and the same model");
     }
     parts.post_processor.prefix.push_back(*bos);
   }
@@ -106,7 +103,9 @@ std::unique_ptr<Tokenizer> load_vocab_files(const std::filesystem::path& dir,
     parts.bpe =
         std::make_unique<Bpe>(std::move(vocabulary), read_merges(dir / "merges.txt"), BpeOptions{});
   } catch (const Error& error) {
-    throw Error(ErrorCode::input, fmt::format("{}: {}", dir.string(), error.what()));
+    throw Error(ErrorCode::input,
+                fmt::format("{}: merges.txt and vocab.json: {}", dir.string(), error.what()),
+                "fetch both files again");
   }
   return std::make_unique<PipelineTokenizer>(std::move(parts));
 }

@@ -1,5 +1,6 @@
 #include "model/mapped_file.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <thread>

@@ -349,6 +349,14 @@ TEST_F(RepairFiles, AnotherPlanIsRefused) {
   EXPECT_EQ(refusal(fewer), "");
 }
 
+TEST_F(RepairFiles, DamagedOnesAreRepairedNotDownloaded) {
+  RepairFile::write(file_, plan_, ranks_, DType::bf16);
+  std::filesystem::resize_file(file_, std::filesystem::file_size(file_) / 2);
+  EXPECT_THAT(refusal(plan_), testing::HasSubstr("truncated\n  remedy: repair again"));
+  std::ofstream(file_) << "not a safetensors file, but long enough";
+  EXPECT_THAT(refusal(plan_), testing::HasSubstr("remedy: repair again"));
+}
+
 TEST_F(RepairFiles, PlanRefersToItByPathAndContent) {
   plan_.repair = RepairReference{file_, RepairFile::write(file_, plan_, ranks_, DType::f32)};
   const auto plan_file = dir_.path() / "plan.json";

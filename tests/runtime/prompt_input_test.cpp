@@ -130,6 +130,7 @@ TEST(PromptInput, RefusesWithFileAndLine) {
       {"p.txt", "caf\xE9\n", {"p.txt line 1: byte 4 is not UTF-8", "iconv"}},
       {"p.jsonl", "{\"prompt\":\"caf\xE9\"}\n", {"p.jsonl line 1: byte 15 is not UTF-8"}},
       {"p.txt", std::string("a\0b\n", 4), {"p.txt line 1: has a zero byte"}},
+      {"p.txt", "a\rb\r", {"p.txt line 1: has a carriage return within"}},
       {"p.txt", std::string("\xFF\xFEh\0i\0", 6), {"p.txt: is in UTF-16"}},
       {"p.jsonl", R"({"prompt":"\ud800"})", {"p.jsonl line 1: not valid JSON"}},
       {"p.jsonl", R"({"prompt":1e999})", {"p.jsonl line 1: not valid JSON"}},
