@@ -197,7 +197,7 @@ class SmallRuns:
             ),
             Run(
                 "bench",
-                [*model, "--prompt-tokens", "64", "--gen-tokens", "32", "-r", str(3 * effort)],
+                [*model, "--prompt-tokens", "32", "--gen-tokens", "8", "-r", str(effort)],
                 {"--json": "result.json"},
             ),
             Run(
