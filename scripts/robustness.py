@@ -12,6 +12,7 @@ lost, left over or torn, with 77 where what was asked for cannot be had on this 
 
 import argparse
 import contextlib
+import json
 import os
 import pathlib
 import random
@@ -38,9 +39,19 @@ def shared_memory():
     return {entry.name for entry in pathlib.Path("/dev/shm").iterdir()}
 
 
-def leftovers(one, folder, undisturbed, killed):
+def repairs_of(plan):
+    """The name of the file that a plan has its repairs in: it changes with its content."""
+    try:
+        return {json.loads(plan.read_text())["repair"]["file"]}
+    except (OSError, ValueError, KeyError):
+        return set()
+
+
+def leftovers(one, folder, killed):
     """Names that nobody asked for. What nothing can remove after SIGKILL is let pass."""
-    extra = folder.names() - undisturbed.names - set(one.stores)
+    plan = folder.path / one.outputs.get("--out", "none")
+    asked_for = set(one.outputs.values()) | set(one.stores) | repairs_of(plan)
+    extra = folder.names() - asked_for
     if killed:
         extra = {name for name in extra if not name.startswith(".")}
     return sorted(extra)
@@ -91,7 +102,7 @@ def kill_once(runs, one, undisturbed, parent, number, moment):
     check_files(runs, one, folder.path, when)
     if one.stdout == "jsonl":
         whole_lines(told, f"{one.name}, {when}: stdout")
-    extra = leftovers(one, folder, undisturbed, killed)
+    extra = leftovers(one, folder, killed)
     check(not extra, f"{one.name}, {when}: leaves {extra}", words)
     check(not shared_memory(), f"{one.name}, {when}: leaves {shared_memory()} in /dev/shm")
     after = items_of(folder.path)
@@ -108,7 +119,7 @@ def kill_once(runs, one, undisturbed, parent, number, moment):
     again = run(command)
     check(again.returncode == 0, f"{one.name}, {when}: does not go on", again.words)
     check_files(runs, one, folder.path, when + " and gone on")
-    extra = leftovers(one, folder, undisturbed, killed)
+    extra = leftovers(one, folder, killed)
     check(not extra, f"{one.name}, {when} and gone on: leaves {extra}")
     check(not folder.names() & set(one.stores), f"{one.name}, {when}: stores stay behind")
     final = items_of(folder.path)

@@ -92,6 +92,7 @@ class Run:
     stdout: str = "text"  # "jsonl": a result a line
     resume: list = None  # words that make the same command go on; None: it begins anew
     stores: list = field(default_factory=list)  # names that may be there until it is done
+    reads: str = None  # the flag whose file is read first, to go on with what it holds
 
     def command(self, spd, out):
         words = [str(spd), self.name.split()[0], *self.words]
@@ -160,12 +161,14 @@ class SmallRuns:
                 [*model, "--tasks", "all", "--data", self._path("tasks")],
                 {"--items": "items.jsonl", "--json": "result.json"},
                 resume=[],
+                reads="--items",
             ),
             Run(
                 "sensitivity",
                 [*model, *text, "--window", "32", "--limit", str(8 * effort)],
                 {"--json": "result.json", "--plot": "plot.svg"},
                 resume=[],
+                reads="--json",
             ),
             Run(
                 "plan",
@@ -194,7 +197,7 @@ class SmallRuns:
             ),
             Run(
                 "bench",
-                [*model, "--prompt-tokens", "64", "--gen-tokens", "32", "-r", str(3 * effort)],
+                [*model, "--prompt-tokens", "32", "--gen-tokens", "8", "-r", str(effort)],
                 {"--json": "result.json"},
             ),
             Run(
