@@ -13,7 +13,7 @@ namespace {
 constexpr int kMaxDepth = 100;
 
 [[noreturn]] void refuse_fold(const RegexCursor& cursor, std::size_t place) {
-  cursor.not_supported(place, "ignoring case in a class of more than ASCII");
+  cursor.not_supported(place, "ignoring case in a class of more than ASCII characters");
 }
 
 void posix(RegexCursor& cursor, RegexClass& set, bool ignore_case, std::size_t place) {
@@ -95,6 +95,7 @@ RegexClass take_class(RegexCursor& cursor, bool ignore_case, int depth) {
     if (cursor.ended()) cursor.refuse(begin, "the class does not end");
     const std::size_t place = cursor.at;
     if (cursor.take("&&")) {
+      if (ignore_case) refuse_fold(cursor, place);
       if (side_empty || cursor.next_is("]"))
         cursor.not_supported(place, "an intersection with nothing");
       set.intersect();
@@ -106,6 +107,8 @@ RegexClass take_class(RegexCursor& cursor, bool ignore_case, int depth) {
       posix(cursor, set, ignore_case, place);
     } else if (cursor.take("[")) {
       const RegexClass inner = take_class(cursor, ignore_case, depth + 1);
+      // Oniguruma folds what the inner class leaves in: of [[^a]] the A, and with it the a.
+      if (ignore_case && inner.negated) refuse_fold(cursor, place);
       set.sets.push_back(inner.text());
     } else {
       class_item(cursor, set, ignore_case, place);
