@@ -16,18 +16,13 @@ namespace {
 // A segment more must explain as much as an error of this size at one sample would cost: what a
 // prediction may be off by is not worth another segment.
 constexpr double kNoise = 0.15;
+constexpr double kSame = 1e-12;
 
-/// The best line through samples [first, last], and the sum of its squared relative errors.
-struct Line {
-  double alpha_us = 0.0;
-  double us_per_byte = 0.0;
-  double cost = 0.0;
-};
+/// Sums over samples of (a/t + b s/t - 1)^2's terms: weights 1/t^2 make the errors relative ones.
+struct Sums {
+  double aa = 0, ab = 0, bb = 0, a1 = 0, b1 = 0, count = 0;
 
-Line fit_line(std::span<const TimeSample> samples, bool from_zero) {
-  // Weights 1/t^2 make the errors relative ones: minimise the sum of (a/t + b s/t - 1)^2.
-  double aa = 0, ab = 0, bb = 0, a1 = 0, b1 = 0;
-  for (const TimeSample& sample : samples) {
+  void add(const TimeSample& sample) {
     const double a = 1.0 / sample.p50_us;
     const double b = static_cast<double>(sample.bytes) / sample.p50_us;
     aa += a * a;
@@ -35,7 +30,19 @@ Line fit_line(std::span<const TimeSample> samples, bool from_zero) {
     bb += b * b;
     a1 += a;
     b1 += b;
+    count += 1;
   }
+};
+
+/// The best line through some samples, and the sum of its squared relative errors.
+struct Line {
+  double alpha_us = 0.0;
+  double us_per_byte = 0.0;
+  double cost = 0.0;
+};
+
+Line fit_line(const Sums& sums, bool from_zero) {
+  const auto& [aa, ab, bb, a1, b1, count] = sums;
   const double determinant = aa * bb - ab * ab;
   Line line;
   if (determinant > 1e-9 * aa * bb) {
@@ -46,10 +53,9 @@ Line fit_line(std::span<const TimeSample> samples, bool from_zero) {
   // not where the line begins at no bytes.
   if (determinant <= 1e-9 * aa * bb || line.us_per_byte < 0) line = {a1 / aa, 0.0, 0.0};
   if (line.alpha_us < 0 && from_zero) line = {0.0, b1 / bb, 0.0};
-  for (const TimeSample& sample : samples) {
-    const double predicted = line.alpha_us + line.us_per_byte * static_cast<double>(sample.bytes);
-    line.cost += std::pow(predicted / sample.p50_us - 1.0, 2);
-  }
+  const double alpha = line.alpha_us, beta = line.us_per_byte;
+  line.cost = std::max(0.0, alpha * alpha * aa + 2 * alpha * beta * ab + beta * beta * bb -
+                                2 * alpha * a1 - 2 * beta * b1 + count);
   return line;
 }
 
@@ -133,16 +139,18 @@ std::vector<LinkSegment> fit_segments(std::span<const TimeSample> samples) {
   struct Best {
     double cost = std::numeric_limits<double>::infinity();
     std::size_t begin = 0;
-    Line line;
   };
   std::vector<Best> best(count + 1);
   best[0].cost = 0.0;
   for (std::size_t end = 1; end <= count; ++end) {
-    for (std::size_t begin = 0; begin < end; ++begin) {
+    Sums sums;
+    for (std::size_t begin = end; begin-- > 0;) {
+      sums.add(samples[begin]);
       if (end - begin < 2 && count > 1) continue;
-      const Line line = fit_line(samples.subspan(begin, end - begin), begin == 0);
+      const Line line = fit_line(sums, begin == 0);
       const double cost = best[begin].cost + line.cost + kNoise * kNoise;
-      if (cost < best[end].cost) best[end] = {cost, begin, line};
+      // Of pieces that are alike but for rounding the longest.
+      if (cost < best[end].cost + kSame) best[end] = {cost, begin};
     }
   }
   std::vector<std::size_t> ends;
@@ -150,7 +158,10 @@ std::vector<LinkSegment> fit_segments(std::span<const TimeSample> samples) {
   std::vector<LinkSegment> segments;
   for (auto end = ends.rbegin(); end != ends.rend(); ++end) {
     const Best& piece = best[*end];
-    const LinkSegment segment{0, piece.line.alpha_us, piece.line.us_per_byte};
+    Sums sums;
+    for (std::size_t i = piece.begin; i < *end; ++i) sums.add(samples[i]);
+    const Line line = fit_line(sums, piece.begin == 0);
+    const LinkSegment segment{0, line.alpha_us, line.us_per_byte};
     if (segments.empty()) {
       segments.push_back(segment);
     } else {

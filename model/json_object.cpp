@@ -185,6 +185,17 @@ std::vector<double> JsonObject::numbers(const std::string& key, double smallest,
   return result;
 }
 
+std::vector<bool> JsonObject::booleans(const std::string& key) const {
+  const nlohmann::json& value = required(key, "a list of true and false");
+  if (!value.is_array()) wrong_type(key, "a list of true and false");
+  std::vector<bool> result;
+  for (const nlohmann::json& item : value) {
+    if (!item.is_boolean()) wrong_type(key, "a list of true and false");
+    result.push_back(item.get<bool>());
+  }
+  return result;
+}
+
 JsonObject JsonObject::object(const std::string& key) const {
   const nlohmann::json& value = required(key, "an object");
   if (!value.is_object()) wrong_type(key, "an object");
@@ -198,6 +209,19 @@ std::vector<JsonObject> JsonObject::objects(const std::string& key) const {
   for (std::size_t i = 0; i < value.size(); ++i) {
     if (!value[i].is_object()) wrong_type(key, "a list of objects");
     result.push_back(JsonObject(file_, fmt::format("{}{}[{}].", prefix_, key, i), value[i]));
+  }
+  return result;
+}
+
+std::vector<std::vector<JsonObject>> JsonObject::object_lists(const std::string& key) const {
+  const nlohmann::json& value = required(key, "a list of lists of objects");
+  if (!value.is_array()) wrong_type(key, "a list of lists of objects");
+  std::vector<std::vector<JsonObject>> result;
+  for (std::size_t i = 0; i < value.size(); ++i) {
+    const std::string place = place_in(key, i);
+    nlohmann::json entry = nlohmann::json::object();
+    entry[place] = value[i];
+    result.push_back(JsonObject(file_, prefix_, std::move(entry)).objects(place));
   }
   return result;
 }

@@ -61,9 +61,12 @@ class JsonObject {
   std::vector<int> integers(const std::string& key, std::int64_t smallest) const;
   /// A list of finite numbers in [smallest, largest].
   std::vector<double> numbers(const std::string& key, double smallest, double largest) const;
+  std::vector<bool> booleans(const std::string& key) const;
   JsonObject object(const std::string& key) const;
   /// A list of objects; errors inside name the key and the place, "key[2].".
   std::vector<JsonObject> objects(const std::string& key) const;
+  /// A list of lists of objects, "key[2][0].".
+  std::vector<std::vector<JsonObject>> object_lists(const std::string& key) const;
 
   /// `parse` of the string under the key. Its errors know not where the text came from: they are
   /// thrown again with file and key.

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "kernels/device/error.h"
+#include "model/json_object.h"
 
 namespace spd {
 
@@ -122,30 +123,32 @@ void Partition::validate(const ModelConfig& config) const {
   }
 }
 
+nlohmann::json BlockShard::to_json() const { return {{"q_heads", q_heads}, {"neurons", neurons}}; }
+
+BlockShard BlockShard::from_json(const JsonObject& json) {
+  return {json.integers("q_heads", 0), json.integers("neurons", 0)};
+}
+
 nlohmann::json Partition::to_json() const {
   nlohmann::json json = {{"kind", "explicit"}, {"blocks", nlohmann::json::array()}};
   for (const auto& shards : blocks) {
     nlohmann::json entry = nlohmann::json::array();
-    for (const BlockShard& shard : shards) {
-      entry.push_back({{"q_heads", shard.q_heads}, {"neurons", shard.neurons}});
-    }
+    for (const BlockShard& shard : shards) entry.push_back(shard.to_json());
     json["blocks"].push_back(std::move(entry));
   }
   return json;
 }
 
-Partition Partition::from_json(const nlohmann::json& json, const ModelConfig& config) {
+Partition Partition::from_json(const JsonObject& json, const ModelConfig& config, int ranks) {
   Partition partition;
-  for (const auto& entry : json.at("blocks")) {
-    std::vector<BlockShard> shards;
-    for (const auto& shard : entry) {
-      shards.push_back({shard.at("q_heads").get<std::vector<std::int32_t>>(),
-                        shard.at("neurons").get<std::vector<std::int32_t>>()});
+  for (const auto& entry : json.object_lists("blocks")) {
+    if (static_cast<int>(entry.size()) != ranks) {
+      json.fail(fmt::format("blocks[{}]", partition.blocks.size()),
+                fmt::format("has {} ranks, the plan {}", entry.size(), ranks));
     }
-    partition.blocks.push_back(std::move(shards));
+    auto& shards = partition.blocks.emplace_back();
+    for (const JsonObject& shard : entry) shards.push_back(BlockShard::from_json(shard));
   }
-  const int ranks =
-      partition.blocks.empty() ? 0 : static_cast<int>(partition.blocks.front().size());
   for (int rank = 0; rank < ranks; ++rank) {
     partition.vocab.push_back(even_share(config.vocab, ranks, rank));
   }

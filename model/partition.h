@@ -10,6 +10,8 @@
 
 namespace spd {
 
+class JsonObject;
+
 /// What one rank holds of one block, in the order in which its shard stores it.
 struct BlockShard {
   std::vector<std::int32_t> q_heads;  ///< query heads
@@ -17,6 +19,9 @@ struct BlockShard {
 
   /// KV heads that the query heads need, ascending; replicated where other ranks need them too.
   std::vector<std::int32_t> kv_heads(const ModelConfig& config) const;
+  /// {"q_heads": [...], "neurons": [...]} and back; what they name is not checked.
+  nlohmann::json to_json() const;
+  static BlockShard from_json(const JsonObject& json);
   /// For each local query head the index of its KV head in kv_heads().
   std::vector<std::int32_t> kv_head_of(const ModelConfig& config) const;
 };
@@ -43,7 +48,9 @@ struct Partition {
   void validate(const ModelConfig& config) const;
 
   nlohmann::json to_json() const;
-  static Partition from_json(const nlohmann::json& json, const ModelConfig& config);
+  /// Reads what to_json wrote, validated, for so many ranks. Throws input Error naming file and
+  /// key.
+  static Partition from_json(const JsonObject& json, const ModelConfig& config, int ranks);
 
   bool operator==(const Partition&) const;
 };

@@ -53,10 +53,12 @@ class TensorList {
   std::vector<TensorToWrite> tensors_;
 };
 
-HostMatrix to_host(const TensorEntry& entry) {
+// `where`: file and tensor.
+HostMatrix to_host(const TensorEntry& entry, const std::string& where) {
   const bool vector = entry.shape.size() == 1;
   if (!vector && entry.shape.size() != 2) {
-    throw Error(ErrorCode::input, "a repair file with a tensor that is no matrix");
+    throw Error(ErrorCode::input, fmt::format("{} is no matrix", where),
+                "use the repair file that was written with this plan");
   }
   HostMatrix matrix(vector ? 1 : entry.shape[0], entry.shape.back());
   convert(entry.data, entry.dtype, matrix.values.data(), DType::f32, matrix.values.size());
@@ -108,11 +110,7 @@ RepairFile::RepairFile(const std::filesystem::path& file, const SyncPlan& plan)
   }
   const auto levels = metadata.find("levels");
   if (levels == metadata.end()) fail("is no repair file: it does not say its levels");
-  try {
-    levels_ = SyncLevels::from_json(parse_json(levels->second, "levels", 3));
-  } catch (const std::exception& error) {
-    fail(fmt::format("its levels cannot be read: {}", error.what()));
-  }
+  levels_ = SyncLevels::from_json(JsonObject::parse(levels->second, file.string() + ": levels", 3));
   for (const auto& [key, ours] : expected) {
     if (key == kNodes && levels_.count(SyncLevel::node) == 0) continue;
     if (const std::string& theirs = metadata.at(key); theirs != ours) {
@@ -137,7 +135,9 @@ RankRepair RepairFile::load(int rank) const {
   for (std::int64_t block = 0; block < blocks_; ++block) {
     BlockRepair& repair = repairs[block];
     const auto read = [&](const std::string& tensor) {
-      return file_.contains(tensor) ? to_host(file_.at(tensor)) : HostMatrix();
+      return file_.contains(tensor)
+                 ? to_host(file_.at(tensor), fmt::format("{}: {}", file_.path().string(), tensor))
+                 : HostMatrix();
     };
     for (const SyncPoint point : kPoints) {
       const auto part = [&](const char* of) {
@@ -156,7 +156,24 @@ RankRepair RepairFile::load(int rank) const {
   return repairs;
 }
 
+namespace {
+
+// A repair is mapped: it can be neither a pipe nor a device, which might never end.
+void check_regular(const std::filesystem::path& file) {
+  std::error_code error;
+  const auto status = std::filesystem::status(file, error);
+  if (std::filesystem::is_regular_file(status)) return;
+  const std::string why = !std::filesystem::exists(status) && !error ? "no such file"
+                          : error                                    ? error.message()
+                                                                     : "not a regular file";
+  throw Error(ErrorCode::input, fmt::format("{}: {}", file.string(), why),
+              "the plan refers to it: keep the two together");
+}
+
+}  // namespace
+
 std::string file_hash(const std::filesystem::path& file) {
+  check_regular(file);
   std::ifstream stream(file, std::ios::binary);
   Fnv1a hash;
   std::vector<char> chunk(1 << 20);
@@ -174,14 +191,13 @@ std::string file_hash(const std::filesystem::path& file) {
 void install_repair(const SyncPlan& plan, int rank, Shard& shard, Operators& operators) {
   if (!plan.repair) return;
   const auto& file = plan.repair->file;
-  if (rank == 0) {
-    if (const auto found = file_hash(file); found != plan.repair->hash) {
-      throw Error(
-          ErrorCode::input,
-          fmt::format("{}: its content is not what the plan was made with (hash {}, not {})",
-                      file.string(), found, plan.repair->hash),
-          "use the repair file that was written with this plan");
-    }
+  check_regular(file);
+  // What another file's content comes to is not told: the plan may have come from anywhere.
+  if (rank == 0 && file_hash(file) != plan.repair->hash) {
+    throw Error(ErrorCode::input,
+                fmt::format("{}: its content is not what the plan was made with (hash {})",
+                            file.string(), shown_json(plan.repair->hash)),
+                "use the repair file that was written with this plan");
   }
   const RankRepair repairs = RepairFile(file, plan).load(rank);
   for (std::size_t block = 0; block < repairs.size(); ++block) {

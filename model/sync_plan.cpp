@@ -5,12 +5,12 @@
 
 #include <algorithm>
 #include <charconv>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "kernels/device/comma_list.h"
 #include "kernels/device/error.h"
 #include "model/fingerprint.h"
+#include "model/json_object.h"
 
 namespace spd {
 
@@ -96,13 +96,6 @@ nlohmann::json to_names(const std::vector<T>& values) {
   return names;
 }
 
-template <class T>
-std::vector<T> from_names(const nlohmann::json& names, T (*parse)(std::string_view)) {
-  std::vector<T> values;
-  for (const auto& entry : names) values.push_back(parse(entry.get_ref<const std::string&>()));
-  return values;
-}
-
 }  // namespace
 
 std::string SyncLevels::key() const {
@@ -121,11 +114,14 @@ nlohmann::json SyncLevels::to_json() const {
   return {{"attn", to_names(attn)}, {"mlp", to_names(mlp)}};
 }
 
-SyncLevels SyncLevels::from_json(const nlohmann::json& json) {
-  const auto attn = from_names(json.at("attn"), parse_sync_level);
+SyncLevels SyncLevels::from_json(const JsonObject& json) {
+  const auto attn = json.parsed_list("attn", parse_sync_level);
   SyncLevels levels = all_full(static_cast<std::int64_t>(attn.size()));
   levels.attn = attn;
-  levels.mlp = from_names(json.at("mlp"), parse_sync_level);
+  levels.mlp = json.parsed_list("mlp", parse_sync_level);
+  if (levels.mlp.size() != attn.size()) {
+    json.fail("mlp", fmt::format("has {} levels, attn has {}", levels.mlp.size(), attn.size()));
+  }
   return levels;
 }
 
@@ -142,94 +138,98 @@ SyncPlan SyncPlan::all_full(const ModelConfig& config, const Topology& topology)
 namespace {
 
 // A plan is only as good as what it was measured on: anything else is refused, not adapted.
-void check_made_for(const nlohmann::json& json, const ModelConfig& config,
-                    const Topology& topology) {
+void check_made_for(const JsonObject& json, const ModelConfig& config, const Topology& topology) {
   const std::string remedy = "make a plan for this model and this allocation, or run without it";
-  const auto& model = json.at("model");
-  if (const auto theirs = model.at("fingerprint").get<std::string>();
-      theirs != spd::fingerprint(config)) {
-    throw Error(ErrorCode::input,
-                fmt::format("the plan was made for another model ({}, fingerprint {}; this one is "
-                            "{}, fingerprint {})",
-                            model.value("architecture", "?"), theirs, config.architecture,
-                            spd::fingerprint(config)),
-                remedy);
+  const JsonObject model = json.object("model");
+  if (const auto theirs = model.string("fingerprint"); theirs != spd::fingerprint(config)) {
+    model.fail(
+        "fingerprint",
+        fmt::format("shows that the plan was made for another model ({}, fingerprint {}; "
+                    "this one is {}, fingerprint {})",
+                    shown_json(model.raw("architecture")), shown_json(model.raw("fingerprint")),
+                    config.architecture, spd::fingerprint(config)),
+        remedy);
   }
-  if (const int tp = json.at("tp").get<int>(); tp != topology.ranks()) {
-    throw Error(
-        ErrorCode::input,
-        fmt::format("the plan was made for {} ranks, this run has {}", tp, topology.ranks()),
-        fmt::format("start {} ranks, or {}", tp, remedy));
+  if (const std::int64_t tp = json.integer("tp", 1); tp != topology.ranks()) {
+    json.fail("tp",
+              fmt::format("says that the plan was made for {} ranks, this run has {}", tp,
+                          topology.ranks()),
+              fmt::format("start {} ranks, or {}", tp, remedy));
   }
 }
 
 // Who shares a node is of account where a sync stays within one, and only there.
-void check_nodes(const nlohmann::json& json, const SyncLevels& levels, const Topology& topology) {
-  const auto split = json.at("ranks_per_node").get<std::vector<int>>();
+void check_nodes(const JsonObject& json, const SyncLevels& levels, const Topology& topology) {
+  const auto split = json.integers("ranks_per_node", 1);
   if (levels.count(SyncLevel::node) == 0 || split == topology.ranks_per_node()) return;
-  throw Error(ErrorCode::input,
-              fmt::format("the plan has syncs within nodes of [{}] ranks, this run has [{}]",
-                          fmt::join(split, ", "), fmt::join(topology.ranks_per_node(), ", ")),
-              "start ranks so, or make a plan for these nodes");
+  json.fail("ranks_per_node",
+            fmt::format("does not fit: the plan has syncs within nodes of [{}] ranks, this run "
+                        "has [{}]",
+                        fmt::join(split, ", "), fmt::join(topology.ranks_per_node(), ", ")),
+            "start ranks so, or make a plan for these nodes");
+}
+
+Partition read_partition(const JsonObject& json, const ModelConfig& config,
+                         const Topology& topology) {
+  if (const auto kind = json.string("kind"); kind == "contiguous") {
+    return Partition::contiguous(config, topology.ranks());
+  } else if (kind != "explicit") {
+    json.fail("kind", fmt::format("is {}, neither \"contiguous\" nor \"explicit\"",
+                                  shown_json(json.raw("kind"))));
+  }
+  return Partition::from_json(json, config, topology.ranks());
+}
+
+// A plan that was downloaded must not have other files of this machine read.
+void check_beside(const JsonObject& json, RepairPaths paths) {
+  const std::filesystem::path name = json.string("file");
+  if (paths == RepairPaths::any ||
+      (name == name.filename() && name != "." && name != ".." && !name.empty())) {
+    return;
+  }
+  json.fail("file", fmt::format("is {}, not a file beside the plan", shown_json(json.raw("file"))),
+            "keep the repair file in the plan's folder and name it without one, or say "
+            "--any-repair-path where you trust the plan");
 }
 
 }  // namespace
 
-SyncPlan SyncPlan::from_json(const nlohmann::json& json, const std::string& origin,
-                             const ModelConfig& config, const Topology& topology) {
+SyncPlan SyncPlan::from_json(const nlohmann::json& from, const std::string& origin,
+                             const ModelConfig& config, const Topology& topology,
+                             RepairPaths paths) {
   try {
-    if (const auto schema = json.at("schema").get<std::string>(); schema != "spd.plan/1") {
-      throw Error(ErrorCode::input, fmt::format("schema is \"{}\", not \"spd.plan/1\"", schema),
-                  "give a file written by spd plan");
-    }
+    const JsonObject json = JsonObject::of(from, origin);
+    json.check_schema("spd.plan/1", "give a file written by spd plan");
     check_made_for(json, config, topology);
     SyncPlan plan = all_full(config, topology);
-    const auto& partition = json.at("partition");
-    if (const auto kind = partition.at("kind").get<std::string>(); kind == "explicit") {
-      plan.partition = Partition::from_json(partition, config);
-      if (plan.ranks() != topology.ranks()) {
-        throw Error(ErrorCode::input, fmt::format("partition has {} ranks", plan.ranks()));
-      }
-    } else if (kind != "contiguous") {
-      throw Error(ErrorCode::input, fmt::format("unknown partition kind \"{}\"", kind));
-    }
-    plan.levels = SyncLevels::from_json(json.at("levels"));
-    if (json.contains("wire")) {
-      plan.levels.attn_wire = from_names(json.at("wire").at("attn"), parse_wire_format);
-      plan.levels.mlp_wire = from_names(json.at("wire").at("mlp"), parse_wire_format);
+    plan.partition = read_partition(json.object("partition"), config, topology);
+    plan.levels = SyncLevels::from_json(json.object("levels"));
+    if (json.has("wire")) {
+      const JsonObject wire = json.object("wire");
+      plan.levels.attn_wire = wire.parsed_list("attn", parse_wire_format);
+      plan.levels.mlp_wire = wire.parsed_list("mlp", parse_wire_format);
     }
     plan.levels.validate(config.blocks);
     check_nodes(json, plan.levels, topology);
-    if (const auto repair = json.find("repair"); repair != json.end()) {
+    if (json.has("repair")) {
+      const JsonObject repair = json.object("repair");
+      check_beside(repair, paths);
       const std::filesystem::path folder = std::filesystem::path(origin).parent_path();
-      plan.repair = RepairReference{folder / repair->at("file").get<std::string>(),
-                                    repair->at("hash").get<std::string>()};
+      plan.repair = RepairReference{folder / repair.string("file"), repair.string("hash")};
     }
     return plan;
-  } catch (const nlohmann::json::exception& error) {
-    throw Error(ErrorCode::input, fmt::format("{}: not a plan: {}", origin, error.what()), kRemake);
   } catch (const Error& error) {
-    const bool advised = std::string_view(error.what()).find("remedy: ") != std::string_view::npos;
-    throw Error(ErrorCode::input, fmt::format("{}: {}", origin, error.what()),
+    const std::string_view what = error.what();
+    const bool named = what.starts_with(origin);
+    const bool advised = what.find("remedy: ") != std::string_view::npos;
+    throw Error(ErrorCode::input, named ? std::string(what) : fmt::format("{}: {}", origin, what),
                 advised ? "" : kRemake);
   }
 }
 
 SyncPlan SyncPlan::load(const std::filesystem::path& file, const ModelConfig& config,
-                        const Topology& topology) {
-  std::ifstream stream(file);
-  if (!stream) {
-    throw Error(ErrorCode::input, fmt::format("{}: cannot read the plan", file.string()),
-                "check --plan");
-  }
-  nlohmann::json json;
-  try {
-    json = nlohmann::json::parse(stream);
-  } catch (const nlohmann::json::exception& error) {
-    throw Error(ErrorCode::input, fmt::format("{}: not JSON: {}", file.string(), error.what()),
-                kRemake);
-  }
-  return from_json(json, file.string(), config, topology);
+                        const Topology& topology, RepairPaths paths) {
+  return from_json(JsonObject::load(file).value(), file.string(), config, topology, paths);
 }
 
 nlohmann::json SyncPlan::to_json(const ModelConfig& config,

@@ -1,9 +1,9 @@
 // The sync plan: how far the sum travels at each of the model's 2 * L sync points.
 #pragma once
 
-#include <nlohmann/json_fwd.hpp>
-
+#include <cstdint>
 #include <filesystem>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -14,6 +14,8 @@
 #include "model/partition.h"
 
 namespace spd {
+
+class JsonObject;
 
 /// Where a block's ranks may add up what they computed (arXiv 2502.20727, section 3).
 enum class SyncPoint { attn, mlp };
@@ -61,7 +63,14 @@ struct SyncLevels {
   /// {"attn": ["full", ...], "mlp": [...]}: the levels alone, read with wires of f32. Reading
   /// throws input Error or nlohmann's exceptions.
   nlohmann::json to_json() const;
-  static SyncLevels from_json(const nlohmann::json& json);
+  /// Throws input Error naming file and key.
+  static SyncLevels from_json(const JsonObject& json);
+};
+
+/// Where a plan's repair file may be.
+enum class RepairPaths : std::uint8_t {
+  beside,  ///< in the plan's own folder: a plan from elsewhere has no other files read
+  any,
 };
 
 /// The repairs that a plan goes with (model/repair.h).
@@ -91,12 +100,13 @@ struct SyncPlan {
 
   /// Reads a plan for `config` on `topology`. Throws input Error naming the file and the difference
   /// where it is malformed or was made for another model or TP degree or, if it has syncs within
-  /// nodes, for other nodes.
+  /// nodes, for other nodes, or where its repair file is not where `paths` allows.
   static SyncPlan load(const std::filesystem::path& file, const ModelConfig& config,
-                       const Topology& topology);
+                       const Topology& topology, RepairPaths paths = RepairPaths::beside);
   /// The same from parsed JSON; `origin` names it in messages.
   static SyncPlan from_json(const nlohmann::json& json, const std::string& origin,
-                            const ModelConfig& config, const Topology& topology);
+                            const ModelConfig& config, const Topology& topology,
+                            RepairPaths paths = RepairPaths::beside);
   /// `folder`: where the plan is to be written; the repair file is named relative to it.
   nlohmann::json to_json(const ModelConfig& config,
                          const std::filesystem::path& folder = ".") const;

@@ -9,6 +9,7 @@
 #include "kernels/device/error.h"
 #include "model/fingerprint.h"
 #include "model/hash.h"
+#include "model/json_object.h"
 #include "runtime/command.h"
 #include "runtime/held_out.h"
 #include "runtime/interrupt.h"
@@ -175,7 +176,7 @@ struct Options {
       end = 0;
     }
     const std::string unit = max_loss.substr(end);
-    if (end == 0 || !(value >= 0.0) || (unit != "%" && !unit.empty())) {
+    if (end == 0 || !(value >= 0.0) || !std::isfinite(value) || (unit != "%" && !unit.empty())) {
       throw Error(ErrorCode::usage, fmt::format("--max-loss {}: not a loss", max_loss),
                   "write nats (0.02) or percent of perplexity (1%)");
     }
@@ -194,30 +195,27 @@ SensitivityTable load_sensitivity(const std::string& file, const Options& option
     throw Error(ErrorCode::input, fmt::format("{}: {}", file, why),
                 "measure them with spd sensitivity for this model, ranks and --plan");
   };
-  try {
-    if (table.header.at("model").at("fingerprint") != fingerprint(engine.config())) {
-      refuse("is of another model");
-    }
-    if (const int tp = table.header.at("tp").get<int>(); tp != engine.context().ranks()) {
-      refuse(fmt::format("was measured on {} ranks, these are {}", tp, engine.context().ranks()));
-    }
-    // What a drop or a wire format costs does not depend on who shares a node; `node` does.
-    if (table.header.at("ranks_per_node").get<std::vector<int>>() !=
-        engine.context().comms.topology.ranks_per_node()) {
-      std::erase_if(table.entries, [](const auto& item) { return item.level == SyncLevel::node; });
-    }
-    if (!options.repair.empty()) return table;
-    const auto plan = engine.plan().to_json(engine.config());
-    const auto& theirs = table.header.at("plan");
-    if (theirs.at("partition") != plan.at("partition")) refuse("was measured on another partition");
-    const auto hash = [](const nlohmann::json& json) {
-      return json.contains("repair") ? json.at("repair").at("hash").get<std::string>() : "none";
-    };
-    if (hash(theirs) != hash(plan)) {
-      refuse(fmt::format("was measured with repair {}, --plan has {}", hash(theirs), hash(plan)));
-    }
-  } catch (const nlohmann::json::exception& error) {
-    refuse(error.what());
+  const JsonObject header = JsonObject::of(table.header, file);
+  if (header.object("model").string("fingerprint") != fingerprint(engine.config())) {
+    refuse("is of another model");
+  }
+  table.check_blocks(engine.config().blocks);
+  if (const auto tp = header.integer("tp", 1); tp != engine.context().ranks()) {
+    refuse(fmt::format("was measured on {} ranks, these are {}", tp, engine.context().ranks()));
+  }
+  // What a drop or a wire format costs does not depend on who shares a node; `node` does.
+  if (header.integers("ranks_per_node", 1) != engine.context().comms.topology.ranks_per_node()) {
+    std::erase_if(table.entries, [](const auto& item) { return item.level == SyncLevel::node; });
+  }
+  if (!options.repair.empty()) return table;
+  const JsonObject plan = JsonObject::of(engine.plan().to_json(engine.config()), "the plan");
+  const JsonObject theirs = header.object("plan");
+  if (theirs.raw("partition") != plan.raw("partition")) refuse("was measured on another partition");
+  const auto hash = [](const JsonObject& json) {
+    return json.has("repair") ? json.object("repair").string("hash") : "none";
+  };
+  if (hash(theirs) != hash(plan)) {
+    refuse(fmt::format("was measured with repair {}, --plan has {}", hash(theirs), hash(plan)));
   }
   return table;
 }

@@ -235,6 +235,7 @@ void run_sensitivity(RankContext& context, const std::vector<std::string>& argum
                   "several ranks");
     }
     table = open_table(file, table_header(engine, options, text), items);
+    table.check_blocks(blocks);
   });
   note_repairs(engine, table.entries);
   write_json(context, file, table.to_json());

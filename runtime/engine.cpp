@@ -44,8 +44,9 @@ Engine::Engine(RankContext& context, const EngineOptions& options, std::int64_t 
 void Engine::load(std::int64_t max_length) {
   config_ = load_config(options_);
   const Topology& topology = context_.comms.topology;
-  plan_ = options_.plan.empty() ? SyncPlan::all_full(config_, topology)
-                                : SyncPlan::load(options_.plan, config_, topology);
+  plan_ = options_.plan.empty()
+              ? SyncPlan::all_full(config_, topology)
+              : SyncPlan::load(options_.plan, config_, topology, options_.repair_paths);
   for (const auto& selection : options_.node) {
     apply_selection("--node", selection, SyncLevel::node, plan_.levels);
   }
@@ -104,7 +105,7 @@ KvCache Engine::make_cache(std::int64_t slots, std::int64_t capacity) {
 }
 
 SyncPlan Engine::load_plan(const std::filesystem::path& file) const {
-  SyncPlan plan = SyncPlan::load(file, config_, context_.comms.topology);
+  SyncPlan plan = SyncPlan::load(file, config_, context_.comms.topology, options_.repair_paths);
   if (!(plan.partition == plan_.partition)) {
     throw Error(ErrorCode::input,
                 fmt::format("{}: its partition differs from the loaded plan's", file.string()),

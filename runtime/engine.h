@@ -18,7 +18,8 @@ namespace spd {
 /// What to load and how; the command line's model options.
 struct EngineOptions {
   std::filesystem::path model;
-  std::filesystem::path plan;     ///< empty: every sync full
+  std::filesystem::path plan;  ///< empty: every sync full
+  RepairPaths repair_paths = RepairPaths::beside;
   std::vector<std::string> node;  ///< selections, e.g. "attn:0-29"
   std::vector<std::string> drop;
   std::vector<std::string> wire;  ///< formats and selections, e.g. "bf16=attn:all"

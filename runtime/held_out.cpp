@@ -3,13 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <optional>
 
 #include "kernels/device/error.h"
 #include "model/hash.h"
+#include "model/json_object.h"
 #include "runtime/agreed_error.h"
 #include "runtime/evaluation.h"
 #include "runtime/interrupt.h"
@@ -46,22 +46,25 @@ HeldOut::HeldOut(const RankComms& comms, const std::vector<std::int32_t>& text,
 }
 
 void HeldOut::load(const std::string& setting) {
-  std::ifstream stream(options_.file);
-  if (options_.file.empty() || !stream) return;
-  try {
-    const auto json = nlohmann::json::parse(stream);
-    if (json.at("schema") != kSchema || json.at("setting") != setting) {
-      throw Error(ErrorCode::input,
-                  fmt::format("{}: holds the trials of another search", options_.file.string()),
-                  "remove it to begin anew, or repeat that search's options");
-    }
-    json.at("full_nll_nats").get_to(full_);
-    json.at("plan_nll_nats").get_to(plans_);
-  } catch (const nlohmann::json::exception& error) {
-    throw Error(ErrorCode::input,
-                fmt::format("{}: cannot be read: {}", options_.file.string(), error.what()),
-                "remove it to begin anew");
+  constexpr double kMostNats = 1e100;
+  std::error_code error;
+  if (options_.file.empty() || !std::filesystem::exists(options_.file, error)) return;
+  const std::string remedy = "remove it to begin anew";
+  const JsonObject json = JsonObject::load(options_.file);
+  json.check_schema(kSchema, remedy);
+  if (json.string("setting") != setting) {
+    json.fail("setting", "is not this search's: the file holds the trials of another search",
+              "remove it to begin anew, or repeat that search's options");
   }
+  full_ = json.numbers("full_nll_nats", -kMostNats, kMostNats);
+  const JsonObject plans = json.object("plan_nll_nats");
+  for (const auto& [levels, ignored] : plans.value().items()) {
+    plans_[levels] = plans.numbers(levels, -kMostNats, kMostNats);
+    if (plans_[levels].size() > begins_.size())
+      plans.fail(levels, "has more windows than the text", remedy);
+  }
+  if (full_.size() > begins_.size())
+    json.fail("full_nll_nats", "has more windows than the text", remedy);
 }
 
 void HeldOut::save(const RankComms& comms) const {

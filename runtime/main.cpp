@@ -13,6 +13,8 @@
 #include "comm/launcher_word.h"
 #include "comm/mpi_session.h"
 #include "kernels/device/log.h"
+#include "kernels/device/printable.h"
+#include "model/read_patience.h"
 #include "runtime/agreed_error.h"
 #include "runtime/command.h"
 #include "runtime/topology_file.h"
@@ -53,7 +55,16 @@ bool speaks_for_the_job() {
 
 void print_error(const std::string& message) {
   std::fflush(stdout);
-  std::fputs(("spd: " + message + "\n").c_str(), stderr);
+  std::fputs(("spd: " + printable(message) + "\n").c_str(), stderr);
+}
+
+// What no part of the program took for its own: never a wrong input, at best memory.
+Error of_foreign(const std::exception& error, const std::string& doing) {
+  if (dynamic_cast<const std::bad_alloc*>(&error)) {
+    return Error(ErrorCode::system, fmt::format("{}: out of memory", doing));
+  }
+  return Error(ErrorCode::internal, fmt::format("{}: internal error: {}", doing, error.what()),
+               "this is a fault of the program; report it with the command and its files");
 }
 
 // The deadline is needed before there are ranks to complain about it with.
@@ -82,6 +93,7 @@ AlgorithmTable shared_algorithms_from(const std::string& topology, MpiSession& s
 
 int run_virtual(const Command& command, const std::vector<std::string>& arguments,
                 const StartOptions& start) {
+  limit_read_patience(start.launch.deadline / 2);
   // Threads send no messages, but what is named should be there.
   if (!start.algo_topology.empty()) algorithms_from(start.algo_topology);
   launch_virtual(start.launch, [&](RankContext& context) { command.run(context, arguments); });
@@ -115,6 +127,7 @@ int run_mpi(MpiSession& session, const std::string& name,
   try {
     const Command& command = find_command(name);
     StartOptions start = parse_start_options(arguments);
+    limit_read_patience(start.launch.deadline / 2);
     init_logging(session.rank(), "");
     warn_if_mpirun_is_slower(session, start.deadline_s);
     if (!start.algo_topology.empty()) {
@@ -137,10 +150,8 @@ int run_mpi(MpiSession& session, const std::string& name,
     const bool everywhere = !started || error.code() == ErrorCode::usage;
     return end_mpi(session, error, everywhere, !everywhere || root);
   } catch (const std::exception& error) {
-    return end_mpi(
-        session,
-        Error(ErrorCode::internal, fmt::format("rank {}: {}", session.rank(), error.what())), false,
-        true);
+    return end_mpi(session, of_foreign(error, fmt::format("{} on rank {}", name, session.rank())),
+                   false, true);
   }
 }
 
@@ -172,8 +183,9 @@ int run(int argc, char** argv) {
       print_error(error.what());
       return error.exit_status();
     } catch (const std::exception& error) {
-      print_error(error.what());
-      return 1;
+      const Error named = of_foreign(error, name);
+      print_error(named.what());
+      return named.exit_status();
     }
   }
   MpiSession session(&argc, &argv, deadline_of(arguments));
@@ -187,7 +199,8 @@ int main(int argc, char** argv) {
   try {
     return spd::run(argc, argv);
   } catch (const std::exception& error) {
-    spd::print_error(error.what());
-    return 1;
+    const spd::Error named = spd::of_foreign(error, "starting");
+    spd::print_error(named.what());
+    return named.exit_status();
   }
 }

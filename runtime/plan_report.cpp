@@ -8,6 +8,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "kernels/device/printable.h"
 #include "model/config.h"
 
 namespace spd {
@@ -176,7 +177,7 @@ void print_report(const Planner& planner, const PlanSolution& solution, const Pl
   const SyncLevels levels = planner.levels(solution);
   fmt::print(
       "{}: prompt {}, {} generated, batch {}\nplan: {} full, {} node, {} dropped of {} syncs",
-      report.machine, planner.workload().prompt, planner.workload().generate,
+      printable(report.machine), planner.workload().prompt, planner.workload().generate,
       planner.workload().batch, levels.count(SyncLevel::full), levels.count(SyncLevel::node),
       levels.count(SyncLevel::drop), planner.points().size());
   for (const WireFormat wire : {WireFormat::bf16, WireFormat::int8}) {

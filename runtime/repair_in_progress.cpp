@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "kernels/device/error.h"
+#include "model/json_object.h"
 #include "runtime/agreed_error.h"
 #include "runtime/interrupt.h"
 #include "runtime/output_file.h"
@@ -65,14 +65,14 @@ std::int64_t RepairInProgress::windows_done(const std::string& settings) const {
   std::vector<std::int32_t> done = {0};
   agree(context.comms, "reading what was done", [&] {
     if (!context.root() || !files_.resume) return;
-    std::ifstream stream(progress_file());
-    if (!stream) return;
-    const auto json = nlohmann::json::parse(stream, nullptr, false);
-    if (json.is_discarded() || json.value("settings", "") != settings) {
-      throw Error(ErrorCode::input, fmt::format("{}: is of another run", progress_file().string()),
-                  "repeat that run's options, or remove the file and --out's to start anew");
+    std::error_code error;
+    if (!std::filesystem::exists(progress_file(), error)) return;
+    const JsonObject json = JsonObject::load(progress_file());
+    if (json.string("settings") != settings) {
+      json.fail("settings", "are of another run",
+                "repeat that run's options, or remove the file and --out's to start anew");
     }
-    done = {json.value("windows", std::int32_t{0})};
+    done = {static_cast<std::int32_t>(json.integer("windows", 0))};
   });
   return broadcast_ids(context.comms, std::move(done)).front();
 }

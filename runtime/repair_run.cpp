@@ -31,35 +31,40 @@ std::string settings_of(Engine& engine, const std::vector<std::int32_t>& tokens,
 
 nlohmann::json to_json(const std::vector<BlockShard>& shards) {
   nlohmann::json json = nlohmann::json::array();
-  for (const BlockShard& shard : shards) {
-    json.push_back({{"q_heads", shard.q_heads}, {"neurons", shard.neurons}});
-  }
+  for (const BlockShard& shard : shards) json.push_back(shard.to_json());
   return json;
 }
 
-std::vector<BlockShard> shards_from(const nlohmann::json& json) {
+std::vector<BlockShard> shards_from(const JsonObject& json) {
   std::vector<BlockShard> shards;
-  for (const auto& entry : json) {
-    shards.push_back({entry.at("q_heads").get<std::vector<std::int32_t>>(),
-                      entry.at("neurons").get<std::vector<std::int32_t>>()});
+  for (const JsonObject& entry : json.objects("shards")) {
+    shards.push_back(BlockShard::from_json(entry));
   }
   return shards;
 }
 
-BlockOutcome outcome_from(const nlohmann::json& json) {
+BlockClass parse_block_class(const std::string& text) {
+  for (const BlockClass one :
+       {BlockClass::insensitive, BlockClass::sensitive, BlockClass::extreme}) {
+    if (text == name(one)) return one;
+  }
+  throw Error(ErrorCode::input, fmt::format("unknown class \"{}\"", text));
+}
+
+BlockOutcome outcome_from(const JsonObject& json) {
+  constexpr double kMostError = 1e100;
   BlockOutcome outcome;
-  outcome.block = json.at("block");
+  outcome.block = json.integer("block", 0);
   outcome.resumed = true;
-  for (const auto& entry : json.at("points")) {
+  for (const JsonObject& entry : json.objects("points")) {
     PointOutcome point;
-    point.point = parse_sync_point(entry.at("point").get<std::string>());
-    point.level = parse_sync_level(entry.at("level").get<std::string>());
-    for (const BlockClass one :
-         {BlockClass::insensitive, BlockClass::sensitive, BlockClass::extreme}) {
-      if (entry.at("class") == name(one)) point.block_class = one;
-    }
-    for (const auto& step : entry.at("steps")) {
-      point.steps.push_back({step.at("what"), step.at("relative_error"), step.at("kept")});
+    point.point = entry.parsed("point", parse_sync_point);
+    point.level = entry.parsed("level", parse_sync_level);
+    point.block_class = entry.parsed("class", parse_block_class);
+    for (const JsonObject& step : entry.objects("steps")) {
+      point.steps.push_back({step.string("what"),
+                             step.number_within("relative_error", 0.0, kMostError),
+                             step.boolean("kept")});
     }
     outcome.points.push_back(std::move(point));
   }
@@ -77,12 +82,18 @@ class PartialWork {
     std::string text;
     agree(engine_.context().comms, "reading partial work", [&] {
       const auto file = path(block, "json");
-      if (folder_.empty() || !engine_.context().root() || !std::filesystem::exists(file)) return;
+      std::error_code error;
+      if (folder_.empty() || !engine_.context().root() || !std::filesystem::exists(file, error)) {
+        return;
+      }
       const JsonObject json = JsonObject::load(file);
       if (json.string("settings") != settings_) {
         throw Error(ErrorCode::input,
                     fmt::format("{}: holds the work of another run", folder_.string()),
                     "remove the folder to start anew, or repeat the options of that run");
+      }
+      if (outcome_from(json).block != block || shards_from(json).empty()) {
+        json.fail("block", "is not the one of the file's name, or it has no shards");
       }
       text = json.value().dump();
     });
@@ -193,8 +204,9 @@ RepairRun repair_plan(Engine& engine, const std::vector<std::int32_t>& tokens,
       outcome.block = block;
       const nlohmann::json done = partial.read(block);
       if (!done.is_null()) {
-        outcome = outcome_from(done);
-        engine.repartition(block, shards_from(done.at("shards")));
+        const JsonObject json = JsonObject::of(done, "partial work");
+        outcome = outcome_from(json);
+        engine.repartition(block, shards_from(json));
         calibration->renew_cache();
         mine = partial.load(block);
         install(mine, engine.transformer().shard().blocks[block], engine.operators(),

@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <numeric>
 
 #include "kernels/device/error.h"
+#include "model/json_object.h"
 
 namespace spd {
 
@@ -109,54 +109,66 @@ nlohmann::json SensitivityTable::to_json() const {
   return json;
 }
 
-SensitivityTable SensitivityTable::load(const std::filesystem::path& file) {
-  std::ifstream stream(file);
-  if (!stream) {
-    throw Error(ErrorCode::input, fmt::format("{}: cannot read the sensitivities", file.string()),
-                "make them with spd sensitivity --json FILE");
+namespace {
+
+// Beyond any sum of losses that is one; sums of as many as fit a file stay finite.
+constexpr double kMostNats = 1e100;
+
+SensitivityEntry entry_of(const JsonObject& item, std::size_t windows) {
+  SensitivityEntry entry;
+  entry.form = item.parsed("form", parse_sensitivity_form);
+  entry.point = item.parsed("point", parse_sync_point);
+  entry.block = item.integer("block", 0);
+  entry.level = item.parsed("level", parse_sync_level);
+  entry.wire = item.parsed("wire", parse_wire_format);
+  entry.repaired = item.boolean("repaired");
+  entry.repair_share = item.number_within("repair_share_of_block", 0.0, kMostNats);
+  const auto sums = item.numbers("window_total_rise_sum_nats", -kMostNats, kMostNats);
+  const auto squares = item.numbers("window_own_rise_squares_nats2", 0.0, kMostNats);
+  if (sums.size() != squares.size() || sums.size() > windows) {
+    item.fail("window_total_rise_sum_nats",
+              fmt::format("and window_own_rise_squares_nats2 are of {} and {} windows, the table "
+                          "has {}",
+                          sums.size(), squares.size(), windows));
   }
-  try {
-    nlohmann::json json = nlohmann::json::parse(stream);
-    if (const auto schema = json.at("schema").get<std::string>(); schema != "spd.sensitivity/1") {
-      throw Error(
-          ErrorCode::input,
-          fmt::format("{}: schema is \"{}\", not \"spd.sensitivity/1\"", file.string(), schema),
-          "give a file written by spd sensitivity --json");
+  for (std::size_t i = 0; i < sums.size(); ++i) entry.windows.push_back({sums[i], squares[i]});
+  return entry;
+}
+
+}  // namespace
+
+SensitivityTable SensitivityTable::load(const std::filesystem::path& file) {
+  const JsonObject json = JsonObject::load(file);
+  json.check_schema("spd.sensitivity/1", "give a file written by spd sensitivity --json");
+  SensitivityTable table;
+  const auto tokens = json.integers("window_tokens_scored", 0);
+  table.tokens.assign(tokens.begin(), tokens.end());
+  table.base_nll_sum = json.numbers("window_nll_sum_nats", -kMostNats, kMostNats);
+  if (table.base_nll_sum.size() != table.tokens.size()) {
+    json.fail("window_nll_sum_nats", fmt::format("is of {} windows, window_tokens_scored of {}",
+                                                 table.base_nll_sum.size(), table.tokens.size()));
+  }
+  for (const JsonObject& item : json.objects("entries")) {
+    table.entries.push_back(entry_of(item, table.tokens.size()));
+    const SensitivityEntry& entry = table.entries.back();
+    if (table.find(entry.form, entry.point, entry.block, entry.level, entry.wire) != &entry) {
+      json.fail(fmt::format("entries[{}]", table.entries.size() - 1),
+                "is of the same sync point, level and form as an earlier one");
     }
-    SensitivityTable table;
-    table.tokens = json.at("window_tokens_scored").get<std::vector<std::int64_t>>();
-    table.base_nll_sum = json.at("window_nll_sum_nats").get<std::vector<double>>();
-    for (const auto& item : json.at("entries")) {
-      SensitivityEntry entry;
-      entry.form = parse_sensitivity_form(item.at("form").get<std::string>());
-      entry.point = parse_sync_point(item.at("point").get<std::string>());
-      entry.block = item.at("block").get<std::int64_t>();
-      entry.level = parse_sync_level(item.at("level").get<std::string>());
-      entry.wire = parse_wire_format(item.at("wire").get<std::string>());
-      entry.repaired = item.at("repaired").get<bool>();
-      entry.repair_share = item.at("repair_share_of_block").get<double>();
-      const auto sums = item.at("window_total_rise_sum_nats").get<std::vector<double>>();
-      const auto squares = item.at("window_own_rise_squares_nats2").get<std::vector<double>>();
-      if (sums.size() != squares.size() || sums.size() > table.tokens.size()) {
-        throw Error(ErrorCode::input,
-                    fmt::format("{}: an entry's windows are not the table's", file.string()));
-      }
-      for (std::size_t i = 0; i < sums.size(); ++i) entry.windows.push_back({sums[i], squares[i]});
-      table.entries.push_back(std::move(entry));
-    }
-    if (table.base_nll_sum.size() != table.tokens.size()) {
-      throw Error(ErrorCode::input,
-                  fmt::format("{}: windows scored and their NLLs differ in number", file.string()));
-    }
-    for (const char* derived :
-         {"complete", "base_nll_nats", "window_tokens_scored", "window_nll_sum_nats", "entries"}) {
-      json.erase(derived);
-    }
-    table.header = std::move(json);
-    return table;
-  } catch (const nlohmann::json::exception& error) {
-    throw Error(ErrorCode::input,
-                fmt::format("{}: not a sensitivity file: {}", file.string(), error.what()));
+  }
+  table.header = json.value();
+  for (const char* derived :
+       {"complete", "base_nll_nats", "window_tokens_scored", "window_nll_sum_nats", "entries"}) {
+    table.header.erase(derived);
+  }
+  return table;
+}
+
+void SensitivityTable::check_blocks(std::int64_t blocks) const {
+  for (const SensitivityEntry& entry : entries) {
+    if (entry.block < blocks) continue;
+    throw Error(ErrorCode::input, fmt::format("the sensitivities name block {}, the model has {}",
+                                              entry.block, blocks));
   }
 }
 

@@ -78,8 +78,10 @@ class SensitivityTable {
   /// "nll_rise_stderr_nats", "total_nll_rise_nats", "window_total_rise_sum_nats",
   /// "window_own_rise_squares_nats2"}]}
   nlohmann::json to_json() const;
-  /// Throws input Error naming the file where it is not a sensitivity file.
+  /// Throws input Error naming file and key where it is not a sensitivity file.
   static SensitivityTable load(const std::filesystem::path& file);
+  /// Throws input Error where an entry is of a block that a model of so many does not have.
+  void check_blocks(std::int64_t blocks) const;
 };
 
 }  // namespace spd

@@ -2,24 +2,31 @@
 
 #include <fmt/format.h>
 
-#include <fstream>
-#include <sstream>
+#include <string_view>
 
 #include "kernels/device/error.h"
+#include "model/input_file.h"
 #include "model/tokenizer/tokenizer.h"
 
 namespace spd {
 namespace {
 
 std::string read_text(const std::filesystem::path& file) {
-  std::ifstream stream(file, std::ios::binary);
-  if (!stream) {
-    throw Error(ErrorCode::input, fmt::format("{}: cannot read the text", file.string()),
-                "check --text");
+  constexpr std::string_view kBom = "\xEF\xBB\xBF";
+  ReadLimits limits;
+  std::error_code error;
+  // A device may never end; a file of text that long was meant.
+  if (std::filesystem::is_regular_file(file, error)) {
+    limits.most_bytes = std::uint64_t{4} << 30;
   }
-  std::ostringstream text;
-  text << stream.rdbuf();
-  return text.str();
+  std::string text = read_file(file, limits, "check --text");
+  if (text.starts_with(kBom)) text.erase(0, kBom.size());
+  if (const std::size_t zero = text.find('\0'); zero != std::string::npos) {
+    throw Error(ErrorCode::input,
+                fmt::format("{}: byte {} is zero: this is no UTF-8 text", file.string(), zero),
+                "save it as UTF-8");
+  }
+  return text;
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "kernels/device/error.h"
 #include "model/json_object.h"
@@ -12,6 +13,7 @@ namespace spd {
 namespace {
 
 constexpr const char* kSchema = "spd.topology/1";
+constexpr std::size_t kMostFitted = 10000;  // see fit_segments
 
 std::size_t bytes_of(const JsonObject& json, const char* key) {
   return static_cast<std::size_t>(json.integer(key, 0));
@@ -24,20 +26,11 @@ LinkSegment segment_of(const JsonObject& json) {
           json.number("us_per_byte", kAny)};
 }
 
-/// Runs `parse`, whose errors know not where the text came from, on the text under a key.
-template <class Parse>
-auto named(const JsonObject& json, const char* key, const std::string& text, Parse parse) {
-  try {
-    return parse(text);
-  } catch (const Error& error) {
-    json.fail(key, fmt::format("is not understood: {}", error.what()));
-  }
-}
-
-LinkCurve curve_of(const JsonObject& json) {
+// `fitted`: samples of this file that lines were fitted to so far.
+LinkCurve curve_of(const JsonObject& json, std::size_t& fitted) {
   LinkCurve curve;
-  curve.group = named(json, "group", json.string("group"), parse_link_group);
-  curve.wire = named(json, "wire", json.string_or("wire", "f32"), parse_wire_format);
+  curve.group = json.parsed("group", parse_link_group);
+  if (json.has("wire")) curve.wire = json.parsed("wire", parse_wire_format);
   curve.algorithm = json.string_or("algorithm", LinkCurve::kAuto);
   curve.backend = json.string_or("backend", "");
   if (json.has("samples")) {
@@ -59,6 +52,12 @@ LinkCurve curve_of(const JsonObject& json) {
   } else if (json.has("alpha_us") || json.has("us_per_byte")) {
     curve.segments.push_back(segment_of(json));
   } else {
+    fitted += curve.samples.size();
+    if (fitted > kMostFitted) {
+      json.fail("samples",
+                fmt::format("are too many to fit: more than {} in the file", kMostFitted),
+                "thin them out, or give segments");
+    }
     curve.segments = fit_segments(curve.samples);
   }
   if (curve.segments.empty()) json.fail("alpha_us", "is missing, and so are segments and samples");
@@ -90,13 +89,19 @@ nlohmann::json to_json(const LinkCurve& curve, int ranks) {
 
 TopologyFile TopologyFile::load(const std::filesystem::path& file) {
   const JsonObject json = JsonObject::load(file);
-  if (const std::string schema = json.string("schema"); schema != kSchema) {
-    json.fail("schema", fmt::format("is \"{}\", not \"{}\"", schema, kSchema),
-              "give a file written by spd topo --json, or by hand as runtime/topology_file.h says");
-  }
+  json.check_schema(
+      kSchema,
+      "give a file written by spd topo --json, or by hand as runtime/topology_file.h says");
   const std::vector<int> ranks_per_node = json.integers("ranks_per_node", 1);
+  if (std::accumulate(ranks_per_node.begin(), ranks_per_node.end(), std::int64_t{0}) >
+      JsonObject::kLargest) {
+    json.fail("ranks_per_node", fmt::format("are more than {} ranks", JsonObject::kLargest));
+  }
   std::vector<LinkCurve> curves;
-  for (const JsonObject& entry : json.objects("all_reduce")) curves.push_back(curve_of(entry));
+  std::size_t fitted = 0;
+  for (const JsonObject& entry : json.objects("all_reduce")) {
+    curves.push_back(curve_of(entry, fitted));
+  }
   try {
     return {json.string_or("machine", file.stem().string()), json.string_or("source", ""),
             LinkModel(ranks_per_node, std::move(curves))};

@@ -19,12 +19,18 @@ nlohmann::json to_json(const std::vector<Likelihood>& likelihoods) {
   return json;
 }
 
-std::vector<Likelihood> likelihoods_of(const nlohmann::json& json) {
-  std::vector<Likelihood> likelihoods;
-  const auto& greedy = json.at("greedy");
-  for (const auto& value : json.at("log_likelihood_nats")) {
-    likelihoods.push_back({value.get<double>(), greedy.at(likelihoods.size()).get<bool>()});
+std::vector<Likelihood> likelihoods_of(const JsonObject& json) {
+  // Of a sum of logarithms of probabilities: rounding may take it a little above 0.
+  constexpr double kLeast = -1e9;
+  constexpr double kMost = 1e-3;
+  const auto values = json.numbers("log_likelihood_nats", kLeast, kMost);
+  const auto greedy = json.booleans("greedy");
+  if (values.empty() || values.size() != greedy.size()) {
+    json.fail("log_likelihood_nats",
+              fmt::format("has {} values and greedy {}", values.size(), greedy.size()));
   }
+  std::vector<Likelihood> likelihoods;
+  for (std::size_t i = 0; i < values.size(); ++i) likelihoods.push_back({values[i], greedy[i]});
   return likelihoods;
 }
 
@@ -73,18 +79,26 @@ std::uintmax_t ResultsFile::read(const nlohmann::json& header) {
 void ResultsFile::read_line(const std::string& line, const nlohmann::json& header,
                             const std::string& where) {
   constexpr int kMaxDepth = 6;
-  const auto json = parse_json(line, where, kMaxDepth);
+  const auto baseline = header.find("baseline");
+  const bool compared = baseline != header.end() && *baseline != "none";
+  const bool alone = baseline != header.end() && *baseline == "none";
   try {
+    const JsonObject json = JsonObject::parse(line, where, kMaxDepth);
     if (json.contains("schema")) {
-      check_header(json, header, file_.string());
+      check_header(json.value(), header, where);
       return;
     }
-    Entry entry{json.at("key").get<std::string>(), {likelihoods_of(json.at("plan")), {}}};
-    if (json.contains("baseline")) entry.result.baseline = likelihoods_of(json.at("baseline"));
-    known_[{json.at("task").get<std::string>(), json.at("item").get<std::int64_t>()}] =
-        std::move(entry);
-  } catch (const nlohmann::json::exception& error) {
-    throw Error(ErrorCode::input, fmt::format("{}: not a result: {}", where, error.what()),
+    Entry entry{json.string("key"), {likelihoods_of(json.object("plan")), {}}};
+    if (json.has("baseline") && !alone) {
+      entry.result.baseline = likelihoods_of(json.object("baseline"));
+    }
+    // What lacks the baseline that is asked for is not done.
+    if (compared && entry.result.baseline.empty()) return;
+    known_[{json.string("task"), json.integer("item", 0)}] = std::move(entry);
+  } catch (const Error& error) {
+    const std::string_view what = error.what();
+    if (what.find("remedy: ") != std::string_view::npos) throw;
+    throw Error(ErrorCode::input, fmt::format("{}: not a result", what),
                 "give --items another file, or remove this one");
   }
 }

@@ -160,7 +160,7 @@ class TaskRun {
         const ItemResult* known =
             file_ ? file_->find(work.task.name, work.items[i].number, content_key(work.encoded[i]))
                   : nullptr;
-        if (known) {
+        if (known && is_whole(*known, work.encoded[i].size())) {
           work.results[i] = *known;
           ++resumed_;
         } else {
@@ -170,6 +170,11 @@ class TaskRun {
       }
     }
     bar_.emplace("tokens", todo_tokens_, true);
+  }
+
+  // Whether a result on file has all of an item's requests.
+  bool is_whole(const ItemResult& result, std::size_t requests) const {
+    return result.plan.size() == requests && result.baseline.size() == (baseline_ ? requests : 0);
   }
 
   static std::int64_t tokens_of(const EncodedItem& item) {
