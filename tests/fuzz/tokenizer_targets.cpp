@@ -72,7 +72,7 @@ void use_tokenizer(const Tokenizer& tokenizer) {
 
 void load_json(std::string_view input, const fs::path& folder) {
   write(folder / "tokenizer.json", input);
-  use_tokenizer(*load_tokenizer_json(folder / "tokenizer.json"));
+  use_tokenizer(*load_tokenizer_json(folder / "tokenizer.json", TokenizerConfig{}));
 }
 
 // A tokenizer of few tokens: small enough for its parts to be found by chance.
@@ -129,7 +129,7 @@ void load_config(std::string_view input, const fs::path& folder) {
   write_config(folder, parts, 0);
   write_or_remove(folder / "tokenizer.json", parts[3]);
   const TokenizerConfig config = TokenizerConfig::load(folder);
-  for (const std::string& token : config.special_tokens()) touch(token);
+  for (const AddedToken& token : config.special_tokens) touch(token.content);
   if (!parts[3].empty()) use_tokenizer(*Tokenizer::load(folder));
 }
 
