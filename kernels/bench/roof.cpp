@@ -43,10 +43,11 @@ double product_rate() {
 double read_rate(Operators& operators, Stream& stream) {
   constexpr std::int64_t kRows = 1 << 17;
   const Weight weight = operators.make_weight(DType::bf16, kRows, kWidth);  // 1 GiB
+  const Weight* const read = &weight;
   double best_s = std::numeric_limits<double>::infinity();
   for (int run = 0; run < kRuns; ++run) {
     const auto begin = std::chrono::steady_clock::now();
-    operators.read({&weight}, stream);
+    operators.read({&read, 1}, stream);
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
     best_s = std::min(best_s, took.count());
   }
