@@ -11,6 +11,7 @@
 #include "model/hash.h"
 #include "runtime/engine.h"
 #include "runtime/held_out.h"
+#include "runtime/output_file.h"
 #include "runtime/planner.h"
 #include "runtime/repair_in_progress.h"
 #include "runtime/sensitivity_table.h"
@@ -215,7 +216,8 @@ void load_progress(std::string_view input, const fs::path& folder) {
   write(folder / "out.json.progress", input);
   on_one_rank([&](RankContext& context) {
     Engine engine(context, options, 8);
-    const RepairInProgress progress(engine, {(folder / "out.json").string(), {}, true});
+    const OutputFile out("--out", folder / "out.json", OutputKind::regular);
+    const RepairInProgress progress(engine, {out, {}, true});
     if (progress.windows_done("settings") < 0) contradict("fewer than no windows");
   });
 }
