@@ -139,7 +139,6 @@ std::vector<LinkSegment> fit_segments(std::span<const TimeSample> samples) {
   struct Best {
     double cost = std::numeric_limits<double>::infinity();
     std::size_t begin = 0;
-    Line line;
   };
   std::vector<Best> best(count + 1);
   best[0].cost = 0.0;
@@ -151,7 +150,7 @@ std::vector<LinkSegment> fit_segments(std::span<const TimeSample> samples) {
       const Line line = fit_line(sums, begin == 0);
       const double cost = best[begin].cost + line.cost + kNoise * kNoise;
       // Of pieces that are alike but for rounding the longest.
-      if (cost < best[end].cost + kSame) best[end] = {cost, begin, line};
+      if (cost < best[end].cost + kSame) best[end] = {cost, begin};
     }
   }
   std::vector<std::size_t> ends;
@@ -159,7 +158,10 @@ std::vector<LinkSegment> fit_segments(std::span<const TimeSample> samples) {
   std::vector<LinkSegment> segments;
   for (auto end = ends.rbegin(); end != ends.rend(); ++end) {
     const Best& piece = best[*end];
-    const LinkSegment segment{0, piece.line.alpha_us, piece.line.us_per_byte};
+    Sums sums;
+    for (std::size_t i = piece.begin; i < *end; ++i) sums.add(samples[i]);
+    const Line line = fit_line(sums, piece.begin == 0);
+    const LinkSegment segment{0, line.alpha_us, line.us_per_byte};
     if (segments.empty()) {
       segments.push_back(segment);
     } else {

@@ -1,13 +1,17 @@
 #include "comm/thread_communicator.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cstring>
 #include <exception>
 #include <numeric>
+#include <system_error>
 #include <thread>
 
 #include "comm/share.h"
+#include "kernels/device/error.h"
 #include "kernels/device/host_memory.h"
 
 namespace spd {
@@ -181,7 +185,24 @@ void ThreadGroup::run(const std::function<void(int rank)>& body) {
   {
     std::vector<std::jthread> threads;
     threads.reserve(topology_.ranks());
-    for (int rank = 0; rank < topology_.ranks(); ++rank) threads.emplace_back(guarded, rank);
+    for (int rank = 0; rank < topology_.ranks(); ++rank) {
+      try {
+        threads.emplace_back(guarded, rank);
+      } catch (const std::system_error& error) {
+        // Those that run wait for this one: they must not wait for their deadline.
+        const Error cause(ErrorCode::system,
+                          fmt::format("cannot start virtual rank {} of {}: {}", rank,
+                                      topology_.ranks(), error.code().message()),
+                          "ask for fewer with --virtual-ranks, or raise the limit of processes "
+                          "(ulimit -u)");
+        {
+          const std::lock_guard lock(mutex);
+          if (!first) first = std::make_exception_ptr(cause);
+        }
+        fail(rank, cause.what());
+        break;
+      }
+    }
   }
   if (first) std::rethrow_exception(first);
 }

@@ -7,15 +7,19 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 
 #include "kernels/device/error.h"
+#include "model/read_patience.h"
 
 namespace spd {
 namespace {
 
 constexpr std::size_t kPiece = std::size_t{1} << 16;
+
+std::atomic<std::chrono::milliseconds> most_patience{std::chrono::milliseconds::max()};
 
 // A file descriptor that is closed at the end of its scope.
 class OpenFile {
@@ -50,6 +54,8 @@ bool is_ready(int descriptor, std::chrono::milliseconds patience) {
 
 }  // namespace
 
+void limit_read_patience(std::chrono::milliseconds most) { most_patience = most; }
+
 std::string read_file(const std::filesystem::path& file, const ReadLimits& limits,
                       const std::string& remedy) {
   const auto fail = [&](const std::string& why, const std::string& advice) {
@@ -71,13 +77,14 @@ std::string read_file(const std::filesystem::path& file, const ReadLimits& limit
   const bool regular = S_ISREG(status.st_mode);
   if (regular && static_cast<std::uint64_t>(status.st_size) > limits.most_bytes) too_large();
 
+  const std::chrono::milliseconds patience = std::min(limits.patience, most_patience.load());
   std::string content;
   if (regular) content.reserve(static_cast<std::size_t>(status.st_size));
   std::string piece(kPiece, '\0');
   while (true) {
-    if (!regular && !is_ready(open_file.get(), limits.patience)) {
+    if (!regular && !is_ready(open_file.get(), patience)) {
       fail(fmt::format("nothing came from it for {:.1f} s, and it is not a regular file",
-                       std::chrono::duration<double>(limits.patience).count()),
+                       std::chrono::duration<double>(patience).count()),
            "write to it at once, or put its content into a file");
     }
     const ssize_t got = ::read(open_file.get(), piece.data(), piece.size());

@@ -123,9 +123,7 @@ void Partition::validate(const ModelConfig& config) const {
   }
 }
 
-nlohmann::json BlockShard::to_json() const {
-  return {{"q_heads", q_heads}, {"neurons", neurons}};
-}
+nlohmann::json BlockShard::to_json() const { return {{"q_heads", q_heads}, {"neurons", neurons}}; }
 
 BlockShard BlockShard::from_json(const JsonObject& json) {
   return {json.integers("q_heads", 0), json.integers("neurons", 0)};

@@ -48,7 +48,8 @@ struct Partition {
   void validate(const ModelConfig& config) const;
 
   nlohmann::json to_json() const;
-  /// Reads what to_json wrote, validated, for so many ranks. Throws input Error naming file and key.
+  /// Reads what to_json wrote, validated, for so many ranks. Throws input Error naming file and
+  /// key.
   static Partition from_json(const JsonObject& json, const ModelConfig& config, int ranks);
 
   bool operator==(const Partition&) const;

@@ -63,10 +63,12 @@ std::string stem_of(const std::filesystem::path& out) {
   return stem;
 }
 
-HostMatrix to_host(const TensorEntry& entry) {
+// `where`: file and tensor.
+HostMatrix to_host(const TensorEntry& entry, const std::string& where) {
   const bool vector = entry.shape.size() == 1;
   if (!vector && entry.shape.size() != 2) {
-    throw Error(ErrorCode::input, "a repair file with a tensor that is no matrix");
+    throw Error(ErrorCode::input, fmt::format("{} is no matrix", where),
+                "use the repair file that was written with this plan");
   }
   HostMatrix matrix(vector ? 1 : entry.shape[0], entry.shape.back());
   convert(entry.data, entry.dtype, matrix.values.data(), DType::f32, matrix.values.size());
@@ -176,7 +178,9 @@ RankRepair RepairFile::load(int rank) const {
   for (std::int64_t block = 0; block < blocks_; ++block) {
     BlockRepair& repair = repairs[block];
     const auto read = [&](const std::string& tensor) {
-      return file_.contains(tensor) ? to_host(file_.at(tensor)) : HostMatrix();
+      return file_.contains(tensor)
+                 ? to_host(file_.at(tensor), fmt::format("{}: {}", file_.path().string(), tensor))
+                 : HostMatrix();
     };
     for (const SyncPoint point : kPoints) {
       const auto part = [&](const char* of) {
@@ -203,8 +207,8 @@ void check_regular(const std::filesystem::path& file) {
   const auto status = std::filesystem::status(file, error);
   if (std::filesystem::is_regular_file(status)) return;
   const std::string why = !std::filesystem::exists(status) && !error ? "no such file"
-                          : error                                  ? error.message()
-                                                                   : "not a regular file";
+                          : error                                    ? error.message()
+                                                                     : "not a regular file";
   throw Error(ErrorCode::input, fmt::format("{}: {}", file.string(), why),
               "the plan refers to it: keep the two together");
 }

@@ -323,11 +323,13 @@ void run_generate(RankContext& context, const std::vector<std::string>& argument
   if (decoder && !complete) print(decoder->finish() + "\n");
   write_json(context, results, json);
   if (!complete) {
-    stop(*generator.stopped(),
-         fmt::format(
-             "kept: {} of {} completions, {}", whole, completions.size(),
-             results ? fmt::format("in {}", options.common.json) : "those that went to stdout"),
-         "give the prompts that lack a completion again");
+    const std::string kept =
+        results ? fmt::format("{} of {} completions, in {}", whole, completions.size(),
+                              options.common.json)
+        : generator.stopped()->signal == 0
+            ? "the completions before"
+            : fmt::format("{} of {} completions, on stdout", whole, completions.size());
+    stop(*generator.stopped(), "kept: " + kept, "give the prompts that lack a completion again");
   }
 }
 

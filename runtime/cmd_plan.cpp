@@ -176,7 +176,7 @@ struct Options {
       end = 0;
     }
     const std::string unit = max_loss.substr(end);
-    if (end == 0 || !(value >= 0.0) || (unit != "%" && !unit.empty())) {
+    if (end == 0 || !(value >= 0.0) || !std::isfinite(value) || (unit != "%" && !unit.empty())) {
       throw Error(ErrorCode::usage, fmt::format("--max-loss {}: not a loss", max_loss),
                   "write nats (0.02) or percent of perplexity (1%)");
     }

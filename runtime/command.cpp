@@ -2,11 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <fstream>
+#include <limits>
 #include <sstream>
 
 #include "kernels/device/error.h"
 #include "model/fingerprint.h"
+#include "runtime/option_values.h"
 
 namespace spd {
 
@@ -28,13 +29,23 @@ const std::vector<Command>& commands() {
 
 namespace {
 
-// For an option's notifier: refuses a value below `least`.
-auto at_least(const char* flag, std::int64_t least) {
+// For an option's notifier: refuses a value below `least` or above `most`.
+auto within(const char* flag, std::int64_t least,
+            std::int64_t most = std::numeric_limits<std::int64_t>::max()) {
   return [=](std::int64_t value) {
-    if (value >= least) return;
-    throw Error(ErrorCode::usage, fmt::format("{} {} is less than {}", flag, value, least),
+    if (value >= least && value <= most) return;
+    throw Error(ErrorCode::usage,
+                value < least ? fmt::format("{} {} is less than {}", flag, value, least)
+                              : fmt::format("{} {} is more than {}", flag, value, most),
                 "see --help for what it means");
   };
+}
+
+constexpr std::int64_t kMostThreads = 4096;
+
+// Names of files, which may hold blanks and quotes: Boost would read them as quoted words.
+auto* path_option(std::filesystem::path& path) {
+  return po::value<std::string>()->notifier([&path](const std::string& text) { path = text; });
 }
 
 }  // namespace
@@ -81,9 +92,9 @@ po::options_description StartOptions::describe() {
 po::options_description CommonOptions::describe() {
   po::options_description options("Model and plan");
   options.add_options()                                                       //
-      ("model,m", po::value(&engine.model)->value_name("DIR")->required(),    //
+      ("model,m", path_option(engine.model)->value_name("DIR")->required(),   //
        "Hugging Face directory: config.json, *.safetensors, tokenizer.json")  //
-      ("plan", po::value(&engine.plan)->value_name("FILE"),
+      ("plan", path_option(engine.plan)->value_name("FILE"),
        "sync plan (default: every sync full)")  //
       ("any-repair-path", po::bool_switch()->notifier([this](bool any) {
         engine.repair_paths = any ? RepairPaths::any : RepairPaths::beside;
@@ -96,7 +107,9 @@ po::options_description CommonOptions::describe() {
       ("wire", po::value(&engine.wire)->value_name("F=SEL")->composing(),         //
        "send these syncs' sums as f32, bf16 or int8, repeatable: bf16=attn:all")  //
       ("threads,t",
-       po::value(&engine.threads)->value_name("T")->notifier(at_least("--threads", 0)),    //
+       po::value(&engine.threads)
+           ->value_name("T")
+           ->notifier(within("--threads", 0, kMostThreads)),                               //
        "threads of a rank (default: the node's cores shared by its ranks; 1 if virtual)")  //
       ("pin", po::value(&engine.pin)->value_name("0|1")->default_value(true, "1"),         //
        "pin threads to cores; turn off where several jobs or emulated nodes share cores")  //
@@ -109,15 +122,13 @@ po::options_description CommonOptions::describe() {
            [this](const std::string& text) { engine.kv_dtype = parse_dtype(text); }),
        "type of the KV cache: f16, bf16 or f32")  //
       ("batch-tokens",
-       po::value(&engine.batch_tokens)
-           ->value_name("N")
-           ->notifier(at_least("--batch-tokens", 1)),                                   //
-       "tokens that one prefill step takes at most (default 512)")                      //
-      ("json", po::value(&json)->value_name("FILE"), "write the results as JSON, too")  //
-      ("config", po::value<std::string>()->value_name("FILE"),                          //
-       "read options from a file of lines \"name = value\"; the command line wins")     //
-      ("log-level", po::value(&log_level)->value_name("L"),                             //
-       "debug, info, warn (default), error")                                            //
+       po::value(&engine.batch_tokens)->value_name("N")->notifier(within("--batch-tokens", 1)),  //
+       "tokens that one prefill step takes at most (default 512)")                               //
+      ("json", po::value(&json)->value_name("FILE"), "write the results as JSON, too")           //
+      ("config", po::value<std::string>()->value_name("FILE"),                                   //
+       "read options from a file of lines \"name = value\"; the command line wins")              //
+      ("log-level", po::value(&log_level)->value_name("L"),                                      //
+       "debug, info, warn (default), error")                                                     //
       ("help,h", "this text");
   return options;
 }
@@ -126,44 +137,30 @@ void parse_arguments(const po::options_description& options,
                      const std::vector<std::string>& arguments, const std::string& usage,
                      const std::string& examples) {
   po::variables_map values;
-  try {
-    const po::positional_options_description none;
-    po::store(po::command_line_parser(arguments).options(options).positional(none).run(), values);
-    if (values.count("help")) {
-      std::ostringstream text;
-      text << usage << "\n\n" << options << "\n" << examples;
-      throw HelpRequest{text.str()};
-    }
-    if (values.count("config")) {
-      const auto file = values["config"].as<std::string>();
-      std::ifstream stream(file);
-      if (!stream) {
-        throw Error(ErrorCode::usage, fmt::format("--config {}: cannot read the file", file),
-                    "check the path");
-      }
-      try {
-        po::store(po::parse_config_file(stream, options), values);
-      } catch (const po::error& error) {
-        throw Error(ErrorCode::usage, fmt::format("--config {}: {}", file, error.what()),
-                    "see --help for the options' names");
-      }
-    }
-    po::notify(values);
-  } catch (const po::error& error) {
-    throw Error(ErrorCode::usage, error.what(), "see --help for the options");
+  store_arguments(options, arguments, OtherOptions::refused, values);
+  if (values.count("help")) {
+    std::ostringstream text;
+    text << usage << "\n\n" << options << "\n" << examples;
+    throw HelpRequest{text.str()};
   }
+  if (values.count("config")) {
+    store_option_file(options, values["config"].as<std::string>(), values);
+  }
+  notify_options(values);
 }
 
 StartOptions parse_start_options(const std::vector<std::string>& arguments) {
   StartOptions start;
   const po::options_description options = start.describe();
   po::variables_map values;
-  try {
-    po::store(po::command_line_parser(arguments).options(options).allow_unregistered().run(),
-              values);
-    po::notify(values);
-  } catch (const po::error& error) {
-    throw Error(ErrorCode::usage, error.what(), "see --help for the options");
+  store_arguments(options, arguments, OtherOptions::left, values);
+  notify_options(values);
+  constexpr int kMostVirtualRanks = 1024;  // threads of one process
+  if (start.launch.virtual_ranks > kMostVirtualRanks) {
+    throw Error(ErrorCode::usage,
+                fmt::format("--virtual-ranks {} is more than {}", start.launch.virtual_ranks,
+                            kMostVirtualRanks),
+                "give fewer: they are threads of one process");
   }
   if (values.count("virtual-ranks") && start.launch.virtual_ranks < 1) {
     throw Error(ErrorCode::usage,

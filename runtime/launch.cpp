@@ -52,9 +52,12 @@ void agree(const RankComms& comms, const char* phase, const std::function<void()
   } catch (const Error& error) {
     mine.set(error.code(), error.what());
   } catch (const std::bad_alloc&) {
-    mine.set(ErrorCode::system, "out of memory");
+    mine.set(ErrorCode::system, fmt::format("out of memory while {}", phase));
   } catch (const std::exception& error) {
-    mine.set(ErrorCode::internal, error.what());
+    mine.set(ErrorCode::internal,
+             fmt::format("internal error while {}: {}\n  remedy: this is a fault of the program; "
+                         "report it with the command and its files",
+                         phase, error.what()));
   }
   CpuDevice device;
   const auto stream = device.make_stream();

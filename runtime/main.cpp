@@ -13,6 +13,8 @@
 #include "comm/launcher_word.h"
 #include "comm/mpi_session.h"
 #include "kernels/device/log.h"
+#include "kernels/device/printable.h"
+#include "model/read_patience.h"
 #include "runtime/agreed_error.h"
 #include "runtime/command.h"
 #include "runtime/console.h"
@@ -55,7 +57,16 @@ const char* variable(const char* name) { return std::getenv(name); }
 
 void print_error(const std::string& message) {
   flush_stdout();
-  std::fputs(("spd: " + message + "\n").c_str(), stderr);
+  std::fputs(("spd: " + printable(message) + "\n").c_str(), stderr);
+}
+
+// What no part of the program took for its own: never a wrong input, at best memory.
+Error of_foreign(const std::exception& error, const std::string& doing) {
+  if (dynamic_cast<const std::bad_alloc*>(&error)) {
+    return Error(ErrorCode::system, fmt::format("{}: out of memory", doing));
+  }
+  return Error(ErrorCode::internal, fmt::format("{}: internal error: {}", doing, error.what()),
+               "this is a fault of the program; report it with the command and its files");
 }
 
 // Deadline and network are needed before there are ranks to complain about them with.
@@ -85,6 +96,7 @@ AlgorithmTable shared_algorithms_from(const std::string& topology, MpiSession& s
 int run_virtual(const Command& command, const std::vector<std::string>& arguments,
                 const StartOptions& start) {
   refuse_unknown_peers(variable, "--virtual-ranks");
+  limit_read_patience(start.launch.deadline / 2);
   // Threads send no messages, but what is named should be there.
   if (!start.algo_topology.empty()) algorithms_from(start.algo_topology);
   launch_virtual(start.launch, [&](RankContext& context) { command.run(context, arguments); });
@@ -133,6 +145,7 @@ int run_mpi(MpiSession& session, const std::string& name,
     if (session.size() == 1) refuse_unknown_peers(variable, "MPI");
     const Command& command = find_command(name);
     StartOptions start = parse_start_options(arguments);
+    limit_read_patience(start.launch.deadline / 2);
     init_logging(session.rank(), "");
     warn_if_mpirun_is_slower(session, start.deadline_s);
     if (!start.algo_topology.empty()) {
@@ -156,10 +169,8 @@ int run_mpi(MpiSession& session, const std::string& name,
     const bool everywhere = !started || error.code() == ErrorCode::usage;
     return end_mpi(session, error, everywhere, !everywhere || root);
   } catch (const std::exception& error) {
-    return end_mpi(
-        session,
-        Error(ErrorCode::internal, fmt::format("rank {}: {}", session.rank(), error.what())), false,
-        true);
+    return end_mpi(session, of_foreign(error, fmt::format("{} on rank {}", name, session.rank())),
+                   false, true);
   }
 }
 
@@ -193,8 +204,9 @@ int run(int argc, char** argv) {
       print_error(error.what());
       return error.exit_status();
     } catch (const std::exception& error) {
-      print_error(error.what());
-      return 1;
+      const Error named = of_foreign(error, name);
+      print_error(named.what());
+      return named.exit_status();
     }
   }
   const StartOptions start = start_of(arguments);
@@ -212,7 +224,9 @@ int run_and_flush(int argc, char** argv) {
     print_error(error.what());
     status = error.exit_status();
   } catch (const std::exception& error) {
-    print_error(error.what());
+    const Error named = of_foreign(error, "starting");
+    print_error(named.what());
+    status = named.exit_status();
   }
   // Threads that still wait for input, or tokenise, must not outlive what exit() takes apart.
   if (interrupted()) {

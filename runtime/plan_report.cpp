@@ -8,6 +8,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "kernels/device/printable.h"
 #include "model/config.h"
 #include "runtime/console.h"
 
@@ -172,7 +173,7 @@ nlohmann::json to_json(const JointLoss& loss) {
 void print_report(const Planner& planner, const PlanSolution& solution, const PlanReport& report) {
   const SyncLevels levels = planner.levels(solution);
   say("{}: prompt {}, {} generated, batch {}\nplan: {} full, {} node, {} dropped of {} syncs",
-      report.machine, planner.workload().prompt, planner.workload().generate,
+      printable(report.machine), planner.workload().prompt, planner.workload().generate,
       planner.workload().batch, levels.count(SyncLevel::full), levels.count(SyncLevel::node),
       levels.count(SyncLevel::drop), planner.points().size());
   for (const WireFormat wire : {WireFormat::bf16, WireFormat::int8}) {

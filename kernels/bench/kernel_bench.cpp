@@ -28,7 +28,7 @@ struct Bench {
   explicit Bench(int threads)
       : stream(device.make_stream()),
         operators(make_cpu_operators(device, {.threads = threads})),
-        roof(measure_roof(*operators)) {}
+        roof(measure_roof(*operators, *stream)) {}
 
   Weight make_weight(const ProductShape& shape) {
     Weight weight = operators->make_weight(DType::bf16, shape.out, shape.in);

@@ -11,6 +11,6 @@ struct Roof {
 };
 
 /// Measures both with the threads of `operators`; takes about two seconds.
-Roof measure_roof(Operators& operators);
+Roof measure_roof(Operators& operators, Stream& stream);
 
 }  // namespace spd::bench

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstring>
+#include <system_error>
 
 #include "kernels/device/error.h"
 
@@ -67,6 +68,12 @@ ThreadPool::ThreadPool(int threads, const std::vector<int>& cores) {
       workers_.emplace_back([this, i] { work(i); });
       if (!cores.empty()) pin(workers_.back().native_handle(), cores[i]);
     }
+  } catch (const std::system_error& error) {
+    stop();
+    throw Error(ErrorCode::system,
+                fmt::format("cannot start thread {} of {}: {}", workers_.size() + 2, threads,
+                            error.code().message()),
+                "ask for fewer with --threads, or raise the limit of processes (ulimit -u)");
   } catch (...) {
     stop();
     throw;

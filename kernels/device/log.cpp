@@ -1,6 +1,7 @@
 #include "kernels/device/log.h"
 
 #include <fmt/format.h>
+#include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 
 #include <mutex>
@@ -10,6 +11,22 @@
 #include "kernels/device/printable.h"
 
 namespace spd {
+namespace {
+
+// The message, made fit for a terminal: names from files get into it.
+class PrintableMessage : public spdlog::custom_flag_formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, const std::tm&,
+              spdlog::memory_buf_t& out) override {
+    const std::string text = printable({message.payload.data(), message.payload.size()});
+    out.append(text.data(), text.data() + text.size());
+  }
+  std::unique_ptr<custom_flag_formatter> clone() const override {
+    return std::make_unique<PrintableMessage>();
+  }
+};
+
+}  // namespace
 
 void init_logging(int rank, const std::string& level) {
   auto parsed = spdlog::level::warn;
@@ -22,7 +39,10 @@ void init_logging(int rank, const std::string& level) {
   }
   auto logger = std::make_shared<spdlog::logger>(
       "spd", std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
-  logger->set_pattern(fmt::format("[%H:%M:%S.%e %l rank {}] %v", rank));
+  auto formatter = std::make_unique<spdlog::pattern_formatter>();
+  formatter->add_flag<PrintableMessage>('*').set_pattern(
+      fmt::format("[%H:%M:%S.%e %l rank {}] %*", rank));
+  logger->set_formatter(std::move(formatter));
   logger->set_level(parsed);
   spdlog::set_default_logger(std::move(logger));
 }

@@ -5,6 +5,8 @@
 #include <string_view>
 #include <vector>
 
+#include "model/tokenizer/regex_cursor.h"
+
 namespace spd {
 
 // PCRE2's own \s has U+180E and its \w lacks marks and connectors: spell out what is meant. The
@@ -33,6 +35,10 @@ struct RegexClass {
  private:
   std::string side() const;
 };
+
+/// Reads a class from behind its opening bracket. `depth`: how many are open around it. Throws
+/// input Error, by pattern and byte, for what is malformed or not supported.
+RegexClass take_class(RegexCursor& cursor, bool ignore_case, int depth);
 
 /// The items of a POSIX class ("punct") or a property ("Lu", "Greek", "Alphabetic") in Oniguruma's
 /// meaning; "" for a name that is not known or means something else in PCRE2.

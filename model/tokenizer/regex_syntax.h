@@ -14,7 +14,7 @@ namespace spd {
 /// i, m and x, repetition of repetition or of what is no text, properties that PCRE2 does not know
 /// or means otherwise, and, where case is ignored, letters that fold into several (\u00df, "ss",
 /// "ff",
-/// ...), which only Oniguruma matches.
+/// ...) and classes of more than ASCII characters, which Oniguruma folds in its own way.
 std::string translate_oniguruma(const std::string& pattern);
 
 }  // namespace spd

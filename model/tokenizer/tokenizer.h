@@ -41,7 +41,12 @@ class Tokenizer {
   /// What makes text of token texts.
   virtual const Decoder& decoder() const = 0;
 
-  /// DIR/tokenizer.json where there is one, else DIR/tokenizer.model (SentencePiece), else
+  /// Ids of added tokens are those of the files, also where a file leaves some out
+  /// (AddedTokenList); tokens that only tokenizer_config.json, added_tokens.json or
+  /// special_tokens_map.json name are added as transformers does. After an added token LLaMA's
+  /// tokenizers put no space mark unless "legacy" is true (TokenizerConfig::marks_only_first).
+  ///
+  /// Reads DIR/tokenizer.json where there is one, else DIR/tokenizer.model (SentencePiece), else
   /// DIR/vocab.json with DIR/merges.txt (GPT-2's kind). Throws input Error naming the file for what
   /// is missing, malformed or not supported.
   static std::unique_ptr<Tokenizer> load(const std::filesystem::path& dir);

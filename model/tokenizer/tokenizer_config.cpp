@@ -96,15 +96,6 @@ std::vector<AddedToken> read_added_tokens(const JsonComponent& ids) {
   return tokens;
 }
 
-std::optional<std::string> read_chat_template(const JsonComponent& config) {
-  if (!config.has("chat_template")) return std::nullopt;
-  if (!config.value()["chat_template"].is_array()) return config.string("chat_template");
-  for (const JsonComponent& named : config.objects("chat_template")) {
-    if (named.string("name") == "default") return named.string("template");
-  }
-  return std::nullopt;
-}
-
 // The tokens with names, and those without, as one file or two say.
 class SpecialTokens {
  public:
@@ -253,8 +244,6 @@ TokenizerConfig TokenizerConfig::load(const std::filesystem::path& dir) {
         std::pair{"unk_token", &config.unk_token}, std::pair{"pad_token", &config.pad_token}}) {
     *field = special.content(key);
   }
-  config.chat_template = read_text(dir / "chat_template.jinja");
-  if (!config.chat_template) config.chat_template = read_chat_template(json_config);
   return config;
 }
 

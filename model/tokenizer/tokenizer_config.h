@@ -28,8 +28,6 @@ struct TokenizerConfig {
   /// Tokens that have a name: special also where the tokenizer's own file says otherwise. Empty
   /// where added_tokens_decoder says what tokens are.
   std::vector<std::string> always_special;
-  /// chat_template.jinja, else the field (of several templates, the one named "default").
-  std::optional<std::string> chat_template;
 
   /// Reads DIR/tokenizer_config.json. As in transformers, DIR/special_tokens_map.json and
   /// DIR/added_tokens.json come before it where it has no added_tokens_decoder; where it has one,

@@ -32,7 +32,7 @@ inline constexpr int kHarnessResamples = 100000;
 /// whose samples (log-likelihoods of the same items) are drawn alike: what the harness gives each
 /// of them with bootstrap_iters = resamples. Less than a thousand are drawn in one go; above, a
 /// rest of a thousand is left out, as there. NaN for fewer than two resamples.
-std::vector<double> bootstrap_perplexity_stderr(
-    std::span<const std::span<const double>> sides, int resamples = kHarnessResamples);
+std::vector<double> bootstrap_perplexity_stderr(std::span<const std::span<const double>> sides,
+                                                int resamples = kHarnessResamples);
 
 }  // namespace spd

@@ -57,8 +57,7 @@ std::string capitalize_fragment(const std::string& query) {
   if (begin == std::string::npos || begin + 1 == query.size()) return query;
   begin = query.find_first_not_of("\"')", begin + 1);
   if (begin == std::string::npos || query[begin] != ' ' || begin + 1 == query.size()) return query;
-  return query.substr(0, begin + 1) +
-         python_capitalize(std::string_view(query).substr(begin + 1));
+  return query.substr(0, begin + 1) + python_capitalize(std::string_view(query).substr(begin + 1));
 }
 
 }  // namespace spd

@@ -96,8 +96,8 @@ TaskItem arc(const JsonObject& line) {
   const auto labels = choices.strings("label");
   const auto texts = choices.strings("text");
   if (labels.size() != texts.size()) choices.fail("label", "are not as many as the texts");
-  TaskItem item = choose(line, "Question: " + line.string("question") + "\nAnswer:", "choices.text",
-                         texts);
+  TaskItem item =
+      choose(line, "Question: " + line.string("question") + "\nAnswer:", "choices.text", texts);
   const auto found = std::find(labels.begin(), labels.end(), line.string("answerKey"));
   if (found == labels.end()) line.fail("answerKey", "is no label of the choices");
   item.gold = found - labels.begin();
@@ -106,8 +106,8 @@ TaskItem arc(const JsonObject& line) {
 
 TaskItem sciq(const JsonObject& line) {
   const std::string support = line.string("support");
-  const std::string prompt = std::string(python_lstrip(support)) +
-                             "\nQuestion: " + line.string("question") + "\nAnswer:";
+  const std::string prompt =
+      std::string(python_lstrip(support)) + "\nQuestion: " + line.string("question") + "\nAnswer:";
   if (!line.contains("correct_answer")) return choose_compact(line, prompt);
   std::vector<std::string> choices;
   for (const char* key : {"distractor1", "distractor2", "distractor3", "correct_answer"}) {
@@ -124,16 +124,15 @@ TaskItem hellaswag(const JsonObject& line) {
     for (const auto& choice : line.strings("choices")) {
       choices.push_back(clean_compact_hellaswag(choice));
     }
-    return choose_compact(line,
-                          capitalize_fragment(clean_compact_hellaswag(line.string("query"))),
+    return choose_compact(line, capitalize_fragment(clean_compact_hellaswag(line.string("query"))),
                           choices);
   }
   for (const auto& ending : line.strings("endings")) choices.push_back(clean_hellaswag(ending));
-  TaskItem item = choose(
-      line,
-      clean_hellaswag(line.string("activity_label") + ": " + line.string("ctx_a") + " " +
-                      python_capitalize(line.string("ctx_b"))),
-      "endings", choices);
+  TaskItem item =
+      choose(line,
+             clean_hellaswag(line.string("activity_label") + ": " + line.string("ctx_a") + " " +
+                             python_capitalize(line.string("ctx_b"))),
+             "endings", choices);
   item.gold = gold_of(line, "label", choices.size());
   return item;
 }

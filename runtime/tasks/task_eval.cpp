@@ -177,8 +177,7 @@ class TaskRun {
 
   // Whether a result on file has all of an item's requests.
   bool is_whole(const ItemResult& result, std::size_t requests) const {
-    return result.plan.size() == requests &&
-           result.baseline.size() == (baseline_ ? requests : 0);
+    return result.plan.size() == requests && result.baseline.size() == (baseline_ ? requests : 0);
   }
 
   static std::int64_t tokens_of(const EncodedItem& item) {

@@ -2,6 +2,7 @@
 #include "model/repair.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cmath>
@@ -379,6 +380,51 @@ TEST_F(RepairFiles, PlanRefersToItByPathAndContent) {
   ranks_[0][0].attn->mean.values[0] = NAN;
   plan_.repair->hash = RepairFile::write(file_, plan_, ranks_, DType::f32);
   EXPECT_THROW(install_repair(plan_, 0, shard, *operators), Error);
+}
+
+TEST_F(RepairFiles, DamageIsRefusedByFile) {
+  const auto load = [&](const std::string& levels) {
+    RepairFile::write(file_, plan_, ranks_, DType::f32);
+    const std::string whole = plan_.levels.to_json().dump();
+    std::ifstream stream(file_, std::ios::binary);
+    std::string content((std::istreambuf_iterator<char>(stream)), {});
+    std::string quoted = nlohmann::json(whole).dump();
+    std::string other = nlohmann::json(levels).dump();
+    ASSERT_LE(other.size(), quoted.size());
+    other.insert(other.size() - 1, std::string(quoted.size() - other.size(), ' '));
+    const std::size_t at = content.find(quoted);
+    ASSERT_NE(at, std::string::npos);
+    content.replace(at, quoted.size(), other);
+    std::ofstream(file_, std::ios::binary) << content;
+    expect_input_error([&] { RepairFile(file_, plan_); }, {file_.string(), "levels"});
+  };
+  load(R"({"attn": ["drop"], "mlp": []})");
+  load(R"({"attn": [], "mlp": []})");
+  load(R"({"attn": ["drop", 5], "mlp": []})");
+  load("[]");
+  load("nonsense");
+}
+
+TEST_F(RepairFiles, OnlyRegularFilesAreRead) {
+  CpuDevice device;
+  const auto operators = make_cpu_operators(device, {1, {}});
+  Shard shard;
+  const auto fifo = dir_.path() / "fifo";
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  for (const std::filesystem::path& file :
+       {std::filesystem::path("/dev/zero"), fifo, std::filesystem::path(dir_.path()),
+        std::filesystem::path("/no/such")}) {
+    plan_.repair = RepairReference{file, "00"};
+    expect_input_error([&] { install_repair(plan_, 0, shard, *operators); }, {file.string()});
+  }
+  RepairFile::write(file_, plan_, ranks_, DType::f32);
+  plan_.repair = RepairReference{file_, "00"};
+  try {
+    install_repair(plan_, 0, shard, *operators);
+    FAIL();
+  } catch (const Error& error) {  // what other files come to is not told
+    EXPECT_EQ(std::string(error.what()).find(file_hash(file_)), std::string::npos);
+  }
 }
 
 }  // namespace

@@ -53,6 +53,68 @@ TEST_F(SyncPlanFile, RefusesWireFormatsThatAreNot) {
   }
 }
 
+TEST_F(SyncPlanFile, NamesTheKeyThatIsWrong) {
+  using Json = nlohmann::json;
+  struct Case {
+    const char* place;
+    Json value;
+    std::vector<const char*> says;
+  };
+  plan_.levels.attn[0] = SyncLevel::node;
+  std::swap(plan_.partition.blocks[0][0].neurons[0], plan_.partition.blocks[0][1].neurons[0]);
+  Json good = plan_.to_json(config_);
+  good["repair"] = {{"file", "p.safetensors"}, {"hash", "00"}};
+  ASSERT_NO_THROW(SyncPlan::from_json(good, "t.json", config_, topology_));
+  for (const auto& [place, value, says] : std::vector<Case>{
+           {"/schema", "spd.plan/2", {"schema", "spd.plan/2"}},
+           {"/schema", 5, {"schema"}},
+           {"/tp", 4294967300LL, {"tp must be an integer", "4294967300"}},
+           {"/tp", 4.9, {"tp must be an integer", "4.9"}},
+           {"/tp", 1e308, {"tp must be an integer"}},
+           {"/tp", -4, {"tp must be an integer"}},
+           {"/tp", "4", {"tp must be an integer"}},
+           {"/tp", 5, {"tp", "5 ranks"}},
+           {"/model", "x", {"model must be an object"}},
+           {"/model/fingerprint", "\u001b[2Jz", {"model.fingerprint", "u001b"}},
+           {"/model/fingerprint", 7, {"model.fingerprint must be a string"}},
+           {"/ranks_per_node", Json::array({2, 4294967298LL}), {"ranks_per_node"}},
+           {"/ranks_per_node", Json::array({4}), {"ranks_per_node", "within nodes of [4]"}},
+           {"/partition/kind", "odd", {"partition.kind", "odd"}},
+           {"/partition/blocks", Json::array(), {"0 blocks"}},
+           {"/partition/blocks/0", Json::array(), {"blocks[0]", "0 ranks"}},
+           {"/partition/blocks/0/1", 5, {"blocks[0]"}},
+           {"/partition/blocks/0/1/q_heads", Json::array({1e308}), {"blocks[0][1].q_heads"}},
+           {"/partition/blocks/0/1/neurons", Json::array({4294967296LL}), {"blocks[0][1].neurons"}},
+           {"/partition/blocks/0/1/neurons", Json::array({2147483647}), {"neuron 2147483647"}},
+           {"/levels/mlp", Json::array(), {"levels.mlp", "0 levels"}},
+           {"/levels/attn", Json::array({"full", 5}), {"levels.attn"}},
+           {"/levels/attn/1", "never", {"levels.attn[1]", "never"}},
+           {"/wire/attn", 5, {"wire.attn"}},
+           {"/repair", 5, {"repair must be an object"}},
+           {"/repair/hash", 5, {"repair.hash"}},
+           {"/repair/file", "", {"repair.file", "beside the plan"}},
+           {"/repair/file", "..", {"repair.file", "beside the plan"}},
+           {"/repair/file", "/dev/zero", {"repair.file", "/dev/zero", "--any-repair-path"}},
+           {"/repair/file", "../p.safetensors", {"repair.file", "--any-repair-path"}},
+           {"/repair/file", "sub/p.safetensors", {"repair.file", "--any-repair-path"}}}) {
+    Json bad = good;
+    bad[Json::json_pointer(place)] = value;
+    try {
+      SyncPlan::from_json(bad, "t.json", config_, topology_);
+      ADD_FAILURE() << place << " " << value;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::input);
+      EXPECT_THAT(error.what(), testing::StartsWith("t.json: "));
+      EXPECT_THAT(error.what(), testing::HasSubstr("remedy: "));
+      for (const char* part : says) EXPECT_THAT(error.what(), testing::HasSubstr(part));
+    }
+  }
+  good["repair"]["file"] = "../p.safetensors";
+  EXPECT_EQ(
+      SyncPlan::from_json(good, "a/t.json", config_, topology_, RepairPaths::any).repair->file,
+      "a/../p.safetensors");
+}
+
 TEST(SyncSelection, SetsWireFormats) {
   SyncLevels levels = SyncLevels::all_full(4);
   apply_wire_selection("--wire", "bf16=attn:all", levels);

@@ -1,5 +1,6 @@
 #include "runtime/topology_file.h"
 
+#include <chrono>
 #include <nlohmann/json.hpp>
 
 #include "tests/model/temp_dir.h"
@@ -47,7 +48,14 @@ struct Bad {
 TEST(TopologyFile, SaysWhatIsWrong) {
   const std::vector<Bad> table = {
       {R"({"schema": "spd.plan/1"})", {"schema", "spd.plan/1", "spd topo"}},
+      {R"({"schema": "spd.topology/2", "version": "9.1"})", {"schema", "spd.topology/2", "9.1"}},
       {R"({"schema": "spd.topology/1", "ranks_per_node": [2, 0]})", {"ranks_per_node", "from 1"}},
+      {R"({"schema": "spd.topology/1", "ranks_per_node": [2147483647, 2147483647]})",
+       {"ranks_per_node", "2147483647"}},
+      {R"({"schema": "spd.topology/1", "ranks_per_node": [2.9]})", {"ranks_per_node"}},
+      {R"({"schema": "spd.topology/1", "ranks_per_node": [2], "all_reduce":
+           [{"group": "node", "alpha_us": 1e308, "us_per_byte": 1e999}]})",
+       {"us_per_byte"}},
       {R"({"schema": "spd.topology/1", "ranks_per_node": [2]})", {"all_reduce", "missing"}},
       {R"({"schema": "spd.topology/1", "ranks_per_node": [2], "all_reduce":
            [{"group": "node", "alpha_us": 1, "us_per_byte": 1}, {"group": "rack"}]})",
@@ -72,6 +80,24 @@ TEST(TopologyFile, SaysWhatIsWrong) {
     const auto file = dir.write("t.json", bad.text);
     expect_input_error([&] { TopologyFile::load(file); }, bad.says);
   }
+}
+
+TEST(TopologyFile, IsFittedWithinASecondOrRefused) {
+  const auto samples_of = [](int count) {
+    nlohmann::json samples;
+    for (int i = 1; i <= count; ++i) samples.push_back({{"bytes", i * 64}, {"p50_us", 10 + i % 7}});
+    return nlohmann::json{{"schema", "spd.topology/1"},
+                          {"ranks_per_node", {2}},
+                          {"all_reduce", {{{"group", "node"}, {"samples", samples}}}}}
+        .dump();
+  };
+  const TempDir dir;
+  const auto begin = std::chrono::steady_clock::now();
+  TopologyFile::load(dir.write("t.json", samples_of(6000)));
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+  EXPECT_LT(took.count(), 20.0);  // cubic: minutes
+  expect_input_error([&] { TopologyFile::load(dir.write("t.json", samples_of(10001))); },
+                     {"all_reduce[0].samples", "10000"});
 }
 
 }  // namespace

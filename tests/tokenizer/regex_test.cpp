@@ -61,6 +61,8 @@ TEST(Regex, RefusesByPatternAndPlaceWhatItDoesNotTranslate) {
       {"(?i:Straße|pass)", {"letters that one letter folds into"}},
       {"(?i:fluß|fi)", {"letters that one letter folds into"}},
       {"(?i:[é])", {"byte 5", "class of more than ASCII"}},
+      {"(?i:[[^a]])", {"byte 5", "class of more than ASCII"}},
+      {"(?i:[a-z&&b])", {"byte 8", "class of more than ASCII"}},
       {"\\p{Klingon}", {"byte 0", "Klingon"}},
       {"\\p{Greek", {"name does not end"}},
       {"[[:klingon:]]", {"byte 1", "bracket"}},

@@ -182,7 +182,6 @@ std::optional<Value> parse_integer(Engine& engine, std::string_view text, int ba
       if (text[at - 1] == '_') return std::nullopt;
       continue;
     }
-    if ((c & 0x80) != 0) fail("int() of digits other than 0 to 9 is not supported");
     const int letter = c | 0x20;
     const int digit = c >= '0' && c <= '9'             ? c - '0'
                       : letter >= 'a' && letter <= 'z' ? letter - 'a' + 10

@@ -4,10 +4,12 @@
 #include <cmath>
 
 #include "model/tokenizer/jinja/arguments.h"
+#include "model/tokenizer/jinja/characters.h"
 #include "model/tokenizer/jinja/filters.h"
 #include "model/tokenizer/jinja/integer.h"
 #include "model/tokenizer/jinja/operators.h"
 #include "model/tokenizer/jinja/real.h"
+#include "model/tokenizer/unicode.h"
 
 namespace spd::jinja {
 namespace {
@@ -20,10 +22,21 @@ Value absolute(Engine&, const Value& subject, const Arguments& arguments) {
   return negative ? negate_integer(subject) : to_value(to_big(subject));
 }
 
+/// Python reads the digits of all scripts; here those of ASCII are read and others are refused.
+void check_digits(const Text& text) {
+  for (std::size_t at = 0; at < text.bytes.size();) {
+    const CodePoint c = code_point_at(text.bytes, at);
+    if (c.value >= 0x80 && is_decimal(c.value)) {
+      fail("reading digits other than 0 to 9 is not supported");
+    }
+    at += c.bytes;
+  }
+}
+
 /// int(float(text)), as Jinja falls back on.
 Value integer_of_text(Engine& engine, const Text& text, int base, const Value& otherwise) {
   if (const auto integer = parse_integer(engine, text.bytes, base)) return *integer;
-  if (!text.is_ascii()) fail("int of other digits than 0 to 9 is not supported");
+  check_digits(text);
   const auto real = parse_real(text.bytes);
   return real && std::isfinite(*real) ? from_real(*real) : otherwise;
 }
@@ -49,7 +62,7 @@ Value real(Engine& engine, const Value& subject, const Arguments& arguments) {
   if (subject.is_integer()) return to_real(subject);
   if (const Text* text = subject.text()) {
     engine.touch(text->bytes.size());
-    if (!text->is_ascii()) fail("float of other digits than 0 to 9 is not supported");
+    check_digits(*text);
     if (const auto number = parse_real(text->bytes)) return *number;
   }
   return bound.get(0, 0.0);

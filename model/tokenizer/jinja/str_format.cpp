@@ -194,9 +194,6 @@ std::string format_value(Engine& engine, const Value& value, std::string_view sp
   if (!number) {
     fail("unsupported format string passed to " + type_name(value) + ".__format__");
   }
-  if (value.boolean() != nullptr && to.type == 0) {
-    fail("a format specification for a 'bool' is not supported");
-  }
   if (value.real() != nullptr) return format_real(engine, *value.real(), to);
   return format_integer(engine, value, to);
 }

@@ -102,7 +102,6 @@ Value indent(Engine& engine, const Value& subject, const Arguments& arguments) {
   const Bound bound("indent", arguments, {"width", "first", "blank"});
   if (subject.undefined() != nullptr) fail(subject.undefined()->message);
   if (subject.text() == nullptr) fail("indent of a '" + type_name(subject) + "'");
-  if (subject.text()->markup) fail("indent of escaped text is not supported");
   std::string indention;
   if (bound.has(0) && bound[0].text() != nullptr) {
     indention = bound[0].text()->bytes;
@@ -123,7 +122,7 @@ Value indent(Engine& engine, const Value& subject, const Arguments& arguments) {
     engine.touch(indention.size());
     engine.check_size(indented.size());
   }
-  return engine.text(std::move(indented));
+  return engine.text(std::move(indented), subject.text()->markup);
 }
 
 Value truncate(Engine& engine, const Value& subject, const Arguments& arguments) {

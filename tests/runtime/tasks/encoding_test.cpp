@@ -38,6 +38,8 @@ TEST_F(Encoding, SplitsBehindTheContext) {
 TEST_F(Encoding, SpacesBeforeTheContinuationBelongToIt) {
   EXPECT_EQ(encode({"The house ", "is on fire"}), encode({"The house", " is on fire"}));
   EXPECT_EQ(scored_text(encode({"The house \n", " burns"})), " \n burns");
+  EXPECT_EQ(scored_text(encode({"The house\u00A0", " burns"})), "\u00A0 burns");
+  EXPECT_EQ(scored_text(encode({"The house\u3000\x1C", " burns"})), "\u3000\x1C burns");
 }
 
 TEST_F(Encoding, AnEmptyContextBecomesThePrefix) {

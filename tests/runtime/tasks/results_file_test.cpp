@@ -90,6 +90,54 @@ TEST_F(ResultsFiles, OtherRunsAndDamageAreRefused) {
   EXPECT_THROW(ResultsFile(file_ / "items.jsonl", kHeader), Error);  // a file for a folder
 }
 
+TEST_F(ResultsFiles, DamagedResultsAreRefusedByLineAndKey) {
+  const nlohmann::json good = {{"task", "piqa"},
+                               {"item", 0},
+                               {"key", "k"},
+                               {"plan", {{"log_likelihood_nats", {-1.0}}, {"greedy", {true}}}}};
+  struct Case {
+    const char* place;
+    nlohmann::json value;
+  };
+  for (const auto& [place, value] :
+       std::vector<Case>{{"/plan/log_likelihood_nats", nlohmann::json::array()},
+                         {"/plan/log_likelihood_nats", {-1.0, -2.0}},
+                         {"/plan/log_likelihood_nats", {1e308}},
+                         {"/plan/log_likelihood_nats", {-1e308}},
+                         {"/plan/log_likelihood_nats", {0.5}},
+                         {"/plan/log_likelihood_nats", {"-1"}},
+                         {"/plan/log_likelihood_nats", {nullptr}},
+                         {"/plan/log_likelihood_nats", -1.0},
+                         {"/plan/greedy", nlohmann::json::array()},
+                         {"/plan/greedy", {1}},
+                         {"/plan", nlohmann::json::array()},
+                         {"/item", -1},
+                         {"/item", 1.5},
+                         {"/item", 1e308},
+                         {"/task", 7},
+                         {"/baseline", 5}}) {
+    nlohmann::json bad = good;
+    bad[nlohmann::json::json_pointer(place)] = value;
+    dir_.write("items.jsonl", kHeader.dump() + "\n" + bad.dump() + "\n");
+    expect_input_error([&] { ResultsFile(file_, kHeader); },
+                       {"items.jsonl line 2", "not a result", "--items"});
+  }
+}
+
+TEST_F(ResultsFiles, WhatLacksTheBaselineAskedForIsNotDone) {
+  auto header = kHeader;
+  header["baseline"] = "0c";
+  {
+    ResultsFile results(file_, header);
+    results.append("piqa", 0, "k0", {{{-1.25, true}}, {}}, nlohmann::json::object());
+    results.append("piqa", 1, "k1", {{{-1.25, true}}, {{-1.5, false}}}, nlohmann::json::object());
+    results.flush();
+  }
+  const ResultsFile results(file_, header);
+  EXPECT_EQ(results.find("piqa", 0, "k0"), nullptr);
+  ASSERT_NE(results.find("piqa", 1, "k1"), nullptr);
+}
+
 TEST(ContentKey, TellsRequestsApart) {
   const EncodedItem item = {{{1, 2, 3}, 1}, {{1, 2, 4}, 1}};
   EXPECT_EQ(content_key(item), content_key(EncodedItem(item)));

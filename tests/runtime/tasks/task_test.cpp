@@ -13,6 +13,10 @@ namespace {
 
 using Json = nlohmann::json;
 
+TaskItem make(const Task& task, const Json& line) {
+  return task.make_item(JsonObject::of(line, "items.jsonl line 1"));
+}
+
 class Tasks : public testing::TestWithParam<Task> {};
 
 TEST_P(Tasks, MakesTheHarnesssRequestsOfBothForms) {
@@ -21,11 +25,11 @@ TEST_P(Tasks, MakesTheHarnesssRequestsOfBothForms) {
   ASSERT_GE(reference.at(task.name).size(), 10U);
   for (const Json& item : reference.at(task.name)) {
     const auto wanted = reference_requests(item);
-    EXPECT_EQ(task.make_item(item.at("native")).requests, wanted) << item.at("native");
+    EXPECT_EQ(make(task, item.at("native")).requests, wanted) << item.at("native");
     if (item.at("compact").is_null()) continue;
-    const TaskItem compact = task.make_item(item.at("compact"));
+    const TaskItem compact = make(task, item.at("compact"));
     EXPECT_EQ(compact.requests, wanted) << item.at("compact");
-    EXPECT_EQ(compact.gold, task.make_item(item.at("native")).gold);
+    EXPECT_EQ(compact.gold, make(task, item.at("native")).gold);
   }
 }
 
@@ -37,7 +41,7 @@ TEST_P(Tasks, GradesAsTheHarnessDoes) {
     for (const Json& value : item.at("log_likelihood_nats")) {
       likelihoods.push_back({value, item.at("greedy").at(likelihoods.size())});
     }
-    const Grade graded = grade(task, task.make_item(item.at("native")), likelihoods);
+    const Grade graded = grade(task, make(task, item.at("native")), likelihoods);
     EXPECT_EQ(graded.acc, item.at("metrics").at("acc").get<double>());
     EXPECT_EQ(task.acc_norm, item.at("metrics").contains("acc_norm"));
     if (task.acc_norm) {
@@ -63,13 +67,82 @@ TEST(TaskNames, AreReadFromAList) {
 TEST(TaskGrade, CountsCharactersNotBytesAndGivesTiesToTheFirst) {
   const Task task = parse_tasks("sciq").front();
   // Eight bytes, four characters: per character the first choice is the worse one.
-  const TaskItem item = task.make_item(
+  const TaskItem item = make(
+      task,
       {{"support", ""}, {"question", "?"}, {"choices", {"éééé", "abcde", "xxxxx"}}, {"gold", 1}});
   EXPECT_THAT(item.characters, testing::ElementsAre(4, 5, 5));
   const Grade graded = grade(task, item, {{-4.0, false}, {-4.5, false}, {-4.5, false}});
   EXPECT_EQ(graded.acc, 0.0);
   EXPECT_EQ(graded.acc_norm, 1.0);
   EXPECT_EQ(graded.log_likelihood, -4.5);
+}
+
+// Endings that begin or end in other spaces than ASCII's lose them, a bracket alone leaves nothing
+// but a space to score, and É is a capital: what lm-evaluation-harness 0.4.13 asks.
+TEST(TaskTexts, AreStrippedAndCapitalizedAsPythonDoes) {
+  const Task hellaswag = parse_tasks("hellaswag").front();
+  const Json line = {{"activity_label", "Act"},
+                     {"ctx_a", "He goes."},
+                     {"ctx_b", "ÉLAN He"},
+                     {"endings", {"\u00A0runs.", "sits.\u2003", "[step]", "\u3000falls.\n"}},
+                     {"label", "1"}};
+  EXPECT_EQ(make(hellaswag, line).requests,
+            (std::vector<Request>{{"Act: He goes. Élan he", " runs."},
+                                  {"Act: He goes. Élan he", " sits."},
+                                  {"Act: He goes. Élan he", " "},
+                                  {"Act: He goes. Élan he", " falls."}}));
+  const Json compact = {
+      {"query", "Act: He goes. élan [step] he"}, {"choices", {"a [b] c", "a  b"}}, {"gold", 0}};
+  EXPECT_EQ(make(hellaswag, compact).requests,
+            (std::vector<Request>{{"Act: He goes. Élan he", " a c"},
+                                  {"Act: He goes. Élan he", " a  b"}}));
+  const Task piqa = parse_tasks("piqa").front();
+  EXPECT_EQ(
+      make(piqa, {{"goal", "go\n"}, {"sol1", "a"}, {"sol2", ""}, {"label", 0}}).requests,
+      (std::vector<Request>{{"Question: go\n\nAnswer:", " a"}, {"Question: go\n\nAnswer:", " "}}));
+  const Task winogrande = parse_tasks("winogrande").front();
+  EXPECT_EQ(
+      make(
+          winogrande,
+          {{"sentence", "A _\u00A0is.\u0085"}, {"option1", "b"}, {"option2", "c"}, {"answer", "2"}})
+          .requests,
+      (std::vector<Request>{{"A b", " is."}, {"A c", " is."}}));
+  const Task sciq = parse_tasks("sciq").front();
+  EXPECT_EQ(
+      make(sciq,
+           {{"support", "\u3000\x1DS"}, {"question", "?"}, {"choices", {"a", "b"}}, {"gold", 0}})
+          .requests.front()
+          .context,
+      "S\nQuestion: ?\nAnswer:");
+  const Task lambada = parse_tasks("lambada_openai").front();
+  EXPECT_EQ(make(lambada, {{"text", "word"}}).requests.front(), (Request{"", " word"}));
+  EXPECT_EQ(make(lambada, {{"text", "a b\u00A0 c"}}).requests.front(),
+            (Request{"a b\u00A0", " c"}));
+}
+
+TEST(TaskLabels, AreIntegersInRangeOrRefused) {
+  const Task piqa = parse_tasks("piqa").front();
+  Json line = {{"goal", "g"}, {"sol1", "a"}, {"sol2", "b"}};
+  for (const Json& label : {Json(1), Json("1"), Json("01")}) {
+    line["label"] = label;
+    EXPECT_EQ(make(piqa, line).gold, 1) << label;
+  }
+  for (const Json& label :
+       {Json(2), Json(-1), Json(2.9), Json(1.0), Json(1e308), Json("1abc"), Json(""), Json(" 1"),
+        Json("-1"), Json("2"), Json("4294967297"), Json("99999999999999999999"),
+        Json(18446744073709551615ULL), Json(true), Json::array({1}), Json()}) {
+    line["label"] = label;
+    expect_input_error([&] { make(piqa, line); }, {"items.jsonl line 1", "label"});
+  }
+  const Task winogrande = parse_tasks("winogrande").front();
+  for (const Json& answer : {Json("0"), Json("3"), Json(0), Json("")}) {
+    expect_input_error(
+        [&] {
+          make(winogrande,
+               {{"sentence", "a _ b"}, {"option1", "x"}, {"option2", "y"}, {"answer", answer}});
+        },
+        {"answer must be an integer from 1 to 2"});
+  }
 }
 
 class TaskFiles : public testing::Test {
@@ -116,11 +189,9 @@ TEST_F(TaskFiles, NameWhatIsWrong) {
   };
   for (const auto& [line, problem] :
        {Case{"{\"support\": \"\", \"question\": \"?\", \"choices\": [\"a\"], \"gold\": 0}",
-             "fewer than two"},
+             "choices has fewer than two"},
         {"{\"support\": \"\", \"question\": \"?\", \"choices\": [\"a\", \"b\"], \"gold\": 2}",
-         "choice 2 of 2"},
-        {"{\"support\": \"\", \"question\": \"?\", \"choices\": [\"a\", \"\"], \"gold\": 0}",
-         "empty choice"},
+         "gold must be an integer from 0 to 1, found 2"},
         {"{\"support\": \"\", \"choices\": [\"a\", \"b\"], \"gold\": 0}", "question"},
         {"{\"support\": 1}", "sciq"},
         {"[1]", "sciq"},
@@ -130,6 +201,16 @@ TEST_F(TaskFiles, NameWhatIsWrong) {
   }
   dir_.write("sciq.jsonl", "\n");
   expect_input_error([&] { load_items(sciq_, dir_.path(), {}); }, {"sciq.jsonl", "no items"});
+  dir_.write("sciq.jsonl", "{\"support\": \"\xFF\"}\n");
+  expect_input_error([&] { load_items(sciq_, dir_.path(), {}); }, {"sciq.jsonl line 1", "JSON"});
+  std::filesystem::remove(dir_.path() / "sciq.jsonl");
+  std::filesystem::create_directory(dir_.path() / "sciq.jsonl");
+  expect_input_error([&] { load_items(sciq_, dir_.path(), {}); }, {"sciq.jsonl", "directory"});
+}
+
+TEST_F(TaskFiles, MayBeginWithAByteOrderMark) {
+  dir_.write("sciq.jsonl", "\xEF\xBB\xBF" + sciq_line(0) + "\r\n" + sciq_line(1));
+  EXPECT_EQ(load_items(sciq_, dir_.path(), {}).size(), 2U);
 }
 
 }  // namespace

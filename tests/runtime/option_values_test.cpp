@@ -1,0 +1,132 @@
+// Command lines and files of options: values, and what is said of wrong ones.
+#include "runtime/option_values.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "runtime/command.h"
+#include "tests/model/temp_dir.h"
+
+namespace spd {
+namespace {
+
+struct AllOptions {
+  CommonOptions common;
+  StartOptions start;
+
+  void parse(const std::vector<std::string>& arguments) {
+    po::options_description all;
+    all.add(common.describe()).add(start.describe());
+    parse_arguments(all, arguments, "usage", "examples");
+  }
+};
+
+void expect_usage_error(const std::vector<std::string>& arguments,
+                        const std::vector<std::string>& says) {
+  try {
+    AllOptions().parse(arguments);
+    ADD_FAILURE() << testing::PrintToString(arguments);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::usage) << error.what();
+    for (const std::string& part : says) EXPECT_THAT(error.what(), testing::HasSubstr(part));
+  }
+}
+
+TEST(OptionValues, AreTakenFromTheCommandLine) {
+  AllOptions options;
+  options.parse({"-m", "a folder/\"model\"", "--drop", "attn:1", "--drop", "attn:2", "-t", "3",
+                 "--pin", "0", "--deadline", "1.5", "--virtual-ranks", "2", "--flat"});
+  EXPECT_EQ(options.common.engine.model, "a folder/\"model\"");
+  EXPECT_THAT(options.common.engine.drop, testing::ElementsAre("attn:1", "attn:2"));
+  EXPECT_EQ(options.common.engine.threads, 3);
+  EXPECT_FALSE(options.common.engine.pin);
+  EXPECT_EQ(options.start.deadline_s, 1.5);
+  EXPECT_TRUE(options.start.launch.backends.flat);
+}
+
+TEST(OptionValues, AreRefusedByNameAndValue) {
+  struct Case {
+    std::vector<std::string> arguments;
+    std::vector<std::string> says;
+  };
+  for (const auto& [arguments, says] : std::vector<Case>{
+           {{}, {"--model is required"}},
+           {{"--x%original_token%"}, {"unknown option --x%original_token%"}},
+           {{"--%canonical_option%=3"}, {"unknown option"}},
+           {{"-m", "d", "--threads", "%value%"}, {"--threads %value% is not an integer"}},
+           {{"-m", "d", "-t", "%original_token%"}, {"%original_token% is not an integer"}},
+           {{"-m", "d", "--thread5", "3"}, {"unknown option --thread5", "\"--threads\""}},
+           {{"-m", "d", "--dorp", "attn:1"}, {"--dorp", "did you mean \"--drop\""}},
+           {{"-m", "d", "--virtual", "2"}, {"--virtual may mean", "--virtual-nodes"}},
+           {{"-m", "d", "--threads", "99999999999999999999"}, {"99999999999999999999", "integer"}},
+           {{"-m", "d", "--threads", "3x"}, {"--threads 3x"}},
+           {{"-m", "d", "--threads", "2.5"}, {"--threads 2.5"}},
+           {{"-m", "d", "--threads", "-1"}, {"--threads -1"}},
+           {{"-m", "d", "--threads", "1000000"}, {"--threads 1000000", "4096"}},
+           {{"-m", "d", "--threads", ""}, {"--threads"}},
+           {{"-m", "d", "--batch-tokens", "9223372036854775807"}, {"--batch-tokens", "range"}},
+           {{"-m", "d", "--batch-tokens", "0"}, {"--batch-tokens 0"}},
+           {{"-m", "d", "--deadline", "nan"}, {"--deadline is not a finite number"}},
+           {{"-m", "d", "--deadline", "1e999"}, {"--deadline"}},
+           {{"-m", "d", "--pin", "maybe"}, {"--pin maybe", "0 or 1"}},
+           {{"-m", "d", "--flat=yes"}, {"--flat"}},
+           {{"-m", "d", "--threads", "1", "--threads", "2"}, {"--threads is given more than once"}},
+           {{"-m", "d", "stray%value%"}, {"\"stray%value%\" belongs to no option"}},
+           {{"-m", "d", "--plan"}, {"--plan needs a value"}},
+           {{"-m"}, {"needs a value"}}}) {
+    expect_usage_error(arguments, says);
+  }
+  for (const char* ranks : {"%value%", "100000", "0", "99999999999", "2.9"}) {
+    try {
+      parse_start_options({"--virtual-ranks", ranks});
+      ADD_FAILURE() << ranks;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::usage);
+      EXPECT_THAT(error.what(), testing::HasSubstr(std::string("--virtual-ranks ") + ranks));
+    }
+  }
+}
+
+TEST(OptionFile, GivesWhatTheCommandLineLeavesOpen) {
+  const TempDir dir;
+  const auto file = dir.write("c.ini",
+                              "\xEF\xBB\xBF# comment\r\n\r\nthreads = 3 # of a rank\n"
+                              "model = from file\ndrop = attn:1\ndrop=attn:2\nflat = true\n");
+  AllOptions options;
+  options.parse({"-m", "mine", "--config", file.string()});
+  EXPECT_EQ(options.common.engine.model, "mine");
+  EXPECT_EQ(options.common.engine.threads, 3);
+  EXPECT_THAT(options.common.engine.drop, testing::ElementsAre("attn:1", "attn:2"));
+  EXPECT_TRUE(options.start.launch.backends.flat);
+}
+
+TEST(OptionFile, IsRefusedByFileAndLine) {
+  const TempDir dir;
+  struct Case {
+    std::string content;
+    std::vector<std::string> says;
+  };
+  for (const auto& [content, says] : std::vector<Case>{
+           {"\nx%original_token% = 1\n", {"line 2", "unknown option \"x%original_token%\""}},
+           {"thread = 1", {"line 1", "did you mean \"threads\""}},
+           {"threads = %value%", {"line 1", "threads %value%"}},
+           {"threads = 1\nthreads = 2", {"line 2", "line 1 already"}},
+           {"threads = 99999999999", {"line 1", "threads 99999999999"}},
+           {"deadline = inf", {"line 1", "finite"}},
+           {"threads", {"line 1", "name = value"}},
+           {"= 1", {"line 1", "name = value"}},
+           {"[section]\n", {"line 1"}},
+           {"\x1b[2J = 1", {"line 1", "unknown option"}},
+           {std::string(2 << 20, '#'), {"larger than"}}}) {
+    const auto file = dir.write("c.ini", content);
+    std::vector<std::string> all = says;
+    all.push_back("--config " + file.string());
+    expect_usage_error({"-m", "d", "--config", file.string()}, all);
+  }
+  expect_usage_error({"-m", "d", "--config", dir.path().string()}, {"--config", "directory"});
+  expect_usage_error({"-m", "d", "--config", "/dev/zero"}, {"--config /dev/zero", "larger than"});
+  expect_usage_error({"-m", "d", "--config", "/no/such"}, {"--config /no/such", "No such file"});
+}
+
+}  // namespace
+}  // namespace spd
