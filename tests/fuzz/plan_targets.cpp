@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "comm/algorithm_table.h"
 #include "kernels/device/error.h"
@@ -11,6 +12,7 @@
 #include "model/hash.h"
 #include "runtime/engine.h"
 #include "runtime/held_out.h"
+#include "runtime/output_file.h"
 #include "runtime/planner.h"
 #include "runtime/repair_in_progress.h"
 #include "runtime/sensitivity_table.h"
@@ -215,7 +217,8 @@ void load_progress(std::string_view input, const fs::path& folder) {
   write(folder / "out.json.progress", input);
   on_one_rank([&](RankContext& context) {
     Engine engine(context, options, 8);
-    const RepairInProgress progress(engine, {(folder / "out.json").string(), {}, true});
+    OutputFile out("--out", folder / "out.json", OutputKind::regular);
+    const RepairInProgress progress(engine, {std::move(out), {}, true});
     if (progress.windows_done("settings") < 0) contradict("fewer than no windows");
   });
 }
