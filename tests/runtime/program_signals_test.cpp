@@ -75,7 +75,7 @@ TEST_F(Signals, EndEveryCommandOnEveryRank) {
        SIGTERM,
        1,
        "completions, in "},
-      {with_text("eval", {}), "windows [", SIGUSR1, 1, "windows, in "},
+      {with_text("eval", {"--stride", "1"}), "windows [", SIGUSR1, 1, "windows, in "},
       {with_text("sensitivity", {"--limit", "0"}), "block passes [", SIGINT, 1,
        "what was measured"},
       {{"bench", "-m", model_.path(), "-r", "100000", "--prompt-tokens", "64", "--gen-tokens",
