@@ -10,8 +10,7 @@
 namespace spd::jinja {
 
 LoopState::LoopState(Engine& engine, const Value& over, Recurse recurse, std::size_t depth)
-    : engine_(engine),
-      over_(over),
+    : over_(over),
       next_(jinja::iterate(engine, over)),
       recurse_(std::move(recurse)),
       depth_(depth) {}

@@ -34,7 +34,6 @@ class LoopState : public Object {
   Value cycle(Engine& engine);
   Value changed(Engine& engine);
 
-  Engine& engine_;
   Value over_;
   mutable Next next_;
   Recurse recurse_;

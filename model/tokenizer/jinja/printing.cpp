@@ -56,7 +56,8 @@ void append_repr(Engine& engine, std::string& text, const Value& value) {
   engine.check_size(text.size());
   if (const Text* held = value.text()) {
     engine.touch(held->bytes.size());
-    text += held->markup ? "Markup(" + python_quoted(held->bytes) + ")" : python_quoted(held->bytes);
+    text +=
+        held->markup ? "Markup(" + python_quoted(held->bytes) + ")" : python_quoted(held->bytes);
   } else if (const Sequence* sequence = value.sequence()) {
     append_sequence(engine, text, *sequence);
   } else if (const Dict* dict = value.dict()) {

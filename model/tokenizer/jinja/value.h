@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <unordered_map>
 #include <utility>
 #include <variant>
@@ -41,6 +42,13 @@ struct Sequence;
 struct Dict;
 class Object;
 
+/// Whether T is one of a variant's types. (Asking whether the variant can be made of it asks the
+/// same of Value before Value is complete.)
+template <class T, class Variant>
+struct IsOneOf;
+template <class T, class... Held>
+struct IsOneOf<T, std::variant<Held...>> : std::bool_constant<(std::is_same_v<T, Held> || ...)> {};
+
 /// One value. Copies are cheap: whatever is large is shared and never changes.
 class Value {
  public:
@@ -51,8 +59,7 @@ class Value {
 
   Value() = default;
   template <class T>
-  requires std::is_constructible_v<Data, std::in_place_type_t<T>, T> Value(T data)
-      : data_(std::in_place_type<T>, std::move(data)) {}
+  requires IsOneOf<T, Data>::value Value(T data) : data_(std::in_place_type<T>, std::move(data)) {}
 
   bool is_missing() const { return std::holds_alternative<Missing>(data_); }
   const Undefined* undefined() const { return shared<Undefined>(); }
