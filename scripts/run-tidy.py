@@ -151,7 +151,9 @@ def tidy(flags, sources, options):
         unit.write_text("".join(read_as_part(k, source) for k, source in enumerate(sources)))
         # A source alone finds the settings of its own folder.
         read = [sources[0]] if len(sources) == 1 else [f"--config-file={ROOT / '.clang-tidy'}", unit]
-        ran = subprocess.run(["clang-tidy", "--quiet", *options, *read, "--", *flags],
+        # Commands may be GCC's, with warnings that Clang has none of.
+        ran = subprocess.run(["clang-tidy", "--quiet", *options, *read, "--", *flags,
+                              "-Wno-unknown-warning-option"],
                              capture_output=True, text=True, check=False)
     if ran.returncode == 0 and not ran.stdout.strip():
         return [(source, "") for source in sources]

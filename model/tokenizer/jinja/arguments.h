@@ -22,8 +22,8 @@ class Bound {
 
   bool has(std::size_t at) const { return values_[at].has_value(); }
   const Value& operator[](std::size_t at) const { return *values_[at]; }
-  Value get(std::size_t at, Value otherwise) const {
-    return has(at) ? *values_[at] : std::move(otherwise);
+  Value get(std::size_t at, const Value& otherwise) const {
+    return has(at) ? *values_[at] : otherwise;
   }
   /// Given, and not none.
   bool has_some(std::size_t at) const { return has(at) && !values_[at]->is_none(); }

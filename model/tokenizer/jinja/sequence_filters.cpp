@@ -110,11 +110,12 @@ Value join(Engine& engine, const Value& subject, const Arguments& arguments) {
 
 Value batch(Engine& engine, const Value& subject, const Arguments& arguments) {
   const Bound bound("batch", arguments, {"linecount", "fill_with"}, 1);
-  const Value count = bound[0];
+  const Value& count = bound[0];
   const Value fill = bound.get(1, None{});
   return engine.iterator(
       "generator",
-      [&engine, subject, count, fill, next = Next(), over = false](Value& item) mutable {
+      [&engine, subject, count = Value(count), fill, next = Next(),
+       over = false](Value& item) mutable {
         if (over) return false;
         if (!next) next = iterate(engine, subject);
         std::vector<Value> row;
