@@ -60,11 +60,8 @@ Specification read_specification(std::string_view text) {
   if (is(at, "0")) {
     ++at;
     to.zeros = to.align == 0;
-    if (to.zeros) {
-      to.fill = "0";
-    } else if (to.fill == " " && (first == 0 || !is(first, kAligns))) {
-      to.fill = "0";
-    }
+    const bool fill_was_given = to.fill != " " || (first != 0 && is(first, kAligns));
+    if (to.zeros || !fill_was_given) to.fill = "0";
   }
   to.width = read_number(text, at);
   if (is(at, ",_")) to.grouping = text[at++];
