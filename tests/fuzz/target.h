@@ -9,6 +9,7 @@
 #pragma once
 
 #include <filesystem>
+#include <ostream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,6 +29,9 @@ struct Target {
   const char* words = "";
   std::size_t parts = 1;  ///< files that an input holds
 };
+
+/// Without it GoogleTest prints the bytes of the struct into the tests' names.
+inline void PrintTo(const Target& target, std::ostream* out) { *out << target.name; }
 
 /// By layer.
 std::vector<Target> model_targets();
