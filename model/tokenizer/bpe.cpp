@@ -32,9 +32,11 @@ Bpe::Bpe(Vocabulary vocabulary, const Merges& merges, BpeOptions options)
   for (std::size_t rank = 0; rank < merges.size(); ++rank) {
     const auto& [left, right] = merges[rank];
     const std::string merged = left + right;
-    merges_.set(id_of_merge_part(vocabulary_, left, rank),
-                id_of_merge_part(vocabulary_, right, rank),
-                {static_cast<std::uint32_t>(rank), id_of_merge_part(vocabulary_, merged, rank)});
+    // In order, so that of several that are missing every compiler names the first.
+    const TokenId left_id = id_of_merge_part(vocabulary_, left, rank);
+    const TokenId right_id = id_of_merge_part(vocabulary_, right, rank);
+    const TokenId merged_id = id_of_merge_part(vocabulary_, merged, rank);
+    merges_.set(left_id, right_id, {static_cast<std::uint32_t>(rank), merged_id});
     for (std::size_t at = merged.find(kMark, 1); at != std::string::npos;
          at = merged.find(kMark, at + 1)) {
       const std::size_t before = code_point_before(merged, at);
