@@ -144,7 +144,7 @@ void parse_arguments(const po::options_description& options,
     throw HelpRequest{text.str()};
   }
   if (values.count("config")) {
-    store_option_file(options, values["config"].as<std::string>(), values);
+    store_option_file(options, values["config"].as<std::string>(), OtherOptions::refused, values);
   }
   notify_options(values);
 }
@@ -152,8 +152,13 @@ void parse_arguments(const po::options_description& options,
 StartOptions parse_start_options(const std::vector<std::string>& arguments) {
   StartOptions start;
   const po::options_description options = start.describe();
+  po::options_description and_config;
+  and_config.add(options).add_options()("config", po::value<std::string>());
   po::variables_map values;
-  store_arguments(options, arguments, OtherOptions::left, values);
+  store_arguments(and_config, arguments, OtherOptions::left, values);
+  if (values.count("config")) {
+    store_option_file(options, values["config"].as<std::string>(), OtherOptions::left, values);
+  }
   notify_options(values);
   constexpr int kMostVirtualRanks = 1024;  // threads of one process
   if (start.launch.virtual_ranks > kMostVirtualRanks) {

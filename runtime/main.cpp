@@ -184,7 +184,9 @@ int run(int argc, char** argv) {
       all.empty() || all.front() == "--help" || all.front() == "-h" || all.front() == "help";
   const std::string name = wants_help ? "" : all.front();
   const std::vector<std::string> arguments(all.begin() + (all.empty() ? 0 : 1), all.end());
+  const StartOptions start = start_of(arguments);
   const bool is_virtual =
+      start.launch.virtual_ranks > 0 ||
       std::any_of(arguments.begin(), arguments.end(),
                   [](const std::string& argument) { return argument.starts_with("--virtual-"); });
   if (wants_help || is_virtual || runs_alone(name)) {
@@ -209,7 +211,6 @@ int run(int argc, char** argv) {
       return named.exit_status();
     }
   }
-  const StartOptions start = start_of(arguments);
   MpiSession session(&argc, &argv, start.launch.deadline, start.nic);
   return run_mpi(session, name, arguments);
 }

@@ -155,7 +155,7 @@ void store_arguments(const po::options_description& options,
 }
 
 void store_option_file(const po::options_description& options, const std::filesystem::path& file,
-                       po::variables_map& values) {
+                       OtherOptions others, po::variables_map& values) {
   constexpr std::string_view kBom = "\xEF\xBB\xBF";
   ReadLimits limits;
   limits.most_bytes = std::uint64_t{1} << 20;
@@ -172,14 +172,15 @@ void store_option_file(const po::options_description& options, const std::filesy
   std::int64_t number = 0;
   for (std::string line; std::getline(lines, line);) {
     const std::string where = fmt::format("{} line {}: ", flag, ++number);
-    const std::string_view text = trimmed(std::string_view(line).substr(0, line.find('#')));
-    if (text.empty()) continue;
+    const std::string_view text = trimmed(line);
+    if (text.empty() || text.front() == '#') continue;
     const std::size_t equals = text.find('=');
     const std::string_view name = trimmed(text.substr(0, std::min(equals, text.size())));
     if (equals == std::string_view::npos || name.empty()) {
       refuse(where, fmt::format("\"{}\" is no line \"name = value\"", text));
     }
     const po::option_description* option = options.find_nothrow(std::string(name), false);
+    if (!option && others == OtherOptions::left) continue;
     if (!option) {
       refuse(where,
              fmt::format("unknown option \"{}\"{}", name, nearest_option("", name, options)));
@@ -190,8 +191,9 @@ void store_option_file(const po::options_description& options, const std::filesy
     }
     po::parsed_options parsed(&options);
     try {
-      std::istringstream one(fmt::format("{}\n", text));
-      parsed = po::parse_config_file(one, options);
+      // Not by Boost's own reader, which takes a "#" anywhere for a comment.
+      const std::string_view value = trimmed(text.substr(equals + 1));
+      parsed.options.emplace_back(std::string(name), std::vector{std::string(value)});
       po::store(parsed, values);
     } catch (const po::error& error) {
       translate(error, where, options, parsed);

@@ -21,10 +21,10 @@ void store_arguments(const boost::program_options::options_description& options,
                      const std::vector<std::string>& arguments, OtherOptions others,
                      boost::program_options::variables_map& values);
 
-/// Stores what a file of lines "name = value" gives ("#" begins a comment) for what `values` lack.
-/// Throws usage Error naming file and line.
+/// Stores what a file of lines "name = value" gives for what `values` lack. Lines that begin with
+/// "#" are comments. Throws usage Error naming file and line.
 void store_option_file(const boost::program_options::options_description& options,
-                       const std::filesystem::path& file,
+                       const std::filesystem::path& file, OtherOptions others,
                        boost::program_options::variables_map& values);
 
 /// Runs the options' notifiers and checks that what is required is there.

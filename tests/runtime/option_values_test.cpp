@@ -89,15 +89,30 @@ TEST(OptionValues, AreRefusedByNameAndValue) {
 
 TEST(OptionFile, GivesWhatTheCommandLineLeavesOpen) {
   const TempDir dir;
-  const auto file = dir.write("c.ini",
-                              "\xEF\xBB\xBF# comment\r\n\r\nthreads = 3 # of a rank\n"
-                              "model = from file\ndrop = attn:1\ndrop=attn:2\nflat = true\n");
+  const auto file = dir.write(
+      "c.ini",
+      "\xEF\xBB\xBF# comment\r\n\r\nthreads = 3\r\n"
+      "json = results#1 .json\nmodel = from file\ndrop = attn:1\ndrop=attn:2\nflat = true\n");
   AllOptions options;
   options.parse({"-m", "mine", "--config", file.string()});
   EXPECT_EQ(options.common.engine.model, "mine");
   EXPECT_EQ(options.common.engine.threads, 3);
+  EXPECT_EQ(options.common.json, "results#1 .json");
   EXPECT_THAT(options.common.engine.drop, testing::ElementsAre("attn:1", "attn:2"));
   EXPECT_TRUE(options.start.launch.backends.flat);
+}
+
+TEST(OptionFile, SaysHowRanksAreStarted) {
+  const TempDir dir;
+  const auto file = dir.write("c.ini", "virtual-ranks = 3\nvirtual-nodes = 3\nprompt = x\n");
+  const StartOptions start = parse_start_options({"--config", file.string()});
+  EXPECT_EQ(start.launch.virtual_ranks, 3);
+  EXPECT_EQ(start.launch.virtual_nodes, 3);
+  EXPECT_EQ(
+      parse_start_options({"--config", file.string(), "--virtual-ranks", "6"}).launch.virtual_ranks,
+      6);
+  const auto bad = dir.write("bad.ini", "deadline = 0\n");
+  EXPECT_THROW(parse_start_options({"--config", bad.string()}), Error);
 }
 
 TEST(OptionFile, IsRefusedByFileAndLine) {
