@@ -36,7 +36,8 @@ TEST(LinkProbe, EveryRankGetsTheSameCurves) {
     std::int64_t last = 0;
     LinkProbe probe =
         probe_all_reduces(comms, targets, 0.2, [&](std::int64_t done, std::int64_t of) {
-          EXPECT_EQ(done, last + 1);
+          // Measuring again what is in doubt gives signs of life, not progress.
+          EXPECT_TRUE(done == last + 1 || (done == last && done == of)) << done << " of " << of;
           EXPECT_LE(done, of);
           last = done;
         });
