@@ -1,6 +1,5 @@
 #include "model/tokenizer/added_tokens.h"
 
-
 #include "model/tokenizer/added_token_list.h"
 #include "tests/tokenizer/fixtures.h"
 
