@@ -13,6 +13,7 @@
 
 #include "kernels/device/error.h"
 #include "model/input_file.h"
+#include "model/tokenizer/unicode.h"
 #include "runtime/nearest_name.h"
 
 namespace spd {
@@ -156,7 +157,6 @@ void store_arguments(const po::options_description& options,
 
 void store_option_file(const po::options_description& options, const std::filesystem::path& file,
                        OtherOptions others, po::variables_map& values) {
-  constexpr std::string_view kBom = "\xEF\xBB\xBF";
   ReadLimits limits;
   limits.most_bytes = std::uint64_t{1} << 20;
   const std::string flag = fmt::format("--config {}", file.string());
@@ -166,7 +166,7 @@ void store_option_file(const po::options_description& options, const std::filesy
   } catch (const Error& error) {
     throw Error(ErrorCode::usage, fmt::format("--config {}", error.what()));
   }
-  if (content.starts_with(kBom)) content.erase(0, kBom.size());
+  content.erase(0, content.size() - without_bom(content).size());
   std::istringstream lines(content);
   std::map<std::string, std::int64_t> lines_of;  // of names
   std::int64_t number = 0;

@@ -7,13 +7,13 @@
 #include "kernels/device/error.h"
 #include "model/input_file.h"
 #include "model/tokenizer/tokenizer.h"
+#include "model/tokenizer/unicode.h"
 #include "runtime/user_input.h"
 
 namespace spd {
 namespace {
 
 std::string read_text(const std::filesystem::path& file) {
-  constexpr std::string_view kBom = "\xEF\xBB\xBF";
   ReadLimits limits;
   std::error_code error;
   // A device may never end; a file of text that long was meant.
@@ -21,7 +21,7 @@ std::string read_text(const std::filesystem::path& file) {
     limits.most_bytes = std::uint64_t{4} << 30;
   }
   std::string text = read_file(file, limits, "check --text");
-  if (text.starts_with(kBom)) text.erase(0, kBom.size());
+  text.erase(0, text.size() - without_bom(text).size());
   if (const std::size_t zero = text.find('\0'); zero != std::string::npos) {
     throw Error(ErrorCode::input,
                 fmt::format("{}: byte {} is zero: this is no UTF-8 text", file.string(), zero),
