@@ -8,6 +8,7 @@
 #include "kernels/device/error.h"
 #include "model/input_file.h"
 #include "model/json_object.h"
+#include "model/tokenizer/unicode.h"
 
 namespace spd {
 namespace {
@@ -39,11 +40,9 @@ TaskItem parse_item(const Task& task, std::string_view line, const std::string& 
 
 std::vector<TaskItem> load_items(const Task& task, const std::filesystem::path& dir,
                                  const TaskSlice& slice) {
-  constexpr std::string_view kBom = "\xEF\xBB\xBF";
   const auto file = find_file(task, dir);
   const std::string content = read_file(file);
-  std::string_view rest = content;
-  if (rest.starts_with(kBom)) rest.remove_prefix(kBom.size());
+  std::string_view rest = without_bom(content);
   std::vector<TaskItem> items;
   std::int64_t number = 0;
   for (std::int64_t line_number = 1; !rest.empty(); ++line_number) {
