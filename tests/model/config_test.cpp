@@ -48,7 +48,7 @@ json small(const char* architecture) {
   return result;
 }
 
-// ---- what it means, by transformers (scripts/make-config-fixtures.py) ----
+// ---- what it means, by transformers (scripts/fixtures/configs.py) ----
 
 struct Activation {
   Epilogue gated;

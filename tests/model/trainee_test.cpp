@@ -26,7 +26,7 @@ nlohmann::json fixture() {
   return nlohmann::json::parse(stream);
 }
 
-// What scripts/make-gradient-fixtures.py calls a wave.
+// What scripts/fixtures/gradients.py calls a wave.
 double wave(double seed, std::int64_t index) {
   const auto i = static_cast<double>(index);
   return std::sin(seed + 1.3 * i + 0.0007 * i * i);

@@ -1,4 +1,4 @@
-// The fit of a missing sum against the same formula in numpy (scripts/make-fit-fixture.py).
+// The fit of a missing sum against the same formula in numpy (scripts/fixtures/fit.py).
 #include "runtime/prediction_fit.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// tests/fixtures/tasks/reference.json: what scripts/make-tasks-reference.py had
+// tests/fixtures/tasks/reference.json: what scripts/fixtures/tasks.py had
 // lm-evaluation-harness make of a few items of each task.
 #pragma once
 

@@ -1,5 +1,5 @@
 // The interpreter against jinja2 as transformers sets it up: tests/fixtures/jinja, made by
-// scripts/make-jinja-fixtures.py.
+// scripts/fixtures/jinja_templates.py.
 #include "model/tokenizer/jinja/template.h"
 
 #include <gtest/gtest.h>

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes a LLaMA-family Hugging Face directory (bf16) as a GGUF file that llama.cpp can run.
 
-For scripts/bench-peer.sh: the same weights, bit for bit in bf16, rounded to nearest in f16.
+For scripts/peer/bench.sh: the same weights, bit for bit in bf16, rounded to nearest in f16.
 Norms are f32, as llama.cpp's own converter writes them.
 """
 
@@ -10,7 +10,8 @@ import json
 import pathlib
 import sys
 
-import own_venv
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+import own_venv  # noqa: E402
 
 PRE_TOKENIZER = "smollm"  # only names it: the benchmark feeds ids
 
@@ -131,4 +132,4 @@ if __name__ == "__main__":
     try:
         main()
     except (own_venv.VenvError, OSError, ValueError) as error:
-        sys.exit(f"hf-to-gguf.py: {error}")
+        sys.exit(f"scripts/peer/hf_to_gguf.py: {error}")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Medians and ratios of the rounds that scripts/bench-peer.sh ran, in a folder of JSON files."""
+"""Medians and ratios of the rounds that scripts/peer/bench.sh ran, in a folder of JSON files."""
 
 import argparse
 import json

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # spd beside llama.cpp: the same weights, the same number of threads, in turn.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 
 usage() {
   cat <<'TEXT'
-Usage: scripts/bench-peer.sh [--threads T] [--rounds N] [--type bf16|f16] [--json FILE]
+Usage: scripts/peer/bench.sh [--threads T] [--rounds N] [--type bf16|f16] [--json FILE]
 Sets up, builds spd, gets SmolLM2-135M, builds llama.cpp for this very processor from the source
 package llama-cpp-python of PyPI (once, into build/peer; about 20 minutes on 2 cores), writes the
 weights as GGUF, and runs both in turn: a prefill of 512 tokens and the decoding of 128 from an
@@ -22,12 +22,12 @@ threads=1 rounds=5 type=bf16 json=
 while (($#)); do
   case $1 in
     --threads | --rounds | --type | --json)
-      if (($# < 2)); then echo "bench-peer.sh: $1 needs a value" >&2; exit 2; fi
+      if (($# < 2)); then echo "scripts/peer/bench.sh: $1 needs a value" >&2; exit 2; fi
       printf -v "${1#--}" %s "$2"
       shift
       ;;
     -h | --help) usage; exit 0 ;;
-    *) echo "bench-peer.sh: unknown option $1" >&2; usage >&2; exit 2 ;;
+    *) echo "scripts/peer/bench.sh: unknown option $1" >&2; usage >&2; exit 2 ;;
   esac
   shift
 done
@@ -53,7 +53,7 @@ build_peer() {
     "$peer/venv/bin/python" -m pip --disable-pip-version-check install --verbose \
     --no-binary llama-cpp-python "llama-cpp-python==$peer_version" >"$peer/build.log" 2>&1 || {
     tail -n 30 "$peer/build.log" >&2
-    echo "bench-peer.sh: llama.cpp was not built; the whole log: $peer/build.log" >&2
+    echo "scripts/peer/bench.sh: llama.cpp was not built; the whole log: $peer/build.log" >&2
     exit 1
   }
   touch "$stamp"
@@ -65,7 +65,7 @@ cmake --build "$build_root/release" --parallel "$(nproc)" --target spd
 scripts/fetch-model.py
 echo "building llama.cpp (llama-cpp-python $peer_version) where it is not there yet"
 build_peer
-[[ -e $gguf ]] || scripts/hf-to-gguf.py "$model" "$gguf" --type "$type"
+[[ -e $gguf ]] || scripts/peer/hf_to_gguf.py "$model" "$gguf" --type "$type"
 
 results=$(mktemp -d)
 trap 'rm -rf "$results"' EXIT
@@ -74,11 +74,11 @@ bench=("$spd" bench --model "$model" --repetitions 1 --no-bound)
 for ((round = 0; round < rounds; ++round)); do
   printf 'round %d of %d\n' $((round + 1)) "$rounds"
   "${bench[@]}" --threads "$threads" --json "$results/spd.$round.json" >/dev/null
-  "$peer/venv/bin/python" scripts/peer_bench.py "$gguf" --threads "$threads" \
+  "$peer/venv/bin/python" scripts/peer/time_peer.py "$gguf" --threads "$threads" \
     >"$results/peer.$round.json" 2>"$results/peer.log" || { cat "$results/peer.log" >&2; exit 1; }
   "${bench[@]}" --prompt-tokens 0 --threads 1 --json "$results/one.$round.json" >/dev/null
   mpirun -n 2 "${bench[@]}" --prompt-tokens 0 --threads 1 --json "$results/two.$round.json" \
     >/dev/null
 done
-python3 scripts/peer_report.py "$results" --threads "$threads" --type "$type" \
+python3 scripts/peer/report.py "$results" --threads "$threads" --type "$type" \
   --peer "llama-cpp-python $peer_version" ${json:+--json "$json"}

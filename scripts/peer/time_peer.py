@@ -2,7 +2,7 @@
 """Times llama.cpp as spd bench times spd: one prefill of 512 tokens, 128 tokens one by one from an
 empty cache, random ids, nothing sampled, logits of the last token; one warm-up each. Prints JSON.
 
-Run by scripts/bench-peer.sh in the environment that has llama_cpp.
+Run by scripts/peer/bench.sh in the environment that has llama_cpp.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def main():
     model = llama_cpp.llama_model_load_from_file(arguments.gguf.encode(),
                                                  llama_cpp.llama_model_default_params())
     if not model:
-        raise SystemExit(f"peer_bench.py: llama.cpp cannot load {arguments.gguf}")
+        raise SystemExit(f"scripts/peer/time_peer.py: llama.cpp cannot load {arguments.gguf}")
     longest = max(arguments.prompt_tokens, arguments.gen_tokens)
     params = llama_cpp.llama_context_default_params()
     params.n_ctx = longest
@@ -46,7 +46,7 @@ def main():
         tokens = ctypes.cast(ctypes.byref(ids, 4 * first), ctypes.POINTER(ctypes.c_int32))
         begin = time.perf_counter()
         if llama_cpp.llama_decode(context, llama_cpp.llama_batch_get_one(tokens, count)) != 0:
-            raise SystemExit("peer_bench.py: llama_decode failed")
+            raise SystemExit("scripts/peer/time_peer.py: llama_decode failed")
         llama_cpp.llama_synchronize(context)
         return time.perf_counter() - begin
 
