@@ -110,7 +110,8 @@ void check_given(const std::string& where, const po::parsed_options& parsed) {
   constexpr std::array<std::string_view, 3> kTexts{"prompt", "system", "template-arg"};
   for (const auto& option : parsed.options) {
     const std::string_view name = without_dashes(option.string_key);
-    if (option.unregistered || std::find(kTexts.begin(), kTexts.end(), name) != kTexts.end()) {
+    if (option.string_key.empty() || option.unregistered ||
+        std::find(kTexts.begin(), kTexts.end(), name) != kTexts.end()) {
       continue;
     }
     if (std::find(option.value.begin(), option.value.end(), "") == option.value.end()) continue;
@@ -203,6 +204,10 @@ void store_option_file(const po::options_description& options, const std::filesy
     const std::string_view name = trimmed(text.substr(0, std::min(equals, text.size())));
     if (equals == std::string_view::npos || name.empty()) {
       refuse(where, fmt::format("\"{}\" is no line \"name = value\"", text));
+    }
+    if (name.front() == '-') {
+      refuse(where, fmt::format("\"{}\" is no option's name", name),
+             "write the long name without dashes");
     }
     const po::option_description* option = options.find_nothrow(std::string(name), false);
     if (!option && others == OtherOptions::left) continue;
