@@ -42,7 +42,7 @@ std::string help_text() {
          "on.\n"
          "A second signal ends at once. mpirun that gets SIGTERM or SIGINT itself (Ctrl-C) lets "
          "its\n"
-         "ranks do the same, and ends with a status of its own.\n"
+         "ranks do the same, and ends with 1, its own.\n"
          "\nWhat is written: --json, --out, --items and --plot take a file, a device, a FIFO, or "
          "-\n"
          "for stdout; what is printed goes to stderr then. None may be a file that is read, but "
