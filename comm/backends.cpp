@@ -62,8 +62,18 @@ InterBackend parse_inter_backend(std::string_view text) {
               "use auto, ucx or mpi");
 }
 
+void check_rails(int rails, const Topology& topology) {
+  const int most = rails_of(topology);
+  if (rails >= 0 && rails <= most) return;
+  throw Error(
+      ErrorCode::usage,
+      fmt::format("--rails {}: the smallest node has {} rank{}", rails, most, most == 1 ? "" : "s"),
+      most == 1 ? "leave it out" : fmt::format("use 1 to {}", most));
+}
+
 ProcessComms::ProcessComms(MpiSession& session, const BackendOptions& options)
     : rank_(session.rank()), topology_(session.topology()) {
+  check_rails(options.rails, topology_);
   session.network();  // first, lest a wrong --nic be found late
   make_node(session, options.intra);
   if (topology_.nodes() > 1 || (options.flat && options.inter != InterBackend::automatic)) {
@@ -163,11 +173,6 @@ void ProcessComms::make_across(MpiSession& session, const BackendOptions& option
     world_ = make_inter(session, ranks, options);
     choices_.push_back({"all ranks", "flat", "asked for by --flat"});
     return;
-  }
-  if (options.rails < 0 || options.rails > rails) {
-    throw Error(
-        ErrorCode::usage, fmt::format("--rails {}", options.rails),
-        fmt::format("use 1 to {}, the ranks of the smallest node, or 0 for by size", rails));
   }
   rail_ = make_inter(session, ranks, options);
   HierarchicalCommunicator::Settings settings;

@@ -26,6 +26,9 @@ struct BackendOptions {
   int rails = 0;                ///< ranks of a node that talk across at once; 0: by size
 };
 
+/// Throws usage Error where a node has fewer ranks than `rails`; 0 fits always.
+void check_rails(int rails, const Topology& topology);
+
 /// One decision and why, for `spd topo` to print.
 struct BackendChoice {
   std::string what;    ///< "within a node", "across nodes", "all ranks", "all-reduce across nodes"

@@ -1,11 +1,15 @@
 #include "model/json_object.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cmath>
+#include <span>
 
 #include "kernels/device/error.h"
 #include "model/input_file.h"
+#include "model/nearest_name.h"
 
 namespace spd {
 namespace {
@@ -59,6 +63,18 @@ void JsonObject::check_schema(const std::string& wanted, const std::string& reme
   const std::string by =
       raw("version").is_string() ? fmt::format(" (of spd {})", shown_json(raw("version"))) : "";
   fail("schema", fmt::format("is {}{}, not \"{}\"", shown_json(raw("schema")), by, wanted), remedy);
+}
+
+void JsonObject::check_keys(std::initializer_list<std::string_view> known) const {
+  for (const auto& item : value_.items()) {
+    if (std::find(known.begin(), known.end(), item.key()) != known.end()) continue;
+    const std::span<const std::string_view> names(known.begin(), known.size());
+    throw Error(
+        ErrorCode::input,
+        fmt::format("{}: {}{} is unknown{}", file_.string(), prefix_,
+                    shown_json(nlohmann::json(item.key())), did_you_mean(item.key(), names)),
+        fmt::format("leave it out; known there are {}", fmt::join(known, ", ")));
+  }
 }
 
 bool JsonObject::has(const std::string& key) const { return !raw(key).is_null(); }

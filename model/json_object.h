@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <initializer_list>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "kernels/device/error.h"
@@ -33,6 +35,10 @@ class JsonObject {
   /// Throws unless "schema" is `wanted`; says what it is and which version wrote the file. To be
   /// called before anything else is taken out.
   void check_schema(const std::string& wanted, const std::string& remedy) const;
+
+  /// Throws where a key is not among `known`, with the nearest one. For files of our own: what is
+  /// misspelt there would be taken for left out.
+  void check_keys(std::initializer_list<std::string_view> known) const;
 
   /// Whether the key is there, null included.
   bool contains(const std::string& key) const { return value_.contains(key); }

@@ -116,6 +116,7 @@ nlohmann::json SyncLevels::to_json() const {
 }
 
 SyncLevels SyncLevels::from_json(const JsonObject& json) {
+  json.check_keys({"attn", "mlp"});
   const auto attn = json.parsed_list("attn", parse_sync_level);
   SyncLevels levels = all_full(static_cast<std::int64_t>(attn.size()));
   levels.attn = attn;
@@ -138,10 +139,20 @@ SyncPlan SyncPlan::all_full(const ModelConfig& config, const Topology& topology)
 
 namespace {
 
+void check_known(const JsonObject& json) {
+  json.check_keys({"schema", "version", "model", "tp", "ranks_per_node", "partition", "levels",
+                   "wire", "repair",
+                   // what is not read again: whether a command was still to go on with it, and what
+                   // spd plan says of its choice
+                   "complete", "machine", "workload", "predicted", "budget_nats", "measured",
+                   "trials", "tau1_nats", "tau2_nats", "points", "pareto"});
+}
+
 // A plan is only as good as what it was measured on: anything else is refused, not adapted.
 void check_made_for(const JsonObject& json, const ModelConfig& config, const Topology& topology) {
   const std::string remedy = "make a plan for this model and this allocation, or run without it";
   const JsonObject model = json.object("model");
+  model.check_keys({"architecture", "fingerprint"});
   if (const auto theirs = model.string("fingerprint"); theirs != spd::fingerprint(config)) {
     model.fail(
         "fingerprint",
@@ -172,6 +183,7 @@ void check_nodes(const JsonObject& json, const SyncLevels& levels, const Topolog
 
 Partition read_partition(const JsonObject& json, const ModelConfig& config,
                          const Topology& topology) {
+  json.check_keys({"kind", "blocks"});
   if (const auto kind = json.string("kind"); kind == "contiguous") {
     return Partition::contiguous(config, topology.ranks());
   } else if (kind != "explicit") {
@@ -201,12 +213,14 @@ SyncPlan SyncPlan::from_json(const nlohmann::json& from, const std::string& orig
   try {
     const JsonObject json = JsonObject::of(from, origin);
     json.check_schema("spd.plan/1", "give a file written by spd plan");
+    check_known(json);
     check_made_for(json, config, topology);
     SyncPlan plan = all_full(config, topology);
     plan.partition = read_partition(json.object("partition"), config, topology);
     plan.levels = SyncLevels::from_json(json.object("levels"));
     if (json.has("wire")) {
       const JsonObject wire = json.object("wire");
+      wire.check_keys({"attn", "mlp"});
       plan.levels.attn_wire = wire.parsed_list("attn", parse_wire_format);
       plan.levels.mlp_wire = wire.parsed_list("mlp", parse_wire_format);
     }
@@ -214,6 +228,7 @@ SyncPlan SyncPlan::from_json(const nlohmann::json& from, const std::string& orig
     check_nodes(json, plan.levels, topology);
     if (json.has("repair")) {
       const JsonObject repair = json.object("repair");
+      repair.check_keys({"file", "hash"});
       check_beside(repair, paths);
       const std::filesystem::path name = repair.string("file");
       std::filesystem::path file = std::filesystem::path(origin).parent_path() / name;
@@ -259,6 +274,28 @@ nlohmann::json SyncPlan::to_json(const ModelConfig& config,
 
 namespace {
 
+// Calls visit(block) for each block of "0-3,7"; `fail` throws what it is told.
+template <class Fail, class F>
+void for_blocks(std::string_view list, std::int64_t blocks, const Fail& fail, const F& visit) {
+  const auto number = [&](std::string_view text) {
+    std::int64_t value = -1;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc() || end != text.data() + text.size() || value < 0) {
+      fail(fmt::format("\"{}\" is not a block number", text));
+    }
+    if (value >= blocks) fail(fmt::format("the model has blocks 0 to {}", blocks - 1));
+    return value;
+  };
+  for (const std::string_view item : split_commas(list)) {
+    const auto dash = item.find('-');
+    const std::int64_t first = number(item.substr(0, dash));
+    const std::int64_t last =
+        dash == std::string_view::npos ? first : number(item.substr(dash + 1));
+    if (last < first) fail(fmt::format("range {} runs backwards", item));
+    for (std::int64_t block = first; block <= last; ++block) visit(block);
+  }
+}
+
 // Calls visit(block, point) for each sync point of a selection. `prefix` is what the flag's text
 // has before the selection, for messages.
 template <class F>
@@ -270,16 +307,6 @@ void for_selected(std::string_view flag, const std::string& prefix, std::string_
                             "{1}attn:all",
                             flag, prefix, std::min<std::int64_t>(blocks - 1, 3)));
   };
-  const auto number = [&](std::string_view text) {
-    std::int64_t value = -1;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc() || end != text.data() + text.size() || value < 0) {
-      fail(fmt::format("\"{}\" is not a block number", text));
-    }
-    if (value >= blocks) fail(fmt::format("the model has blocks 0 to {}", blocks - 1));
-    return value;
-  };
-
   const auto colon = selection.find(':');
   const auto point_name = selection.substr(0, colon);
   if (colon == std::string_view::npos || (point_name != "attn" && point_name != "mlp")) {
@@ -291,17 +318,22 @@ void for_selected(std::string_view flag, const std::string& prefix, std::string_
     for (std::int64_t block = 0; block < blocks; ++block) visit(block, point, true);
     return;
   }
-  for (const std::string_view item : split_commas(list)) {
-    const auto dash = item.find('-');
-    const std::int64_t first = number(item.substr(0, dash));
-    const std::int64_t last =
-        dash == std::string_view::npos ? first : number(item.substr(dash + 1));
-    if (last < first) fail(fmt::format("range {} runs backwards", item));
-    for (std::int64_t block = first; block <= last; ++block) visit(block, point, false);
-  }
+  for_blocks(list, blocks, fail, [&](std::int64_t block) { visit(block, point, false); });
 }
 
 }  // namespace
+
+std::set<std::int64_t> select_blocks(std::string_view flag, std::string_view list,
+                                     std::int64_t blocks) {
+  std::set<std::int64_t> selected;
+  const auto fail = [&](const std::string& why) {
+    throw Error(
+        ErrorCode::usage, fmt::format("{} {}: {}", flag, list, why),
+        fmt::format("write for example {} 0-{}", flag, std::min<std::int64_t>(blocks - 1, 3)));
+  };
+  for_blocks(list, blocks, fail, [&](std::int64_t block) { selected.insert(block); });
+  return selected;
+}
 
 void apply_selection(std::string_view flag, std::string_view selection, SyncLevel level,
                      SyncLevels& levels) {

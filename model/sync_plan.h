@@ -5,7 +5,9 @@
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "comm/topology.h"
@@ -112,6 +114,10 @@ struct SyncPlan {
                          const std::filesystem::path& folder = ".") const;
 };
 
+/// The blocks of a list such as "0-4,29" of a command line. Throws usage Error naming `flag` for
+/// what does not parse or is out of range.
+std::set<std::int64_t> select_blocks(std::string_view flag, std::string_view list,
+                                     std::int64_t blocks);
 /// Applies one command-line selection such as "attn:5-20,22" or "mlp:all" to levels.
 /// Throws usage Error naming `flag` for what does not parse or is out of range.
 void apply_selection(std::string_view flag, std::string_view selection, SyncLevel level,

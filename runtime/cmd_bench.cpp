@@ -34,6 +34,7 @@ constexpr const char* kExamples =
 struct BenchOptions {
   CommonOptions common;
   StartOptions start;
+  NamedFiles files;
   BenchmarkOptions benchmark;
   std::string against = "auto";
   bool skip_bound = false;
@@ -64,7 +65,7 @@ struct BenchOptions {
         ("layers", po::value(&engine.layers)->value_name("N"), "use the first N blocks only");
     po::options_description all;
     all.add(work).add(common.describe()).add(start.describe());
-    parse_arguments(all, arguments, kUsage, kExamples);
+    files = parse_arguments(all, arguments, kUsage, kExamples);
     const bool sane = benchmark.prompt_tokens >= 0 && benchmark.gen_tokens >= 0 &&
                       benchmark.depth >= 0 && benchmark.batch >= 1 && benchmark.repetitions >= 1 &&
                       benchmark.warmup >= 0;
@@ -191,6 +192,7 @@ void run_bench(RankContext& context, const std::vector<std::string>& arguments) 
   BenchOptions options;
   options.parse(arguments);
   const BenchmarkOptions& work = options.benchmark;
+  check_apart(context, options.files);
   const OutputFile results_file = open_output(context, "--json", options.common.json);
   Engine engine(context, options.common.engine,
                 std::max(work.prompt_tokens, work.depth + work.gen_tokens));

@@ -1,5 +1,6 @@
 // spd distill: trains the blocks whose syncs a plan leaves out to do what they did with them.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -48,6 +49,7 @@ constexpr const char* kExamples =
 struct DistillCommand {
   CommonOptions common;
   StartOptions start;
+  NamedFiles files;
   DistillOptions distill;
   std::string text, out, blocks = "all", input = "own", schedule = "cosine", products = "bf16";
   std::vector<std::string> merge, train = {"attention", "mlp", "norms", "prediction"};
@@ -59,10 +61,12 @@ struct DistillCommand {
   void parse(const std::vector<std::string>& arguments) {
     po::options_description work("Work");
     TrainingOptions& training = distill.training;
-    work.add_options()                                                                        //
-        ("text", po::value(&text)->value_name("FILE")->required(), "UTF-8 calibration text")  //
+    work.add_options()  //
+        ("text", po::value(&text)->value_name("FILE")->required(),
+         "UTF-8 calibration text; -: stdin")  //
         ("out", po::value(&out)->value_name("PLAN")->required(),
-         "plan to write; its repairs go beside it, for p.json as p.HASH.safetensors")  //
+         "plan to write, which may be that of --plan; its repairs go beside it, for p.json as "
+         "p.HASH.safetensors")  //
         ("blocks", po::value(&blocks)->value_name("LIST"),
          "blocks to train, e.g. 0-4,29 (default all that leave out a sync)")  //
         ("merge", po::value(&merge)->value_name("PLAN")->composing(),
@@ -101,7 +105,7 @@ struct DistillCommand {
          "in the trained blocks, nor anywhere else with --exact");
     po::options_description all;
     all.add(work).add(how).add(common.describe()).add(start.describe());
-    parse_arguments(all, arguments, kUsage, kExamples);
+    files = parse_arguments(all, arguments, kUsage, kExamples);
     check();
   }
 
@@ -155,13 +159,16 @@ struct DistillCommand {
   }
 };
 
-std::set<std::int64_t> blocks_to_train(const DistillCommand& command, const Engine& engine,
-                                       const RepairInProgress& progress) {
-  SyncLevels chosen = SyncLevels::all_full(engine.config().blocks);
-  apply_selection("--blocks", "attn:" + command.blocks, SyncLevel::drop, chosen);
-  std::set<std::int64_t> blocks;
-  for (std::int64_t block = 0; block < engine.config().blocks; ++block) {
-    if (chosen.attn[block] == SyncLevel::drop && !progress.trained(block)) blocks.insert(block);
+// What --blocks chooses; the same on all ranks, as are the errors.
+std::set<std::int64_t> chosen_blocks(const std::string& text, const SyncLevels& levels) {
+  const std::set<std::int64_t> all = blocks_that_leave_out_syncs(levels);
+  if (text == "all") return all;
+  std::set<std::int64_t> blocks = select_blocks("--blocks", text, std::ssize(levels.attn));
+  for (const std::int64_t block : blocks) {
+    if (all.contains(block)) continue;
+    throw Error(ErrorCode::usage,
+                fmt::format("--blocks {}: block {} leaves out no sync", text, block),
+                fmt::format("choose among those that do: {}", fmt::join(all, ",")));
   }
   return blocks;
 }
@@ -207,6 +214,7 @@ nlohmann::json to_json(const DistilledBlocks& blocks) {
 void run_distill(RankContext& context, const std::vector<std::string>& arguments) {
   DistillCommand command;
   command.parse(arguments);
+  check_apart(context, command.files, PlanInPlace::yes);
   OutputFile out = open_output(context, "--out", command.out, OutputKind::regular);
   const OutputFile results_file = open_output(context, "--json", command.common.json);
   auto tokens = read_token_ids(context, command.common.engine.model, command.text);
@@ -217,6 +225,7 @@ void run_distill(RankContext& context, const std::vector<std::string>& arguments
   if (engine.plan().levels == SyncLevels::all_full(engine.config().blocks)) {
     return pass_through(context, engine, "distill", out, results_file);
   }
+  std::set<std::int64_t> blocks = chosen_blocks(command.blocks, engine.plan().levels);
   RepairInProgress under_way(engine, {std::move(out), command.merge, command.resume});
   const std::string settings = logits_settings(command, tokens);
   std::vector<DistilledBlocks> results;
@@ -255,8 +264,8 @@ void run_distill(RankContext& context, const std::vector<std::string>& arguments
   }
   RankRepair repair = under_way.repair;
   if (command.distill.training.epochs > 0) {
-    distill_blocks(engine, tokens, command.distill, blocks_to_train(command, engine, under_way),
-                   repair, progress);
+    std::erase_if(blocks, [&](std::int64_t block) { return under_way.trained(block); });
+    distill_blocks(engine, tokens, command.distill, blocks, repair, progress);
   }
   bar.reset();
   under_way.repair = repair;
@@ -271,7 +280,7 @@ void run_distill(RankContext& context, const std::vector<std::string>& arguments
     bar.reset();
     under_way.repair = repair;
   }
-  const std::string written = under_way.write();
+  const std::string written = under_way.write(PlanState::done);
   under_way.remove_progress();
   if (context.root()) {
     say("\nheld-out losses: {}; of the logits in nats a token\nwritten: {}\n",

@@ -34,6 +34,7 @@ constexpr const char* kExamples =
 struct EvalOptions {
   CommonOptions common;
   StartOptions start;
+  NamedFiles files;
   WindowOptions windows;
   TaskOptions tasks;
   std::string text;
@@ -41,29 +42,35 @@ struct EvalOptions {
 
   void parse(const std::vector<std::string>& arguments) {
     po::options_description input("Text");
-    input.add_options()                                               //
-        ("text", po::value(&text)->value_name("FILE"), "UTF-8 text")  //
+    input.add_options()                                 //
+        ("text", po::value(&text)->value_name("FILE"),  //
+         "UTF-8 text; -: from stdin")                   //
         ("window", po::value(&windows.window)->value_name("N"),
          "tokens of a window (default 512)")                     //
         ("stride", po::value(&windows.stride)->value_name("N"),  //
          "tokens from one window to the next (default 512)")     //
         ;
     po::options_description both("Text and tasks");
-    both.add_options()                                           //
-        ("limit", po::value(&windows.limit)->value_name("N"),    //
-         "windows, or items of a task, at most (default: all)")  //
-        ("baseline", po::value(&baseline)->value_name("B"),      //
+    both.add_options()                                             //
+        ("limit", po::value(&windows.limit)->value_name("N"),      //
+         "windows, or items of a task, at most (default 0: all)")  //
+        ("baseline", po::value(&baseline)->value_name("B"),        //
          "compare with: full (every sync full), none, or a plan file (default: full where the "
          "plan skips a sync)");
     po::options_description all;
     all.add(input).add(tasks.describe()).add(both).add(common.describe()).add(start.describe());
-    parse_arguments(all, arguments, kUsage, std::string(kTextHelp) + kTasksHelp + kExamples);
+    files =
+        parse_arguments(all, arguments, kUsage, std::string(kTextHelp) + kTasksHelp + kExamples);
     if (text.empty() == tasks.names.empty()) {
       throw Error(ErrorCode::usage, "give either --text FILE or --tasks LIST", "see --help");
     }
     if (!tasks.names.empty() && tasks.data.empty()) {
       throw Error(ErrorCode::usage, "--tasks needs --data DIR, the folder of the tasks' files",
                   "see --help for the files");
+    }
+    if (tasks.names.empty() && (!tasks.data.empty() || !tasks.items.empty() || !tasks.is_whole())) {
+      throw Error(ErrorCode::usage, "--data, --items and --shard are for tasks, not for --text",
+                  "leave them out; --json FILE keeps a text's result");
     }
     tasks.limit = windows.limit;
     if (windows.window < 2 || windows.stride < 1 || windows.limit < 0) {
@@ -123,6 +130,7 @@ nlohmann::json to_json(const TextEvaluation& evaluation) {
 void run_eval(RankContext& context, const std::vector<std::string>& arguments) {
   EvalOptions options;
   options.parse(arguments);
+  check_apart(context, options.files);
   if (!options.tasks.names.empty()) {
     return run_tasks(context, options.common, options.tasks, options.baseline);
   }

@@ -35,6 +35,7 @@ constexpr const char* kExamples =
 struct GenerateOptions {
   CommonOptions common;
   StartOptions start;  // parsed before; here so that --help shows them and they are accepted
+  NamedFiles files;
   GenerationOptions generation;
   PromptOptions input;
   std::string format = "auto";
@@ -69,7 +70,7 @@ struct GenerateOptions {
         .add(decoding)
         .add(common.describe())
         .add(start.describe());
-    parse_arguments(all, arguments, kUsage, kExamples);
+    files = parse_arguments(all, arguments, kUsage, kExamples);
     generation.stop_at_eos = !ignore_eos;
     check();
   }
@@ -232,6 +233,7 @@ void run_generate(RankContext& context, const std::vector<std::string>& argument
   GenerateOptions options;
   options.parse(arguments);
 
+  check_apart(context, options.files);
   const OutputFile results = open_output(context, "--json", options.common.json);
   std::unique_ptr<Tokenizer> tokenizer;
   std::optional<PromptEncoder> encoder;

@@ -59,14 +59,25 @@ constexpr const char* kExamples =
     "      --topology runtime/topologies/2x8-h100-100gbe.json --max-loss 0.02 --prompt 2048 \\\n"
     "      --prefill-compute-ms 20 --decode-compute-ms 3 --out plan.json\n";
 
+// Below zero is what these are where they are not given.
+auto not_negative(const char* flag) {
+  return [=](double value) {
+    if (value >= 0.0) return;
+    throw Error(ErrorCode::usage, fmt::format("{} {} is negative", flag, value),
+                "give 0 or more, or leave it out");
+  };
+}
+
 struct Options {
   CommonOptions common;
   StartOptions start;
+  NamedFiles files;
   Workload workload;
   HeldOutOptions held_out;
   CalibrationOptions calibration;
   std::vector<std::string> sensitivity;
   std::string topology, text, repair, out, plot, max_loss, form = "single";
+  SensitivityForm sums_up = SensitivityForm::single;
   double max_latency_ms = 0.0;
   double prefill_compute_ms = -1.0;
   double decode_compute_ms = -1.0;
@@ -96,15 +107,23 @@ struct Options {
         ("batch", po::value(&workload.batch)->value_name("B"), "sequences (default 1)")  //
         ("max-loss", po::value(&max_loss)->value_name("X"),
          "budget: rise of NLL in nats (0.02), or of perplexity in percent (1%)")  //
-        ("max-latency", po::value(&max_latency_ms)->value_name("MS"),
+        ("max-latency",
+         po::value(&max_latency_ms)->value_name("MS")->notifier(not_negative("--max-latency")),
          "instead: the least loss within this time of a whole request")  //
-        ("prefill-compute-ms", po::value(&prefill_compute_ms)->value_name("MS"),
+        ("prefill-compute-ms",
+         po::value(&prefill_compute_ms)
+             ->value_name("MS")
+             ->notifier(not_negative("--prefill-compute-ms")),
          "a prompt batch without syncs (default: measured here)")  //
-        ("decode-compute-ms", po::value(&decode_compute_ms)->value_name("MS"),
+        ("decode-compute-ms",
+         po::value(&decode_compute_ms)
+             ->value_name("MS")
+             ->notifier(not_negative("--decode-compute-ms")),
          "a decoding step without syncs (default: measured here)");
     po::options_description held("Held-out text");
-    held.add_options()                                                                    //
-        ("text", po::value(&text)->value_name("FILE"), "measure the joint loss on this")  //
+    held.add_options()                                  //
+        ("text", po::value(&text)->value_name("FILE"),  //
+         "measure the joint loss on this; -: stdin")    //
         ("skip-windows", po::value(&held_out.skip)->value_name("W"),
          "leave out the text's first W windows (default 0)")                              //
         ("window", po::value(&held_out.window)->value_name("N"), "tokens (default 512)")  //
@@ -123,13 +142,13 @@ struct Options {
          "windows to fit on (default 24)");
     po::options_description output("Output");
     output.add_options()                                                            //
-        ("out,o", po::value(&out)->value_name("FILE"), "the plan")                  //
+        ("out,o", po::value(&out)->value_name("FILE"), "the plan; -: to stdout")    //
         ("plot", po::value(&plot)->value_name("FILE.svg"), "latency against loss")  //
         ("check-latency", po::bool_switch(&check_latency),
          "time every sync full, the plan and no syncs in turn, and compare with the prediction")  //
-        ("tau1", po::value(&tau1)->value_name("NATS"),
+        ("tau1", po::value(&tau1)->value_name("NATS")->notifier(not_negative("--tau1")),
          "blocks whose attn sync costs at most this are in-sensitive (default: budget / blocks)")  //
-        ("tau2", po::value(&tau2)->value_name("NATS"),
+        ("tau2", po::value(&tau2)->value_name("NATS")->notifier(not_negative("--tau2")),
          "beyond this, extremely sensitive (default: budget)");
     po::options_description all;
     all.add(input)
@@ -139,7 +158,8 @@ struct Options {
         .add(output)
         .add(common.describe())
         .add(start.describe());
-    parse_arguments(all, arguments, kUsage, kExamples);
+    files = parse_arguments(all, arguments, kUsage, kExamples);
+    sums_up = parse_sensitivity_form(form);
     workload.step_tokens = common.engine.batch_tokens;
     if (workload.prompt < 1 || workload.generate < 1 || workload.batch < 1 || held_out.window < 2 ||
         held_out.windows < 0 || held_out.skip < 0 || held_out.trials < 1 ||
@@ -153,11 +173,14 @@ struct Options {
     calibration.window = held_out.window;
     const EngineOptions& engine = common.engine;
     const bool chosen = !engine.plan.empty() || !engine.drop.empty() || !engine.node.empty();
-    if (!repair.empty() && (out.empty() || calibration.windows < 1 || chosen)) {
-      throw Error(
-          ErrorCode::usage,
-          "--repair needs --out, a --repair-windows of at least 1, and no plan to begin with",
-          "it repairs each plan that is tried from scratch");
+    if (calibration.windows < 1) {
+      throw Error(ErrorCode::usage,
+                  fmt::format("--repair-windows {} is less than 1", calibration.windows),
+                  "leave it at its default");
+    }
+    if (!repair.empty() && (out.empty() || chosen)) {
+      throw Error(ErrorCode::usage, "--repair needs --out, and no plan to begin with",
+                  "it repairs each plan that is tried from scratch");
     }
     if (max_loss.empty() == (max_latency_ms <= 0.0)) {
       throw Error(ErrorCode::usage, "give either --max-loss or --max-latency",
@@ -223,6 +246,11 @@ SensitivityTable load_sensitivity(const std::string& file, const Options& option
 LinkModel load_links(const Options& options, const Topology& topology, std::string& machine) {
   const TopologyFile file = TopologyFile::load(options.topology);
   machine = file.machine;
+  if (topology.ranks() > 1 && file.links.curves().empty()) {
+    throw Error(ErrorCode::input, fmt::format("{}: has no all-reduce times", options.topology),
+                "measure them where the model is to run: mpirun -n R spd topo --json FILE; virtual "
+                "ranks, and one rank alone, have none");
+  }
   if (file.links.ranks_per_node() == topology.ranks_per_node()) return file.links;
   if (!options.assume_links) {
     throw Error(ErrorCode::input,
@@ -250,6 +278,7 @@ void run_plan(RankContext& context, const std::vector<std::string>& arguments) {
   Options options;
   options.parse(arguments);
   const double budget = options.budget();
+  check_apart(context, options.files);
   const OutputFile out =
       open_output(context, "--out", options.out,
                   options.repair.empty() ? OutputKind::any : OutputKind::regular);
@@ -257,6 +286,10 @@ void run_plan(RankContext& context, const std::vector<std::string>& arguments) {
   const OutputFile plot = open_output(context, "--plot", options.plot);
   // Beside a device there is nowhere to keep what was measured.
   if (out && out.is_replaced()) options.held_out.file = options.out + ".trials";
+  PlanReport report;
+  LinkModel links;
+  agree(context.comms, "reading the topology",
+        [&] { links = load_links(options, context.comms.topology, report.machine); });
   const std::int64_t length =
       std::max(options.held_out.window, options.workload.prompt + options.workload.generate);
   std::vector<std::int32_t> text;
@@ -288,11 +321,8 @@ void run_plan(RankContext& context, const std::vector<std::string>& arguments) {
     return with_repairs(levels,
                         [&](Engine& with) { return held_out->measure(with, levels, most); });
   };
-  PlanReport report;
   std::vector<SensitivityTable> tables;
-  LinkModel links;
-  agree(context.comms, "reading the topology and the sensitivities", [&] {
-    links = load_links(options, context.comms.topology, report.machine);
+  agree(context.comms, "reading the sensitivities", [&] {
     for (const std::string& file : options.sensitivity) {
       tables.push_back(load_sensitivity(file, options, engine));
     }
@@ -302,8 +332,7 @@ void run_plan(RankContext& context, const std::vector<std::string>& arguments) {
       "what earlier runs measured stays as it was", "the same command begins anew");
   std::optional<Planner> made;
   agree(context.comms, "weighing the choices", [&] {
-    made.emplace(engine.config(), links, options.workload, tables,
-                 parse_sensitivity_form(options.form), compute);
+    made.emplace(engine.config(), links, options.workload, tables, options.sums_up, compute);
   });
   const Planner& planner = *made;
 

@@ -54,6 +54,7 @@ constexpr const char* kExamples =
 struct RepairOptions {
   CommonOptions common;
   StartOptions start;
+  NamedFiles files;
   CalibrationOptions calibration;
   RepairRunOptions run;
   DistillOptions distill;
@@ -66,10 +67,12 @@ struct RepairOptions {
   void parse(const std::vector<std::string>& arguments) {
     BlockRepairOptions& block = run.block;
     po::options_description input("Repair");
-    input.add_options()                                                                       //
-        ("text", po::value(&text)->value_name("FILE")->required(), "UTF-8 calibration text")  //
+    input.add_options()  //
+        ("text", po::value(&text)->value_name("FILE")->required(),
+         "UTF-8 calibration text; -: stdin")  //
         ("out", po::value(&out)->value_name("FILE")->required(),
-         "plan to write; its repairs go beside it, for p.json as p.HASH.safetensors")  //
+         "plan to write, which may be that of --plan; its repairs go beside it, for p.json as "
+         "p.HASH.safetensors")  //
         ("methods", po::value(&methods)->value_name("LIST"),
          "of grouping, placement, prediction, refit, distillation (default: the first four)")  //
         ("ks", po::value(&ks)->value_name("LIST"),
@@ -99,7 +102,7 @@ struct RepairOptions {
     po::options_description all;
     all.add(input).add(common.describe()).add(start.describe());
     distill.training.epochs = 1;
-    parse_arguments(all, arguments, kUsage, kExamples);
+    files = parse_arguments(all, arguments, kUsage, kExamples);
     distill.set.window = calibration.window;
     if (distill.set.windows < 1 || !(distill.training.rate > 0.0f)) {
       throw Error(ErrorCode::usage, "--distill-windows and --distill-rate must be positive",
@@ -251,6 +254,7 @@ nlohmann::json to_json(const std::vector<DistilledBlocks>& results, const Window
 void run_repair(RankContext& context, const std::vector<std::string>& arguments) {
   RepairOptions options;
   options.parse(arguments);
+  check_apart(context, options.files, PlanInPlace::yes);
   const OutputFile out = open_output(context, "--out", options.out, OutputKind::regular);
   const OutputFile results = open_output(context, "--json", options.common.json);
   const auto tokens = read_token_ids(context, options.common.engine.model, options.text);
@@ -289,7 +293,9 @@ void run_repair(RankContext& context, const std::vector<std::string>& arguments)
   json["seconds"] = seconds();
   json["blocks"] = nlohmann::json::array();
   for (const BlockOutcome& outcome : run.blocks) json["blocks"].push_back(to_json(outcome));
-  std::string written = write_repaired_plan(context, engine, run.ranks, out);
+  std::string written =
+      write_repaired_plan(context, engine, run.ranks, out,
+                          options.distillation ? PlanState::under_way : PlanState::done);
   // The plan has all of it now.
   remove_partial(context, options.run);
   if (context.root()) {

@@ -65,6 +65,7 @@ std::vector<T> parse_list(const char* flag, const std::string& text, Parse parse
 struct Options {
   CommonOptions common;
   StartOptions start;
+  NamedFiles files;
   SensitivityOptions work;
   std::string text;
   std::string plot;
@@ -76,8 +77,9 @@ struct Options {
     std::string formats = "none";
     work.windows.limit = 8;
     po::options_description what("What to measure");
-    what.add_options()                                                                            //
-        ("text", po::value(&text)->value_name("FILE")->required(), "UTF-8 text to calibrate on")  //
+    what.add_options()  //
+        ("text", po::value(&text)->value_name("FILE")->required(),
+         "UTF-8 text to calibrate on; -: stdin")  //
         ("window", po::value(&work.windows.window)->value_name("N"),
          "tokens of a window (default 512)")  //
         ("stride", po::value(&work.windows.stride)->value_name("N"),
@@ -94,7 +96,7 @@ struct Options {
     po::options_description all;
     all.add(what).add(common.describe()).add(start.describe());
     work.windows.stride = 0;
-    parse_arguments(all, arguments, kUsage, kExamples);
+    files = parse_arguments(all, arguments, kUsage, kExamples);
     work.forms = parse_list<SensitivityForm>("--forms", forms, parse_sensitivity_form);
     work.points = parse_list<SyncPoint>("--points", points, parse_sync_point);
     work.levels = parse_list<SyncLevel>("--levels", levels, parse_sync_level);
@@ -221,6 +223,7 @@ void run_sensitivity(RankContext& context, const std::vector<std::string>& argum
   Options options;
   options.parse(arguments);
   const std::string& file = options.common.json;
+  check_apart(context, options.files);
   const OutputFile results = open_output(context, "--json", file);
   const OutputFile plot = open_output(context, "--plot", options.plot);
   const auto text = read_token_ids(context, options.common.engine.model, options.text);

@@ -37,6 +37,7 @@ constexpr const char* kExamples =
 
 struct TokenizeOptions {
   PromptOptions input;
+  NamedFiles files;
   std::string model;
   std::string json;
 
@@ -52,7 +53,7 @@ struct TokenizeOptions {
         ("help,h", "this text");
     po::options_description all;
     all.add(input.describe()).add(work);
-    parse_arguments(all, arguments, kUsage, kExamples);
+    files = parse_arguments(all, arguments, kUsage, kExamples);
     if (input.prompts.empty() && input.file.empty()) {
       throw Error(ErrorCode::usage, "there is nothing to tokenise",
                   "give --prompt TEXT or --prompts FILE");
@@ -119,6 +120,7 @@ void run_tokenize(RankContext& context, const std::vector<std::string>& argument
                          {"version", SPD_VERSION},
                          {"model", {{"path", options.model}}},
                          {"prompts", nlohmann::json::array()}};
+  check_apart(context, options.files);
   const OutputFile results = open_output(context, "--json", options.json);
   std::unique_ptr<Tokenizer> tokenizer;
   agree(context.comms, "reading the tokenizer", [&] {

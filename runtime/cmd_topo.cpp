@@ -41,6 +41,7 @@ constexpr double kMiB = 1024.0 * 1024.0;
 
 struct TopoOptions {
   StartOptions start;
+  NamedFiles files;
   double seconds = 11.0;
   std::size_t max_kib = 4096;
   bool skip_algorithms = false;
@@ -56,13 +57,13 @@ struct TopoOptions {
         ("no-algorithms", po::bool_switch(&skip_algorithms),                            //
          "time only what the runtime would use, not every algorithm")                   //
         ("json", po::value(&json)->value_name("FILE"),                                  //
-         "write everything as JSON, for spd plan --topology")                           //
+         "write everything as JSON, for spd plan --topology; -: to stdout")             //
         ("config", po::value<std::string>()->value_name("FILE"),                        //
          "read options from a file of lines \"name = value\"; the command line wins")   //
         ("help,h", "this text");
     po::options_description all;
     all.add(work).add(start.describe());
-    parse_arguments(all, arguments, kUsage, kExamples);
+    files = parse_arguments(all, arguments, kUsage, kExamples);
     if (!(seconds > 0 && seconds < 1e5) || max_kib < 1 || max_kib > (1u << 20)) {
       throw Error(ErrorCode::usage, "--seconds or --max-kib is out of range",
                   "give some seconds, and 1 to 1048576 KiB");
@@ -190,6 +191,7 @@ nlohmann::json measure_pairs(RankContext& context, const std::vector<nlohmann::j
 void run_topo(RankContext& context, const std::vector<std::string>& arguments) {
   TopoOptions options;
   options.parse(arguments);
+  check_apart(context, options.files);
   const OutputFile results = open_output(context, "--json", options.json);
   const Topology& topology = context.comms.topology;
   const auto nodes = survey_nodes(context.comms);
@@ -209,6 +211,12 @@ void run_topo(RankContext& context, const std::vector<std::string>& arguments) {
           context.is_virtual ? "virtual ranks are threads of one process and send nothing; "
                                "run spd topo under mpirun where the model is to run"
                              : "there is one rank; use mpirun -n R");
+      if (results) {
+        say("{} tells of this machine, but not what an all-reduce takes: spd plan and --algo "
+            "cannot "
+            "use it\n",
+            options.json);
+      }
     }
   } else {
     CpuDevice device;

@@ -5,6 +5,7 @@
 #include <limits>
 #include <sstream>
 
+#include "comm/job_network.h"
 #include "kernels/device/error.h"
 #include "model/fingerprint.h"
 #include "runtime/option_values.h"
@@ -82,10 +83,11 @@ po::options_description StartOptions::describe() {
        "all-reduce across nodes: one_shot, recursive_doubling, ring or scatter_gather, or several "
        "with the bytes from which each is used, one_shot,scatter_gather:524288, or what was "
        "fastest in a topology.json of spd topo (default: by size; spd topo prints it)")  //
-      ("rails", po::value(&launch.backends.rails)->value_name("N"),                      //
-       "ranks of a node that talk to other nodes at once (default: by size)")            //
-      ("flat", po::bool_switch(&launch.backends.flat),                                   //
-       "no hierarchy: every rank talks to every rank, for comparison");                  //
+      ("rails",
+       po::value(&launch.backends.rails)->value_name("N")->notifier(within("--rails", 1)),  //
+       "ranks of a node that talk to other nodes at once (default: by size)")               //
+      ("flat", po::bool_switch(&launch.backends.flat),                                      //
+       "no hierarchy: every rank talks to every rank, for comparison");                     //
   return options;
 }
 
@@ -124,18 +126,17 @@ po::options_description CommonOptions::describe() {
       ("batch-tokens",
        po::value(&engine.batch_tokens)->value_name("N")->notifier(within("--batch-tokens", 1)),  //
        "tokens that one prefill step takes at most (default 512)")                               //
-      ("json", po::value(&json)->value_name("FILE"), "write the results as JSON, too")           //
+      ("json", po::value(&json)->value_name("FILE"),                                             //
+       "write the results as JSON, too; -: to stdout, and what is printed to stderr")            //
       ("config", po::value<std::string>()->value_name("FILE"),                                   //
        "read options from a file of lines \"name = value\"; the command line wins")              //
-      ("log-level", po::value(&log_level)->value_name("L"),                                      //
-       "debug, info, warn (default), error")                                                     //
       ("help,h", "this text");
   return options;
 }
 
-void parse_arguments(const po::options_description& options,
-                     const std::vector<std::string>& arguments, const std::string& usage,
-                     const std::string& examples) {
+NamedFiles parse_arguments(const po::options_description& options,
+                           const std::vector<std::string>& arguments, const std::string& usage,
+                           const std::string& examples) {
   po::variables_map values;
   store_arguments(options, arguments, OtherOptions::refused, values);
   if (values.count("help")) {
@@ -147,7 +148,28 @@ void parse_arguments(const po::options_description& options,
     store_option_file(options, values["config"].as<std::string>(), OtherOptions::refused, values);
   }
   notify_options(values);
+  return named_files(values);
 }
+
+namespace {
+
+// Virtual ranks are threads, which send no messages: what says how must be right all the same, for
+// the same file of options may start processes.
+void check_unused(const po::variables_map& values, StartOptions& start) {
+  const LaunchOptions& launch = start.launch;
+  check_rails(launch.backends.rails,
+              Topology::contiguous(launch.virtual_ranks, launch.virtual_nodes));
+  if (!start.nic.empty()) check_nic(start.nic);
+  for (const char* option : {"intra", "inter", "nic", "algo", "rails"}) {
+    const bool fits =
+        option == std::string("intra") && (launch.backends.intra == IntraBackend::thread ||
+                                           launch.backends.intra == IntraBackend::automatic);
+    if (values.count(option) && !fits) start.unused.push_back(fmt::format("--{}", option));
+  }
+  if (launch.backends.flat) start.unused.emplace_back("--flat");
+}
+
+}  // namespace
 
 StartOptions parse_start_options(const std::vector<std::string>& arguments) {
   StartOptions start;
@@ -180,6 +202,7 @@ StartOptions parse_start_options(const std::vector<std::string>& arguments) {
     throw Error(ErrorCode::usage, fmt::format("--deadline {} is not a time", start.deadline_s),
                 "give seconds, e.g. --deadline 30");
   }
+  if (start.launch.virtual_ranks > 0) check_unused(values, start);
   start.launch.deadline =
       std::chrono::milliseconds(static_cast<std::int64_t>(start.deadline_s * 1000.0));
   return start;

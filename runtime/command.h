@@ -9,6 +9,7 @@
 
 #include "runtime/engine.h"
 #include "runtime/launch.h"
+#include "runtime/named_files.h"
 #include "runtime/output_file.h"
 
 namespace spd {
@@ -39,7 +40,6 @@ void run_bench(RankContext& context, const std::vector<std::string>& arguments);
 struct CommonOptions {
   EngineOptions engine;
   std::string json;  ///< file for the results, empty: none
-  std::string log_level;
 
   po::options_description describe();
 };
@@ -51,6 +51,7 @@ struct StartOptions {
   std::string nic;  ///< interface, network or RDMA device between nodes; empty: by itself
   std::string
       algo_topology;  ///< of --algo, where it names a file; read by whoever starts the ranks
+  std::vector<std::string> unused;  ///< options given that have no meaning for virtual ranks
   po::options_description describe();
 };
 
@@ -60,13 +61,14 @@ struct HelpRequest {
 };
 
 /// Parses arguments and then, for what they leave open, the --config file (lines "name = value").
-/// Throws usage Error for what is unknown or malformed, HelpRequest for --help.
-/// `usage` introduces the help; examples close it.
-void parse_arguments(const po::options_description& options,
-                     const std::vector<std::string>& arguments, const std::string& usage,
-                     const std::string& examples);
+/// Returns the files that they name. Throws usage Error for what is unknown or malformed,
+/// HelpRequest for --help. `usage` introduces the help; examples close it.
+NamedFiles parse_arguments(const po::options_description& options,
+                           const std::vector<std::string>& arguments, const std::string& usage,
+                           const std::string& examples);
 
-/// Reads only the start options, leaving everything else unread.
+/// Reads only the start options, leaving everything else unread. Where ranks are virtual, those of
+/// messages between processes are checked all the same, and listed as unused.
 StartOptions parse_start_options(const std::vector<std::string>& arguments);
 
 /// {"schema": "spd.KIND/1", "version", "model": {...}, "tp", "ranks_per_node", ...}: what every

@@ -20,7 +20,8 @@ constexpr int kGlanceMs = 100;
 
 struct Console {
   std::string waiting;
-  int error = 0;
+  int error = 0;  // of stdout
+  int descriptor = STDOUT_FILENO;
 };
 
 Console& console() {
@@ -41,14 +42,22 @@ void take_back(off_t begin) {
 
 void say_text(std::string_view text) {
   Console& out = console();
-  if (out.error != 0) return;
+  if (out.error != 0 && out.descriptor == STDOUT_FILENO) return;
   out.waiting += text;
   if (text.ends_with('\n') || out.waiting.size() > kMostWaiting) flush_stdout();
 }
 
+void say_on_stderr() {
+  flush_stdout();
+  console().descriptor = STDERR_FILENO;
+}
+
 bool flush_stdout() {
   Console& out = console();
-  if (out.error == 0 && !out.waiting.empty()) {
+  if (out.descriptor != STDOUT_FILENO) {
+    // Nobody can be told where that fails.
+    write_through(out.descriptor, out.waiting);
+  } else if (out.error == 0 && !out.waiting.empty()) {
     const off_t begin = ::lseek(STDOUT_FILENO, 0, SEEK_CUR);
     out.error = write_through(STDOUT_FILENO, out.waiting);
     if (out.error != 0) take_back(begin);

@@ -18,6 +18,9 @@ void say(fmt::format_string<Values...> format, Values&&... values) {
   say_text(fmt::format(format, std::forward<Values>(values)...));
 }
 
+/// From now on all of that goes to stderr: stdout is an output's.
+void say_on_stderr();
+
 /// Hands over what waits. False: stdout cannot be written, or could not before.
 bool flush_stdout();
 /// The system's reason why stdout could not be written, as an errno; 0: it always could.

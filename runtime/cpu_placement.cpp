@@ -1,10 +1,12 @@
 #include "runtime/cpu_placement.h"
 
 #include <hwloc.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <thread>
 
 #include "kernels/device/cpu_device.h"
 #include "model/partition.h"
@@ -32,6 +34,13 @@ std::vector<int> allowed_cores() {
     }
   }
   return cores.empty() ? std::vector<int>{0} : cores;
+}
+
+int allowed_processors() {
+  cpu_set_t mine{};
+  return ::sched_getaffinity(0, sizeof mine, &mine) == 0
+             ? CPU_COUNT(&mine)
+             : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 }
 
 CpuOptions place_rank(const RankComms& comms, int threads, bool pin) {

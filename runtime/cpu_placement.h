@@ -11,6 +11,9 @@ namespace spd {
 /// Cores this process may run on, one logical processor a physical core.
 std::vector<int> allowed_cores();
 
+/// Logical processors this process may run on.
+int allowed_processors();
+
 /// Threads and cores of this rank. `threads` 0: an equal share of the node's cores. Where all ranks
 /// of the node may use the same cores, each takes its own slice; where the launcher has bound them,
 /// each keeps what it got. Threads are pinned if `pin` and there is a core for each.

@@ -330,6 +330,18 @@ class Distiller {
 
 }  // namespace
 
+std::set<std::int64_t> blocks_that_leave_out_syncs(const SyncLevels& levels) {
+  std::set<std::int64_t> found;
+  for (std::int64_t first = 0; first < std::ssize(levels.attn);) {
+    const std::int64_t last = end_of_group(levels, first);
+    for (std::int64_t block = first; block < last; ++block) {
+      if (leaves_out_syncs(levels, first, last)) found.insert(block);
+    }
+    first = last;
+  }
+  return found;
+}
+
 std::vector<DistilledBlocks> distill_blocks(Engine& engine, const std::vector<std::int32_t>& tokens,
                                             const DistillOptions& options,
                                             const std::set<std::int64_t>& which, RankRepair& repair,

@@ -49,6 +49,10 @@ struct DistillProgress {
   std::function<void(std::int64_t, const RankRepair& repair)> keep = {};
 };
 
+/// Blocks that can be trained one by one: those of which a sync is left out, and those trained
+/// together with them since no mlp sync in between is full.
+std::set<std::int64_t> blocks_that_leave_out_syncs(const SyncLevels& levels);
+
 /// Trains the blocks in `which` that leave out a sync, in order, each on what the blocks before it
 /// yield. Other blocks run as they are. `engine` holds the planned model, repaired as `repair`
 /// says; both have the new parameters afterwards. All ranks call it alike, with the same tokens.

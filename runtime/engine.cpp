@@ -49,6 +49,16 @@ double table_bytes(const ModelConfig& config, std::int64_t length) {
   return items + angles;
 }
 
+// Threads that have no core wait for each other at the end of every piece of work.
+void warn_of_threads(int threads) {
+  const int cores = allowed_processors();
+  if (threads <= cores) return;
+  warn_once(
+      fmt::format("--threads {}: this process may run on {} processor{}; more threads than "
+                  "that make it slow",
+                  threads, cores, cores == 1 ? "" : "s"));
+}
+
 }  // namespace
 
 ModelConfig load_config(const EngineOptions& options) {
@@ -59,6 +69,7 @@ Engine::Engine(RankContext& context, const EngineOptions& options, std::int64_t 
     : context_(context), options_(options) {
   const auto begin = std::chrono::steady_clock::now();
   CpuOptions placement;
+  if (context.root()) warn_of_threads(options.threads);
   // Virtual ranks share the cores of one process: one unpinned thread each is as good as it gets.
   if (context.is_virtual) {
     placement.threads = std::max(1, options.threads);

@@ -52,6 +52,7 @@ void HeldOut::load(const std::string& setting) {
   const std::string remedy = "remove it to begin anew";
   const JsonObject json = JsonObject::load(options_.file);
   json.check_schema(kSchema, remedy);
+  json.check_keys({"schema", "setting", "full_nll_nats", "plan_nll_nats"});
   if (json.string("setting") != setting) {
     json.fail("setting", "is not this search's: the file holds the trials of another search",
               "remove it to begin anew, or repeat that search's options");

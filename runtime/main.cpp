@@ -1,5 +1,6 @@
 // The program: starts the ranks, runs one subcommand on each, and ends the job in one voice.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -37,10 +38,19 @@ std::string help_text() {
          "Without MPI: spd SUBCOMMAND --virtual-ranks R runs R ranks as threads.\n"
          "\nExit status: 0; 2 to 8 where the command line, an input, the system (a full disk), a\n"
          "peer, the deadline, a device or the program itself was at fault; 75 after SIGTERM,\n"
-         "SIGINT or SIGUSR1 to any rank or to mpirun: what was done is kept, and the message says\n"
-         "how to go on. A second signal ends at once.\n"
+         "SIGINT or SIGUSR1 to any rank: what was done is kept, and the message says how to go "
+         "on.\n"
+         "A second signal ends at once. mpirun that gets SIGTERM or SIGINT itself (Ctrl-C) lets "
+         "its\n"
+         "ranks do the same, and ends with 1, its own.\n"
+         "\nWhat is written: --json, --out, --items and --plot take a file, a device, a FIFO, or "
+         "-\n"
+         "for stdout; what is printed goes to stderr then. None may be a file that is read, but "
+         "for\n"
+         "plans that repair and distill update.\n"
          "What ranks print reaches stdout through mpirun, which tells nobody where that is full:\n"
-         "--json FILE does.\n";
+         "--json FILE does. A killed job may leave .NAME.lock beside an output NAME; the next one\n"
+         "that writes there removes it.\n";
 }
 
 const Command& find_command(const std::string& name) {
@@ -99,6 +109,10 @@ int run_virtual(const Command& command, const std::vector<std::string>& argument
   limit_read_patience(start.launch.deadline / 2);
   // Threads send no messages, but what is named should be there.
   if (!start.algo_topology.empty()) algorithms_from(start.algo_topology);
+  if (!start.unused.empty()) {
+    warn_once(fmt::format("{} without meaning here: virtual ranks are threads and send no messages",
+                          fmt::join(start.unused, ", ")));
+  }
   launch_virtual(start.launch, [&](RankContext& context) { command.run(context, arguments); });
   return 0;
 }
@@ -146,7 +160,7 @@ int run_mpi(MpiSession& session, const std::string& name,
     const Command& command = find_command(name);
     StartOptions start = parse_start_options(arguments);
     limit_read_patience(start.launch.deadline / 2);
-    init_logging(session.rank(), "");
+    init_logging(session.rank());
     warn_if_mpirun_is_slower(session, start.deadline_s);
     if (!start.algo_topology.empty()) {
       start.launch.backends.algorithms = shared_algorithms_from(start.algo_topology, session);
@@ -195,7 +209,7 @@ int run(int argc, char** argv) {
         if (speaks_before_mpi(variable, parent_process())) say_text(help_text());
         return all.empty() ? 2 : 0;
       }
-      init_logging(0, "");
+      init_logging(0);
       const Command& command = find_command(name);
       if (command.alone) return run_alone(command, arguments);
       return run_virtual(command, arguments, parse_start_options(arguments));
@@ -211,6 +225,8 @@ int run(int argc, char** argv) {
       return named.exit_status();
     }
   }
+  const auto claim = launcher_claim(variable);
+  init_logging(claim ? claim->rank : 0);  // MPI's start has its warnings, too
   MpiSession session(&argc, &argv, start.launch.deadline, start.nic);
   return run_mpi(session, name, arguments);
 }

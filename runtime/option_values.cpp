@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -13,8 +14,8 @@
 
 #include "kernels/device/error.h"
 #include "model/input_file.h"
+#include "model/nearest_name.h"
 #include "model/tokenizer/unicode.h"
-#include "runtime/nearest_name.h"
 
 namespace spd {
 namespace {
@@ -104,6 +105,21 @@ std::string given_for(const std::string& name, const po::parsed_options& parsed)
   refuse(where, fmt::format("{} needs {}", name, expected_by(option)));
 }
 
+// Nothing is meant by an empty name or number: it comes of a variable that a script forgot to set.
+void check_given(const std::string& where, const po::parsed_options& parsed) {
+  constexpr std::array<std::string_view, 3> kTexts{"prompt", "system", "template-arg"};
+  for (const auto& option : parsed.options) {
+    const std::string_view name = without_dashes(option.string_key);
+    if (option.string_key.empty() || option.unregistered ||
+        std::find(kTexts.begin(), kTexts.end(), name) != kTexts.end()) {
+      continue;
+    }
+    if (std::find(option.value.begin(), option.value.end(), "") == option.value.end()) continue;
+    refuse(where, fmt::format("--{} is given nothing", name),
+           "give it a value, or leave the option out");
+  }
+}
+
 // Beyond these no count of ours has a meaning, and sums of a few of them do not overflow.
 template <class Integer>
 void check_integer(const std::string& where, const std::string& name, const boost::any& value) {
@@ -123,6 +139,15 @@ void check_numbers(const std::string& where, const po::variables_map& values) {
       refuse(where, fmt::format("--{} is not a finite number", name));
     }
   }
+}
+
+// What a file of options cannot say.
+void check_belongs(const std::string& where, const po::option_description& option) {
+  const std::string& name = option.long_name();
+  if (name != "config" && name != "help") return;
+  refuse(where, fmt::format("\"{}\" is for the command line alone", name),
+         "leave the line out" +
+             std::string(name == "config" ? "; put all options into one file" : ""));
 }
 
 std::string_view trimmed(std::string_view text) {
@@ -148,6 +173,7 @@ void store_arguments(const po::options_description& options,
         refuse("", fmt::format("\"{}\" belongs to no option", fmt::join(option.value, " ")));
       }
     }
+    check_given("", parsed);
     po::store(parsed, values);
   } catch (const po::error& error) {
     translate(error, "", options, parsed);
@@ -179,12 +205,17 @@ void store_option_file(const po::options_description& options, const std::filesy
     if (equals == std::string_view::npos || name.empty()) {
       refuse(where, fmt::format("\"{}\" is no line \"name = value\"", text));
     }
+    if (name.front() == '-') {
+      refuse(where, fmt::format("\"{}\" is no option's name", name),
+             "write the long name without dashes");
+    }
     const po::option_description* option = options.find_nothrow(std::string(name), false);
     if (!option && others == OtherOptions::left) continue;
     if (!option) {
       refuse(where,
              fmt::format("unknown option \"{}\"{}", name, nearest_option("", name, options)));
     }
+    check_belongs(where, *option);
     const auto [earlier, is_first] = lines_of.try_emplace(std::string(name), number);
     if (!is_first && !option->semantic()->is_composing()) {
       refuse(where, fmt::format("\"{}\" is given in line {} already", name, earlier->second));
@@ -194,6 +225,7 @@ void store_option_file(const po::options_description& options, const std::filesy
       // Not by Boost's own reader, which takes a "#" anywhere for a comment.
       const std::string_view value = trimmed(text.substr(equals + 1));
       parsed.options.emplace_back(std::string(name), std::vector{std::string(value)});
+      check_given(where, parsed);
       po::store(parsed, values);
     } catch (const po::error& error) {
       translate(error, where, options, parsed);

@@ -36,8 +36,10 @@ void naming(const std::string& flag, const Work& work) {
   }
 }
 
-// The number of this process's descriptor that a path names: /dev/stdout, /dev/fd/3.
+}  // namespace
+
 std::optional<int> own_descriptor(const std::filesystem::path& file) {
+  if (file == kStdout) return STDOUT_FILENO;
   std::filesystem::path at = file;
   for (int i = 0; i < 40; ++i) {
     std::error_code error;
@@ -54,8 +56,6 @@ std::optional<int> own_descriptor(const std::filesystem::path& file) {
   }
   return std::nullopt;
 }
-
-}  // namespace
 
 /// Keeps other jobs from the same file, by a lock that the kernel drops when this process ends,
 /// however it does. On a file of its own, since the one that is written is another each time.
@@ -189,7 +189,9 @@ OutputFile open_output(const RankContext& context, const char* flag,
   OutputFile output;
   if (file.empty()) return output;
   agree(context.comms, "opening what is to be written", [&] {
-    if (context.root()) output = OutputFile(flag, file, kind);
+    if (!context.root()) return;
+    output = OutputFile(flag, file, kind);
+    if (file == kStdout) say_on_stderr();
   });
   output.file_ = file;
   output.replaced_ =

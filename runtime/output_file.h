@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -17,10 +18,16 @@ enum class OutputKind {
   regular,  ///< a file that is written again and again, or has others beside it
 };
 
+/// The name of stdout where an output is asked for; a file of this name is "./-".
+inline constexpr const char* kStdout = "-";
+
+/// The number of this process's descriptor that a path names: "-", /dev/stdout, /dev/fd/3.
+std::optional<int> own_descriptor(const std::filesystem::path& file);
+
 /// One file to be written; none where no name was given.
 ///
 /// A regular file is replaced at once, whole and on the disk; a symbolic link stays, what it leads
-/// to is replaced. Devices, FIFOs and this process's own descriptors (/dev/stdout) are written
+/// to is replaced. Devices, FIFOs and this process's own descriptors ("-", /dev/stdout) are written
 /// through. Two jobs, or two options, that are to write one file: the second is refused.
 class OutputFile {
  public:
@@ -60,7 +67,8 @@ class OutputFile {
 };
 
 /// Opens it on rank 0, the one that writes; all ranks call it alike, before the work, and throw
-/// AgreedError where it is refused. An empty name: no file.
+/// AgreedError where it is refused. An empty name: no file. "-": what commands print goes to stderr
+/// from now on, so that stdout has the output alone.
 OutputFile open_output(const RankContext& context, const char* flag,
                        const std::filesystem::path& file, OutputKind kind = OutputKind::any);
 

@@ -10,7 +10,7 @@
 #include "kernels/device/error.h"
 #include "kernels/device/printable.h"
 #include "model/json_text.h"
-#include "runtime/nearest_name.h"
+#include "model/nearest_name.h"
 
 namespace spd {
 namespace {

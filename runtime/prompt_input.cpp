@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <array>
-#include <iostream>
 #include <iterator>
 #include <optional>
 
@@ -11,6 +9,7 @@
 #include "model/input_file.h"
 #include "model/json_text.h"
 #include "model/tokenizer/unicode.h"
+#include "runtime/user_input.h"
 
 namespace spd {
 namespace {
@@ -147,19 +146,6 @@ void check_encoding(std::string_view text, const std::string& name) {
   }
 }
 
-std::string read_stdin() {
-  std::string text;
-  std::array<char, 1 << 16> piece{};
-  while (std::cin.read(piece.data(), piece.size()) || std::cin.gcount() > 0) {
-    text.append(piece.data(), static_cast<std::size_t>(std::cin.gcount()));
-    if (text.size() > kMostBytes) {
-      refuse("stdin", fmt::format("more than {} MiB of prompts", kMostBytes >> 20),
-             "give them in several runs");
-    }
-  }
-  return text;
-}
-
 }  // namespace
 
 std::vector<Prompt> parse_prompts(std::string_view text, const std::string& name) {
@@ -193,7 +179,7 @@ std::string plain_line(std::string_view line, const std::string& origin) {
 }
 
 std::vector<Prompt> read_prompts(const std::filesystem::path& file) {
-  if (file == "-") return parse_prompts(read_stdin(), "stdin");
+  if (file == "-") return parse_prompts(read_stdin(kMostBytes), "stdin");
   // Whoever feeds a FIFO may take as long as one who types.
   const ReadLimits limits{kMostBytes, std::chrono::hours(24)};
   return parse_prompts(read_file(file, limits, "check --prompts"), file.string());

@@ -82,6 +82,7 @@ std::int64_t RepairInProgress::windows_done(const std::string& settings) const {
     std::error_code error;
     if (!std::filesystem::exists(progress_file(), error)) return;
     const JsonObject json = JsonObject::load(progress_file());
+    json.check_keys({"settings", "windows"});
     if (json.string("settings") != settings) {
       json.fail("settings", "are of another run",
                 "repeat that run's options, or remove the file and --out's to start anew");
@@ -105,11 +106,11 @@ void RepairInProgress::remove_progress() const {
   if (engine_.context().root()) std::filesystem::remove(progress_file(), ignored);
 }
 
-std::string RepairInProgress::write() {
+std::string RepairInProgress::write(PlanState state) {
   const auto begin = std::chrono::steady_clock::now();
   const RankContext& context = engine_.context();
   std::string written = write_repaired_plan(
-      context, engine_, gather_repairs(repair, context.comms, engine_.stream()), files_.out);
+      context, engine_, gather_repairs(repair, context.comms, engine_.stream()), files_.out, state);
   written_ = std::chrono::steady_clock::now();
   writing_took_ = written_ - begin;
   wrote_ = true;

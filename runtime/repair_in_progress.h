@@ -13,6 +13,7 @@
 #include "runtime/engine.h"
 #include "runtime/interrupt.h"
 #include "runtime/output_file.h"
+#include "runtime/plan_output.h"
 
 namespace spd {
 
@@ -34,8 +35,8 @@ class RepairInProgress {
   /// Whether to write: since the last time so much longer has passed than writing takes, or the
   /// user wants the run to end. A safe point: to be called often, by all ranks alike.
   bool due();
-  /// Returns what is there now, on rank 0.
-  std::string write();
+  /// Returns what is there now, on rank 0. `state`: of the plan.
+  std::string write(PlanState state = PlanState::under_way);
   /// Throws AgreedError that says how to go on; to be called when all has been written.
   void stop_if_interrupted();
   /// Behind a piece of the training of blocks, which is worth nothing before they are done: where

@@ -85,6 +85,7 @@ class PartialWork {
         return;
       }
       const JsonObject json = JsonObject::load(file);
+      json.check_keys({"settings", "shards", "block", "points"});
       if (json.string("settings") != settings_) {
         throw Error(ErrorCode::input,
                     fmt::format("{}: holds the work of another run", folder_.string()),

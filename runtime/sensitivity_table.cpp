@@ -115,6 +115,10 @@ namespace {
 constexpr double kMostNats = 1e100;
 
 SensitivityEntry entry_of(const JsonObject& item, std::size_t windows) {
+  item.check_keys({"form", "point", "block", "level", "wire", "repaired", "repair_share_of_block",
+                   "window_total_rise_sum_nats", "window_own_rise_squares_nats2",
+                   // which follow from the others
+                   "nll_rise_nats", "nll_rise_stderr_nats", "total_nll_rise_nats"});
   SensitivityEntry entry;
   entry.form = item.parsed("form", parse_sensitivity_form);
   entry.point = item.parsed("point", parse_sync_point);
@@ -140,6 +144,9 @@ SensitivityEntry entry_of(const JsonObject& item, std::size_t windows) {
 SensitivityTable SensitivityTable::load(const std::filesystem::path& file) {
   const JsonObject json = JsonObject::load(file);
   json.check_schema("spd.sensitivity/1", "give a file written by spd sensitivity --json");
+  json.check_keys({"schema", "model", "tp", "ranks_per_node", "text", "window_tokens",
+                   "stride_tokens", "plan", "complete", "base_nll_nats", "window_tokens_scored",
+                   "window_nll_sum_nats", "entries"});
   SensitivityTable table;
   const auto tokens = json.integers("window_tokens_scored", 0);
   table.tokens.assign(tokens.begin(), tokens.end());

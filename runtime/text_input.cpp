@@ -16,11 +16,10 @@ namespace {
 std::string read_text(const std::filesystem::path& file) {
   ReadLimits limits;
   std::error_code error;
+  constexpr std::uint64_t kLongest = std::uint64_t{4} << 30;
   // A device may never end; a file of text that long was meant.
-  if (std::filesystem::is_regular_file(file, error)) {
-    limits.most_bytes = std::uint64_t{4} << 30;
-  }
-  std::string text = read_file(file, limits, "check --text");
+  if (std::filesystem::is_regular_file(file, error)) limits.most_bytes = kLongest;
+  std::string text = file == "-" ? read_stdin(kLongest) : read_file(file, limits, "check --text");
   text.erase(0, text.size() - without_bom(text).size());
   if (const std::size_t zero = text.find('\0'); zero != std::string::npos) {
     throw Error(ErrorCode::input,

@@ -28,6 +28,8 @@ LinkSegment segment_of(const JsonObject& json) {
 
 // `fitted`: samples of this file that lines were fitted to so far.
 LinkCurve curve_of(const JsonObject& json, std::size_t& fitted) {
+  json.check_keys({"group", "ranks", "wire", "algorithm", "backend", "samples", "segments",
+                   "from_bytes", "alpha_us", "us_per_byte"});
   LinkCurve curve;
   curve.group = json.parsed("group", parse_link_group);
   if (json.has("wire")) curve.wire = json.parsed("wire", parse_wire_format);
@@ -35,6 +37,7 @@ LinkCurve curve_of(const JsonObject& json, std::size_t& fitted) {
   curve.backend = json.string_or("backend", "");
   if (json.has("samples")) {
     for (const JsonObject& sample : json.objects("samples")) {
+      sample.check_keys({"bytes", "p50_us", "p99_us", "max_us"});
       const double p50 = sample.number("p50_us", 0.0);
       const double p99 = sample.number_or("p99_us", 0.0, p50);
       curve.samples.push_back(
@@ -47,6 +50,7 @@ LinkCurve curve_of(const JsonObject& json, std::size_t& fitted) {
   }
   if (json.has("segments")) {
     for (const JsonObject& segment : json.objects("segments")) {
+      segment.check_keys({"from_bytes", "alpha_us", "us_per_byte"});
       curve.segments.push_back(segment_of(segment));
     }
   } else if (json.has("alpha_us") || json.has("us_per_byte")) {
@@ -92,6 +96,9 @@ TopologyFile TopologyFile::load(const std::filesystem::path& file) {
   json.check_schema(
       kSchema,
       "give a file written by spd topo --json, or by hand as runtime/topology_file.h says");
+  json.check_keys({"schema", "version", "machine", "source", "ranks_per_node", "all_reduce",
+                   // what spd topo found besides
+                   "virtual", "node_of_rank", "nodes", "links", "backends", "held_out"});
   const std::vector<int> ranks_per_node = json.integers("ranks_per_node", 1);
   if (std::accumulate(ranks_per_node.begin(), ranks_per_node.end(), std::int64_t{0}) >
       JsonObject::kLargest) {

@@ -2,14 +2,19 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <future>
+#include <string>
 #include <thread>
 #include <utility>
 
 #include "comm/rank_comms.h"
 
 namespace spd {
+
+/// All of stdin, however long that takes. Throws input Error for more than `most_bytes`.
+std::string read_stdin(std::uint64_t most_bytes);
 
 /// Returns on all ranks once `done` is true on rank 0, which alone is asked and may take up to a
 /// tenth of a second to say no. However long that is, no deadline passes, for the ranks keep

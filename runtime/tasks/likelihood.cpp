@@ -1,149 +1,163 @@
 #include "runtime/tasks/likelihood.h"
 
 #include <algorithm>
+#include <numeric>
+#include <utility>
 
 namespace spd {
 namespace {
 
 constexpr std::int64_t kLogitRows = 64;  // held at a time: a vocabulary wide each
-constexpr std::int64_t kGroupSteps = 8;  // full steps that a group of items makes
 
 }  // namespace
 
-LikelihoodScorer::LikelihoodScorer(Engine& engine, std::int64_t slots, std::int64_t capacity)
+LikelihoodScorer::LikelihoodScorer(Engine& engine, std::vector<SyncLevels> variants,
+                                   std::int64_t slots, std::int64_t capacity)
     : engine_(engine),
-      cache_(engine.make_cache(slots, capacity)),
+      variants_(std::move(variants)),
+      slots_(slots),
       scorer_(engine, kLogitRows),
-      hidden_(engine.operators().device(), kLogitRows * engine.config().hidden * sizeof(float)) {}
-
-std::size_t LikelihoodScorer::group_size(std::span<const EncodedItem> items) const {
-  const std::int64_t most = kGroupSteps * engine_.transformer().options().max_tokens;
-  std::int64_t tokens = 0;
-  std::size_t count = 0;
-  for (; count < items.size() && static_cast<std::int64_t>(count) < cache_.slots(); ++count) {
-    for (const EncodedRequest& request : items[count]) {
-      tokens += static_cast<std::int64_t>(request.input().size());
-    }
-    if (count > 0 && tokens > most) break;
+      hidden_(engine.operators().device(), kLogitRows * engine.config().hidden * sizeof(float)) {
+  for (std::size_t i = 0; i < variants_.size(); ++i) {
+    caches_.push_back(engine.make_cache(slots, capacity));
   }
-  return count;
 }
 
-// Decides what is run, in which order, and which token predicts what.
-void LikelihoodScorer::lay_out(std::span<const EncodedItem> items) {
-  parts_.clear();
-  asks_.clear();
-  result_.clear();
-  cells_done_ = 0;
-  asks_done_ = asks_waiting_ = 0;
-  struct Slot {
-    std::span<const TokenId> holds;
-    std::vector<std::int64_t> cells;  // by position
-  };
-  std::vector<Slot> slots(items.size());
-  std::size_t waves = 0;
-  for (const EncodedItem& item : items) {
-    result_.emplace_back(item.size());
-    waves = std::max(waves, item.size());
-  }
-  std::int64_t cell = 0;
-  for (std::size_t wave = 0; wave < waves; ++wave) {
-    for (std::size_t i = 0; i < items.size(); ++i) {
-      if (wave >= items[i].size()) continue;
-      const EncodedRequest& request = items[i][wave];
-      const auto input = request.input();
-      Slot& slot = slots[i];
-      const auto differs =
-          std::mismatch(slot.holds.begin(), slot.holds.end(), input.begin(), input.end());
-      const auto shared = static_cast<std::size_t>(differs.second - input.begin());
-      if (shared < input.size()) {
-        parts_.push_back({static_cast<std::int64_t>(i), static_cast<std::int64_t>(shared),
-                          input.subspan(shared)});
-        slot.holds = input;
-        slot.cells.resize(shared);
-        while (slot.cells.size() < input.size()) slot.cells.push_back(cell++);
-      }
-      const std::size_t first = input.size() - static_cast<std::size_t>(request.scored);
-      for (std::size_t p = first; p < input.size(); ++p) {
-        asks_.push_back({slot.cells[p], request.ids[p + 1], i, wave});
-      }
-      ++work_.requests;
-      work_.request_tokens += static_cast<std::int64_t>(input.size());
+// Decides what of an item is run, in which order, and which token predicts what.
+LikelihoodScorer::Running LikelihoodScorer::begin(const EncodedItem& item, std::size_t place,
+                                                  std::int64_t slot) {
+  Running running;
+  running.item = place;
+  running.slot = slot;
+  running.result.assign(variants_.size(), std::vector<Likelihood>(item.size()));
+  std::span<const TokenId> holds;   // what the slot has then
+  std::vector<std::int64_t> cells;  // of those tokens
+  std::int64_t next_cell = 0;
+  for (std::size_t number = 0; number < item.size(); ++number) {
+    const EncodedRequest& request = item[number];
+    const auto input = request.input();
+    const auto differs = std::mismatch(holds.begin(), holds.end(), input.begin(), input.end());
+    const auto shared = static_cast<std::size_t>(differs.second - input.begin());
+    if (shared < input.size()) {
+      running.pieces.push_back({static_cast<std::int64_t>(shared), input.subspan(shared)});
+      holds = input;
+      cells.resize(shared);
+      while (cells.size() < input.size()) cells.push_back(next_cell++);
     }
+    const std::size_t first = input.size() - static_cast<std::size_t>(request.scored);
+    for (std::size_t p = first; p < input.size(); ++p) {
+      running.asks.push_back({cells[p], request.ids[p + 1], number});
+    }
+    work_.requests += std::ssize(variants_);
+    work_.request_tokens += std::ssize(variants_) * std::ssize(input);
   }
-  std::stable_sort(asks_.begin(), asks_.end(),
+  std::stable_sort(running.asks.begin(), running.asks.end(),
                    [](const Ask& a, const Ask& b) { return a.cell < b.cell; });
+  return running;
 }
 
-std::vector<std::vector<Likelihood>> LikelihoodScorer::score(std::span<const EncodedItem> items,
-                                                             const SyncLevels& levels) {
-  lay_out(items);
-  const std::int64_t most = engine_.transformer().options().max_tokens;
-  for (Part part : parts_) {
-    // A slot's next request overwrites the one before: not in the same step.
-    const auto is_mine = [&](const Segment& segment) { return segment.slot == part.slot; };
-    if (std::any_of(segments_.begin(), segments_.end(), is_mine)) run_step(levels);
-    while (!part.tokens.empty()) {
-      const auto row = static_cast<std::int64_t>(tokens_.size());
-      const std::int64_t count =
-          std::min(most - row, static_cast<std::int64_t>(part.tokens.size()));
-      segments_.push_back({row, count, part.slot, part.position});
-      tokens_.insert(tokens_.end(), part.tokens.begin(), part.tokens.begin() + count);
-      part.position += count;
-      part.tokens = part.tokens.subspan(count);
-      if (row + count == most) run_step(levels);
-    }
+// Puts an item's next tokens into the step, as many as there is room for; no more than one piece,
+// since a slot's next request overwrites the one before.
+void LikelihoodScorer::take_piece(Running& running) {
+  const auto row = std::ssize(tokens_);
+  const std::int64_t room = engine_.transformer().options().max_tokens - row;
+  if (room == 0) return;
+  Piece& piece = running.pieces[running.piece];
+  const std::int64_t count = std::min(room, static_cast<std::int64_t>(piece.tokens.size()));
+  segments_.push_back({row, count, running.slot, piece.position});
+  tokens_.insert(tokens_.end(), piece.tokens.begin(), piece.tokens.begin() + count);
+  const std::int64_t end = running.cells_done + count;
+  for (; running.asks_done < running.asks.size() && running.asks[running.asks_done].cell < end;
+       ++running.asks_done) {
+    const std::int64_t cell = running.asks[running.asks_done].cell;
+    wanted_.push_back({row + cell - running.cells_done, &running, running.asks_done});
   }
-  run_step(levels);
-  score_rows();
-  return std::move(result_);
+  running.cells_done = end;
+  piece.position += count;
+  piece.tokens = piece.tokens.subspan(count);
+  if (piece.tokens.empty()) ++running.piece;
 }
 
-// Runs the step that was filled and keeps the rows that predict a scored token.
-void LikelihoodScorer::run_step(const SyncLevels& levels) {
-  if (tokens_.empty()) return;
-  const ConstActivations hidden =
-      engine_.transformer().forward(tokens_, segments_, levels, cache_, engine_.stream());
-  const Activations kept(hidden_.as<float>(), kLogitRows, hidden.cols);
-  const std::int64_t end = cells_done_ + hidden.rows;
-  std::int64_t last_cell = -1;
-  for (std::size_t i = asks_done_ + asks_waiting_; i < asks_.size() && asks_[i].cell < end; ++i) {
-    const Ask& ask = asks_[i];
-    if (ask.cell != last_cell) {
-      const std::int64_t next = targets_.empty() ? 0 : targets_.back().row + 1;
-      if (next == kLogitRows) score_rows();
-      const std::int64_t row = next % kLogitRows;
-      engine_.operators().copy(hidden.row_range(ask.cell - cells_done_, 1), kept.row_range(row, 1),
-                               engine_.stream());
-      targets_.push_back({row, ask.token});
-      last_cell = ask.cell;
-    } else {
-      targets_.push_back({targets_.back().row, ask.token});
+void LikelihoodScorer::score(std::span<const EncodedItem> items, const Done& done,
+                             const std::function<void()>& behind_step) {
+  std::vector<std::int64_t> free_slots(slots_);  // the last is taken first
+  std::iota(free_slots.rbegin(), free_slots.rend(), std::int64_t{0});
+  running_.clear();
+  std::size_t next = 0;
+  while (next < items.size() || !running_.empty()) {
+    for (Running& running : running_) take_piece(running);
+    const std::int64_t most = engine_.transformer().options().max_tokens;
+    while (next < items.size() && !free_slots.empty() && std::ssize(tokens_) < most) {
+      running_.push_back(begin(items[next], next, free_slots.back()));
+      free_slots.pop_back();
+      take_piece(running_.back());
+      ++next;
     }
-    ++asks_waiting_;
+    run_step();
+    for (auto at = running_.begin(); at != running_.end();) {
+      if (at->piece < at->pieces.size()) {
+        ++at;
+        continue;
+      }
+      done(at->item, std::move(at->result));
+      free_slots.push_back(at->slot);
+      at = running_.erase(at);
+    }
+    if (behind_step) behind_step();
   }
-  work_.tokens += hidden.rows;
-  ++work_.steps;
-  cells_done_ = end;
+}
+
+void LikelihoodScorer::run_step() {
+  for (std::size_t variant = 0; variant < variants_.size(); ++variant) {
+    const ConstActivations hidden = engine_.transformer().forward(
+        tokens_, segments_, variants_[variant], caches_[variant], engine_.stream());
+    score_rows(variant, hidden);
+    work_.tokens += hidden.rows;
+    ++work_.steps;
+  }
   tokens_.clear();
   segments_.clear();
+  wanted_.clear();
 }
 
-void LikelihoodScorer::score_rows() {
-  if (targets_.empty()) return;
-  const std::int64_t rows = targets_.back().row + 1;
+// Gathers the step's rows that predict a scored token, as many as are held at a time.
+void LikelihoodScorer::score_rows(std::size_t variant, ConstActivations hidden) {
+  const Activations kept(hidden_.as<float>(), kLogitRows, hidden.cols);
+  std::vector<RowTarget> targets;
+  std::size_t first = 0;  // of `wanted_` that waits
+  std::int64_t rows = 0;
+  for (std::size_t i = 0; i < wanted_.size(); ++i) {
+    const Wanted& wanted = wanted_[i];
+    if (rows == 0 || wanted.row != wanted_[i - 1].row) {
+      if (rows == kLogitRows) {
+        score_kept(variant, targets, std::span(wanted_).subspan(first, i - first));
+        targets.clear();
+        first = i;
+        rows = 0;
+      }
+      engine_.operators().copy(hidden.row_range(wanted.row, 1), kept.row_range(rows, 1),
+                               engine_.stream());
+      ++rows;
+    }
+    targets.push_back({rows - 1, wanted.of->asks[wanted.ask].token});
+  }
+  score_kept(variant, targets, std::span(wanted_).subspan(first));
+}
+
+// `targets`: of `wanted`, one each; their rows are in hidden_.
+void LikelihoodScorer::score_kept(std::size_t variant, std::span<const RowTarget> targets,
+                                  std::span<const Wanted> wanted) {
+  if (targets.empty()) return;
+  const std::int64_t rows = targets.back().row + 1;
   const ConstActivations hidden(hidden_.as<float>(), rows, engine_.config().hidden);
-  const LogitScores scores = scorer_.score(hidden, targets_);
-  for (std::size_t i = 0; i < targets_.size(); ++i) {
-    const Ask& ask = asks_[asks_done_ + i];
-    Likelihood& likelihood = result_[ask.item][ask.request];
+  const LogitScores scores = scorer_.score(hidden, targets);
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    const Ask& ask = wanted[i].of->asks[wanted[i].ask];
+    Likelihood& likelihood = wanted[i].of->result[variant][ask.request];
     likelihood.log_likelihood += scores.log_probs[i];
-    if (scores.rows[targets_[i].row].best != ask.token) likelihood.greedy = false;
+    if (scores.rows[targets[i].row].best != ask.token) likelihood.greedy = false;
   }
   work_.rows += rows;
-  asks_done_ += targets_.size();
-  asks_waiting_ = 0;
-  targets_.clear();
 }
 
 }  // namespace spd

@@ -197,7 +197,11 @@ void TaskReport::finish() {
 void TaskReport::print() const {
   std::vector<MetricReport> all = rows_;
   all.insert(all.end(), means_.begin(), means_.end());
-  const bool compared = !all.empty() && all.front().baseline.has_value();
+  if (all.empty()) {
+    say("there is no item: nothing was scored\n");
+    return;
+  }
+  const bool compared = all.front().baseline.has_value();
   say("{:<15} {:>6}  {:<10} {:>16}", "task", "items", "metric", compared ? "baseline" : "");
   if (compared) {
     say(" {:>16} {:>23} {:>6} {:>6} {:>8}", "plan", "difference", "gained", "lost", "p");

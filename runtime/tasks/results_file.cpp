@@ -30,6 +30,7 @@ std::vector<Likelihood> likelihoods_of(const JsonObject& json) {
   // Of a sum of logarithms of probabilities: rounding may take it a little above 0.
   constexpr double kLeast = -1e9;
   constexpr double kMost = 1e-3;
+  json.check_keys({"log_likelihood_nats", "greedy", "acc", "acc_norm"});
   const auto values = json.numbers("log_likelihood_nats", kLeast, kMost);
   const auto greedy = json.booleans("greedy");
   if (values.empty() || values.size() != greedy.size()) {
@@ -101,9 +102,12 @@ void ResultsFile::read_line(const std::string& line, const nlohmann::json& heade
   try {
     const JsonObject json = JsonObject::parse(line, where, kMaxDepth);
     if (json.contains("schema")) {
+      json.check_keys({"schema", "version", "model", "fingerprint", "tp", "ranks_per_node",
+                       "kv_dtype", "plan", "baseline"});
       check_header(json.value(), header, file_.file().string());
       return;
     }
+    json.check_keys({"task", "item", "key", "gold", "plan", "baseline"});
     Entry entry{json.string("key"), {likelihoods_of(json.object("plan")), {}}};
     if (json.has("baseline") && !alone) {
       entry.result.baseline = likelihoods_of(json.object("baseline"));

@@ -24,7 +24,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::int64_t kMostSlots = 64;          // items scored together
+constexpr std::int64_t kMostSlots = 64;          // items under way
 constexpr std::int64_t kCachePositions = 32768;  // over all slots
 
 double seconds_since(Clock::time_point begin) {
@@ -121,6 +121,12 @@ class TaskRun {
       work.items = load_items(task, options_.data, slice_);
       items += static_cast<std::int64_t>(work.items.size());
     }
+    for (const TaskWork& work : work_) {
+      if (work.items.empty()) {
+        fmt::print(stderr, "spd: --shard {} holds no item of {}\n", options_.shard, work.task.name);
+      }
+    }
+    if (items == 0) return longest;
     Progress progress("tokenising", items, true);
     items = 0;
     for (TaskWork& work : work_) {
@@ -197,33 +203,41 @@ class TaskRun {
     }
     const auto items = unpack(broadcast_ids(context_.comms, std::move(packed)));
     if (items.empty()) return;
+    std::vector<SyncLevels> variants{engine_->plan().levels};
+    if (baseline_) variants.push_back(*baseline_);
     const std::int64_t capacity = longest_input(items);
     const std::int64_t slots = std::clamp<std::int64_t>(
-        std::min(kCachePositions / capacity, static_cast<std::int64_t>(items.size())), 1,
+        std::min(kCachePositions / (capacity * std::ssize(variants)), std::ssize(items)), 1,
         kMostSlots);
-    LikelihoodScorer scorer(*engine_, slots, capacity);
-    for (std::size_t at = 0; at < items.size();) {
+    LikelihoodScorer scorer(*engine_, variants, slots, capacity);
+    stop_if_interrupted();
+    std::vector<Scored> scored;  // in the last step
+    const auto done = [&](std::size_t place, ItemLikelihoods likelihoods) {
+      scored.push_back({place, std::move(likelihoods)});
+    };
+    scorer.score(items, done, [&] {
+      if (!scored.empty()) {
+        agree(context_.comms, "writing results", [&] {
+          if (context_.root()) keep(work_[index], scored);
+        });
+        scored.clear();
+      }
       stop_if_interrupted();
-      const auto rest = std::span(items).subspan(at);
-      const auto group = rest.first(scorer.group_size(rest));
-      const auto plan = scorer.score(group, engine_->plan().levels);
-      std::vector<std::vector<Likelihood>> baseline(group.size());
-      if (baseline_) baseline = scorer.score(group, *baseline_);
-      agree(context_.comms, "writing results", [&] {
-        if (context_.root()) keep(work_[index], at, plan, baseline);
-      });
-      at += group.size();
-    }
+    });
     work_done_.add(scorer.work());
   }
 
-  // The results of the group that begins at todo[at].
-  void keep(TaskWork& work, std::size_t at, const std::vector<std::vector<Likelihood>>& plan,
-            const std::vector<std::vector<Likelihood>>& baseline) {
-    for (std::size_t i = 0; i < plan.size(); ++i) {
-      const std::size_t item = work.todo[at + i];
+  struct Scored {
+    std::size_t place = 0;  // among the items still to be done
+    ItemLikelihoods likelihoods;
+  };
+
+  void keep(TaskWork& work, const std::vector<Scored>& scored) {
+    for (const Scored& one : scored) {
+      const std::size_t item = work.todo[one.place];
       ItemResult& result = work.results[item];
-      result = {plan[i], baseline[i]};
+      result.plan = one.likelihoods[0];
+      if (baseline_) result.baseline = one.likelihoods[1];
       check_finite(work, item, result.plan);
       check_finite(work, item, result.baseline);
       done_tokens_ += tokens_of(work.encoded[item]);

@@ -14,6 +14,8 @@ struct TaskOptions {
   std::string shard = "0/1";  ///< "i/n": this job's part of the items
   std::int64_t limit = 0;     ///< the first so many items a task; 0: all
 
+  /// Whether all items are this job's.
+  bool is_whole() const { return shard == "0/1"; }
   po::options_description describe();
 };
 

@@ -90,6 +90,14 @@ TEST_F(SyncPlanFile, NamesTheKeyThatIsWrong) {
            {"/levels/attn", Json::array({"full", 5}), {"levels.attn"}},
            {"/levels/attn/1", "never", {"levels.attn[1]", "never"}},
            {"/wire/attn", 5, {"wire.attn"}},
+           {"/level", 5, {"\"level\" is unknown", "did you mean \"levels\"", "leave it out"}},
+           {"/wires", 5, {"\"wires\" is unknown", "did you mean \"wire\""}},
+           {"/model/fingerprints", 5, {"model.\"fingerprints\" is unknown"}},
+           {"/levels/atn", 5, {"levels.\"atn\" is unknown", "\"attn\""}},
+           {"/wire/mpl", 5, {"wire.\"mpl\" is unknown"}},
+           {"/partition/block", 5, {"partition.\"block\" is unknown"}},
+           {"/partition/blocks/0/1/heads", 5, {"blocks[0][1].\"heads\" is unknown"}},
+           {"/repair/sum", "00", {"repair.\"sum\" is unknown"}},
            {"/repair", 5, {"repair must be an object"}},
            {"/repair/hash", 5, {"repair.hash"}},
            {"/repair/file", "", {"repair.file", "beside the plan"}},
@@ -166,6 +174,20 @@ TEST(SyncLevels, HaveOneKeyAsLongAsTheyRunAlike) {
   EXPECT_EQ(levels.key(), dropped);
   levels.attn_wire[0] = WireFormat::int8;
   EXPECT_NE(levels.key(), dropped);
+}
+
+TEST(SyncSelection, NamesBlocks) {
+  EXPECT_THAT(select_blocks("--blocks", "0-2,5,1", 6), testing::ElementsAre(0, 1, 2, 5));
+  for (const char* bad : {"6", "2-1", "x", "attn:1", "1,,2", "-1"}) {
+    try {
+      select_blocks("--blocks", bad, 6);
+      ADD_FAILURE() << bad;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::usage);
+      EXPECT_THAT(error.what(), testing::HasSubstr(std::string("--blocks ") + bad));
+      EXPECT_THAT(error.what(), testing::HasSubstr("write for example --blocks 0-3"));
+    }
+  }
 }
 
 }  // namespace

@@ -64,6 +64,14 @@ TEST(OptionValues, AreRefusedByNameAndValue) {
            {{"-m", "d", "--threads", "-1"}, {"--threads -1"}},
            {{"-m", "d", "--threads", "1000000"}, {"--threads 1000000", "4096"}},
            {{"-m", "d", "--threads", ""}, {"--threads"}},
+           {{"-m", "d", "--json", ""}, {"--json is given nothing"}},
+           {{"-m", ""}, {"--model is given nothing"}},
+           {{"-m", "d", "--plan="}, {"--plan"}},
+           {{"-m", "d", "--drop", "attn:1", "--drop", ""}, {"--drop is given nothing"}},
+           {{"-m", "d", "--nic", ""}, {"--nic is given nothing"}},
+           {{"-m", "d", "--log-level", "debug"}, {"unknown option --log-level"}},
+           {{"-m", "d", "--rails", "0"}, {"--rails 0 is less than 1"}},
+           {{"-m", "d", "--rails", "-1"}, {"--rails -1"}},
            {{"-m", "d", "--batch-tokens", "9223372036854775807"}, {"--batch-tokens", "range"}},
            {{"-m", "d", "--batch-tokens", "0"}, {"--batch-tokens 0"}},
            {{"-m", "d", "--deadline", "nan"}, {"--deadline is not a finite number"}},
@@ -85,6 +93,33 @@ TEST(OptionValues, AreRefusedByNameAndValue) {
       EXPECT_THAT(error.what(), testing::HasSubstr(std::string("--virtual-ranks ") + ranks));
     }
   }
+}
+
+TEST(OptionValues, OfMessagesAreCheckedForVirtualRanks) {
+  for (const auto& [arguments, says] :
+       std::vector<std::pair<std::vector<std::string>, std::string>>{
+           {{"--rails", "9"}, "--rails 9: the smallest node has 2 ranks"},
+           {{"--rails", "2", "--virtual-nodes", "2"}, "--rails 2: the smallest node has 1 rank"},
+           {{"--nic", "nope"}, "--nic nope: this host has"},
+           {{"--inter", "tcp"}, "--inter tcp"},
+           {{"--virtual-nodes", "3"}, "2 rank(s) on 3 node(s)"}}) {
+    std::vector<std::string> all = {"--virtual-ranks", "2"};
+    all.insert(all.end(), arguments.begin(), arguments.end());
+    try {
+      parse_start_options(all);
+      ADD_FAILURE() << says;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::usage);
+      EXPECT_THAT(error.what(), testing::HasSubstr(says));
+    }
+  }
+  EXPECT_THAT(parse_start_options({"--virtual-ranks", "2", "--rails", "2", "--intra", "shm",
+                                   "--inter", "ucx", "--algo", "ring", "--flat"})
+                  .unused,
+              testing::ElementsAre("--intra", "--inter", "--algo", "--rails", "--flat"));
+  EXPECT_THAT(parse_start_options({"--virtual-ranks", "2", "--intra", "thread"}).unused,
+              testing::IsEmpty());
+  EXPECT_THAT(parse_start_options({"--rails", "9"}).unused, testing::IsEmpty());
 }
 
 TEST(OptionFile, GivesWhatTheCommandLineLeavesOpen) {
@@ -128,6 +163,12 @@ TEST(OptionFile, IsRefusedByFileAndLine) {
            {"threads = 1\nthreads = 2", {"line 2", "line 1 already"}},
            {"threads = 99999999999", {"line 1", "threads 99999999999"}},
            {"deadline = inf", {"line 1", "finite"}},
+           {"threads = 1\nconfig = other.ini", {"line 2", "\"config\"", "command line"}},
+           {"help = true", {"line 1", "\"help\"", "command line"}},
+           {"json =", {"line 1", "--json is given nothing"}},
+           {"flat =", {"line 1", "--flat is given nothing"}},
+           {"-h = true", {"line 1"}},
+           {"-m = d", {"line 1"}},
            {"threads", {"line 1", "name = value"}},
            {"= 1", {"line 1", "name = value"}},
            {"[section]\n", {"line 1"}},

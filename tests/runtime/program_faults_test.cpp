@@ -132,6 +132,11 @@ TEST_F(Refuses, BadCommandLines) {
       {generate({"--prompt", "x"}), {"4 query heads", "5 ranks"}, 5},
       {generate({"--chat", "--prompt", "x", "--prompts", "y"}), {"--prompts"}},
       {{"generate", "-m", model_.path()}, {"--prompt"}},
+      {generate({"--prompt", "x", "--virtual-ranks", "2", "--rails", "9"}), {"--rails 9", "2"}, 0},
+      {generate({"--prompt", "x", "--virtual-ranks", "2", "--nic", "nope"}), {"--nic nope"}, 0},
+      {generate({"--prompt", "x", "--rails", "9"}), {"--rails 9", "2 ranks"}},
+      {generate({"--prompt", "x", "--plan", ""}), {"--plan"}},
+      {{"eval", "-m", model_.path(), "--text", "x", "--items", "y"}, {"--items", "--text"}},
       {{"eval", "-m", model_.path(), "--text", "/no/such.txt"}, {"/no/such.txt"}},
       {{"bench", "-m", model_.path(), "--prompt-tokens", "1000"}, {"1000", "128"}},
   };
@@ -139,6 +144,28 @@ TEST_F(Refuses, BadCommandLines) {
     SCOPED_TRACE(bad.arguments.back() + " -> " + bad.message.front());
     expect_refusal(bad.ranks, bad.arguments, bad.message);
   }
+}
+
+// What is of no use is said before the work.
+TEST_F(Refuses, PlansWithoutTimesOfLinks) {
+  const std::string topology = model_.path() + "/t.json";
+  ProgramRun topo(0, {"topo", "--virtual-ranks", "2"});
+  topo.write_json_to(topology);
+  const Outcome outcome = topo();
+  EXPECT_EQ(outcome.status, 0);
+  EXPECT_THAT(outcome.out, testing::HasSubstr("spd plan and --algo cannot use it"));
+  expect_refusal(0,
+                 {"plan", "-m", "/no/model", "--virtual-ranks", "2", "--topology", topology,
+                  "--sensitivity", "/no/s.json", "--max-loss", "1%"},
+                 {"t.json: has no all-reduce times", "spd topo"});
+}
+
+TEST_F(Refuses, NothingButWarnsOfWhatIsSlowOrUnused) {
+  const Outcome outcome = run_program(0, generate({"--prompt", "x", "--virtual-ranks", "2", "-t",
+                                                   "999", "--rails", "2", "--inter", "ucx"}));
+  EXPECT_THAT(outcome.err, testing::HasSubstr("--threads 999: this process may run on"));
+  EXPECT_EQ(outcome.err.find("--threads 999"), outcome.err.rfind("--threads 999"));
+  EXPECT_THAT(outcome.err, testing::HasSubstr("--inter, --rails without meaning"));
 }
 
 TEST_F(Refuses, PromptsThatDoNotFit) {

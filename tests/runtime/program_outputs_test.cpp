@@ -142,6 +142,110 @@ TEST_F(Outputs, AreRefusedBeforeTheWork) {
   }
 }
 
+TEST_F(Outputs, AreNoInputs) {
+  model_.write("s.json", "precious");
+  fs::create_symlink("s.json", at("link.json"));
+  const std::string text = at("text.txt");
+  const std::string config = at("config.json");
+  const std::string topology = at("t.json");
+  struct Case {
+    Arguments arguments;
+    std::string input;
+    std::string output;
+    std::string json = "";
+  };
+  const Case cases[] = {
+      {command("generate", {"--prompts", text}), "--prompts " + text, "--json " + text, text},
+      {command("generate", {"--prompt", "x"}), "--model " + config, "--json " + config, config},
+      {{"tokenize", "-m", model_.path(), "--prompts", text}, "--prompts", "--json", text},
+      {command("eval", {"--text", text}), "--text", "--json", text},
+      {command("eval", {"--tasks", "all", "--data", at(""), "--items", config}), "--model",
+       "--items"},
+      {command("sensitivity", {"--text", text, "--plot", text}), "--text", "--plot"},
+      {command("sensitivity", {"--text", text, "--plot", at("s.json")}), "--json", "--plot",
+       at("link.json")},
+      {command("repair", {"--text", text, "--out", text}), "--text", "--out"},
+      {command("distill", {"--text", text, "--merge", at("s.json"), "--out", at("s.json")}),
+       "--merge", "--out"},
+      {command("bench", {"--against", at("s.json")}), "--against", "--json", at("link.json")},
+      {command("plan", {"--topology", topology, "--sensitivity", at("s.json"), "--max-loss", "1%",
+                        "--out", at("link.json")}),
+       "--sensitivity", "--out " + at("link.json")},
+      {{"topo", "--virtual-ranks", "2", "--config", at("c.ini")},
+       "--config",
+       "--json",
+       at("c.ini")},
+  };
+  model_.write("c.ini", "seconds = 1\n");
+  const auto contents = [&] {
+    return model_.read("text.txt") + model_.read("s.json") + model_.read("config.json") +
+           model_.read("c.ini");
+  };
+  const std::string before = contents();
+  for (const Case& one : cases) {
+    SCOPED_TRACE(one.arguments.front() + " " + one.output);
+    ProgramRun run(0, one.arguments);
+    run.write_json_to(one.json);
+    const Outcome outcome = run();
+    EXPECT_EQ(outcome.status, 2) << outcome.err;
+    EXPECT_THAT(outcome.message(), HasSubstr(one.input));
+    EXPECT_THAT(outcome.message(), HasSubstr(one.output));
+    EXPECT_THAT(outcome.message(), HasSubstr("are one file"));
+    EXPECT_EQ(contents(), before);
+  }
+}
+
+TEST_F(Outputs, AreNotWhatStdoutGoesTo) {
+  ProgramRun run(0, eval());
+  run.print_to(">" + at("log"));
+  run.write_json_to(at("log"));
+  const Outcome outcome = run();
+  EXPECT_EQ(outcome.status, 2);
+  EXPECT_THAT(outcome.message(), HasSubstr("stdout"));
+  ProgramRun appended(0, eval());
+  appended.print_to(">>" + at("text.txt"));
+  EXPECT_EQ(appended().status, 2);
+  EXPECT_EQ(model_.read("text.txt").size(), 1200U);
+}
+
+TEST_F(Outputs, MayHaveStdoutAlone) {
+  for (const int ranks : {0, 2}) {
+    Arguments arguments = eval();
+    if (ranks > 0)
+      arguments = {"eval",     "-m", model_.path(), "--text", at("text.txt"),
+                   "--window", "48", "--limit",     "3"};
+    ProgramRun run(ranks, arguments);
+    run.write_json_to("-");
+    const Outcome outcome = run();
+    EXPECT_EQ(outcome.status, 0) << outcome.err;
+    EXPECT_EQ(json::parse(outcome.out).at("windows"), 3);
+    EXPECT_THAT(outcome.err, HasSubstr("perplexity"));
+  }
+  ProgramRun lines(0, generate({"--format", "jsonl"}));
+  lines.write_json_to("-");
+  EXPECT_EQ(json::parse(lines().out).at("completions").size(), 1U);
+  const std::string full = make_device("full", 7) ? at("full") : "/dev/full";
+  ProgramRun run(0, eval());
+  run.write_json_to("-");
+  run.print_to(">>" + full);
+  const Outcome outcome = run();
+  EXPECT_EQ(outcome.status, 4);
+  EXPECT_THAT(outcome.message(), HasSubstr("--json -: cannot be written: No space left"));
+  EXPECT_FALSE(fs::exists("-"));
+  expect_refusal(0,
+                 command("repair", {"--text", at("text.txt"), "--drop", "attn:all", "--out", "-"}),
+                 {"--out -: is no regular file"});
+}
+
+TEST_F(Outputs, ATextMayComeFromStdin) {
+  json file;
+  json piped;
+  run_program(0, eval(), &file);
+  run_program(0, command("eval", {"--text", "-", "--window", "48", "--limit", "3"}), &piped,
+              model_.read("text.txt"));
+  EXPECT_EQ(piped.at("nll_nats"), file.at("nll_nats"));
+}
+
 TEST_F(Outputs, MakeTheirFoldersAndGoThroughLinks) {
   fs::create_directory(at("far"));
   model_.write("far/target", "old");

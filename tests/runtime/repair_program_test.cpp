@@ -12,6 +12,7 @@ namespace {
 
 using nlohmann::json;
 using testing::HasSubstr;
+using testing::Not;
 
 class RepairProgram : public testing::Test {
  protected:
@@ -35,6 +36,15 @@ class RepairProgram : public testing::Test {
                                         "--tau1", "0", "--out", file(out)});
     arguments.insert(arguments.end(), more.begin(), more.end());
     return arguments;
+  }
+  /// The repair files of plans whose names begin so.
+  std::vector<std::string> repairs(const std::string& begin) const {
+    std::vector<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(model_.path())) {
+      const std::string name = entry.path().filename();
+      if (name.starts_with(begin) && name.ends_with(".safetensors")) names.push_back(name);
+    }
+    return names;
   }
   double loss(int ranks, const std::vector<std::string>& plan) const {
     json result;
@@ -120,10 +130,15 @@ TEST_F(RepairProgram, DistillationGoesOnWhereItWasStopped) {
   EXPECT_THAT(outcome.message(), HasSubstr("--resume"));
   const json progress = json::parse(model_.read("d.json.progress"), nullptr, false);
   ASSERT_TRUE(progress.is_object());
+  EXPECT_FALSE(json::parse(model_.read("d.json")).at("complete").get<bool>());
   EXPECT_GT(progress.at("windows"), 0);
   expect_refusal(2, distil("1e-5", {"--resume"}), {"d.json.progress", "another run"});
   run_program(2, distil("1e-4", {"--resume"}));
   EXPECT_FALSE(std::filesystem::exists(file("d.json.progress")));
+  // What was written on the way is nobody's.
+  const json done = json::parse(model_.read("d.json"));
+  EXPECT_FALSE(done.contains("complete"));
+  EXPECT_THAT(repairs("d."), testing::ElementsAre(done.at("repair").at("file")));
   EXPECT_LT(loss(2, {"--plan", file("d.json")}), loss(2, {"--drop", "attn:all"}));
 }
 
@@ -166,30 +181,57 @@ TEST_F(RepairProgram, WhatLeavesOutNoSyncPassesThrough) {
   EXPECT_EQ(json::parse(model_.read("d.json")).at("levels"), bare.at("levels"));
 }
 
-TEST_F(RepairProgram, AnotherRunsRepairsTakeTheOldOnesPlaceWithTheirPlan) {
-  const auto repairs = [&] {
-    std::vector<std::string> names;
-    for (const auto& entry : std::filesystem::directory_iterator(model_.path())) {
-      const std::string name = entry.path().filename();
-      if (name.starts_with("r.") && name != "r.json") names.push_back(name);
-    }
-    return names;
-  };
+TEST_F(RepairProgram, ANewPlanTakesNothingFromCopiesOfTheOldOne) {
   const std::string name = [&] {
     run_program(2, repair({"--drop", "attn:all"}));
     return json::parse(model_.read("r.json")).at("repair").at("file").get<std::string>();
   }();
-  EXPECT_THAT(repairs(), testing::ElementsAre(name));
+  EXPECT_THAT(repairs("r."), testing::ElementsAre(name));
+  std::filesystem::copy(file("r.json"), file("kept"));
   // The moment in which a run is killed that has written its repairs, but not its plan.
   model_.write("r.0123abcd.safetensors", "of the new plan");
   loss(2, {"--plan", file("r.json")});
   std::filesystem::remove(file("r.0123abcd.safetensors"));
 
-  run_program(2, repair({"--drop", "attn:1"}));
+  const Outcome outcome = run_program(2, repair({"--drop", "attn:1"}));
   const std::string next = json::parse(model_.read("r.json")).at("repair").at("file");
   EXPECT_NE(next, name);
-  EXPECT_THAT(repairs(), testing::ElementsAre(next));
+  EXPECT_THAT(repairs("r."), testing::UnorderedElementsAre(name, next));
+  EXPECT_THAT(outcome.err, HasSubstr(name + " stays for copies"));
   loss(2, {"--plan", file("r.json")});
+  loss(2, {"--plan", file("kept")});
+  // The same once more replaces nothing.
+  EXPECT_THAT(run_program(2, repair({"--drop", "attn:1"})).err, Not(HasSubstr("stays")));
+  EXPECT_THAT(repairs("r."), testing::UnorderedElementsAre(name, next));
+}
+
+// A plan under way is a command's own, but for who has copied it meanwhile.
+TEST_F(RepairProgram, RepairsUnderWayGoUnlessTheyAreNamed) {
+  run_program(2, repair({"--drop", "attn:all"}));
+  json plan = json::parse(model_.read("r.json"));
+  const std::string name = plan.at("repair").at("file");
+  plan["complete"] = false;
+  model_.write("r.json", plan.dump());
+  model_.write("copy.json", plan.dump());
+  run_program(2, repair({"--drop", "attn:1"}));
+  const std::string next = json::parse(model_.read("r.json")).at("repair").at("file");
+  EXPECT_THAT(repairs("r."), testing::UnorderedElementsAre(name, next));
+  loss(2, {"--plan", file("copy.json")});
+  std::filesystem::remove(file("copy.json"));
+  model_.write("r.json", plan.dump());
+  run_program(2, repair({"--drop", "attn:1"}));
+  EXPECT_THAT(repairs("r."), testing::ElementsAre(next));
+}
+
+TEST_F(RepairProgram, APlanIsDistilledInPlace) {
+  run_program(2, repair({"--drop", "attn:all"}));
+  std::filesystem::copy(file("r.json"), file("kept"));
+  run_program(2,
+              command("distill", {"--plan", file("r.json"), "--window", "48", "--tokens", "96",
+                                  "--held-out", "96", "--epochs", "1", "--out", file("r.json")}));
+  EXPECT_NE(model_.read("r.json"), model_.read("kept"));
+  loss(2, {"--plan", file("r.json")});
+  loss(2, {"--plan", file("kept")});
 }
 
 TEST_F(RepairProgram, RefusesWhatItCannotRepair) {
@@ -209,6 +251,12 @@ TEST_F(RepairProgram, RefusesWhatItCannotRepair) {
                            "--held-out", "96", "--out", file("d.json")}),
        {"1200 tokens"}},
       {command("eval", {"--window", "48", "--plan", file("r.json")}), {"r.json", "2", "4"}, 4},
+      {command("distill", {"--drop", "attn:0", "--drop", "attn:2", "--blocks", "0-1", "--window",
+                           "48", "--tokens", "96", "--held-out", "96", "--out", file("d.json")}),
+       {"--blocks 0-1: block 1 leaves out no sync", "0,2"}},
+      {command("distill", {"--drop", "attn:0", "--blocks", "attn:0", "--window", "48", "--tokens",
+                           "96", "--held-out", "96", "--out", file("d.json")}),
+       {"--blocks attn:0", "--blocks 0-2"}},
   };
   for (const Case& bad : cases) {
     SCOPED_TRACE(bad.message.front());

@@ -52,6 +52,8 @@ TEST(SensitivityTable, NamesTheKeyThatIsWrong) {
            {"/window_tokens_scored", Json::array({2}), "window_nll_sum_nats is of 2 windows"},
            {"/window_nll_sum_nats", {1e308, 1e308}, "window_nll_sum_nats"},
            {"/window_nll_sum_nats", {nullptr, 1}, "window_nll_sum_nats"},
+           {"/entrys", 5, "\"entrys\" is unknown (did you mean \"entries\"?)"},
+           {"/entries/1/levle", "drop", "entries[1].\"levle\" is unknown"},
            {"/entries", 5, "entries"},
            {"/entries/0", 5, "entries"},
            {"/entries/1/block", 0, "entries[1] is of the same sync point"},

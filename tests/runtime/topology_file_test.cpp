@@ -74,6 +74,17 @@ TEST(TopologyFile, SaysWhatIsWrong) {
       {R"({"schema": "spd.topology/1", "ranks_per_node": [2], "all_reduce":
            [{"group": "node", "segments": [{"from_bytes": 8, "alpha_us": 1, "us_per_byte": 1}]}]})",
        {"t.json", "begin at 0 bytes"}},
+      {R"({"schema": "spd.topology/1", "rank_per_node": [2], "ranks_per_node": [2]})",
+       {"\"rank_per_node\" is unknown", "did you mean \"ranks_per_node\""}},
+      {R"({"schema": "spd.topology/1", "ranks_per_node": [2], "all_reduce":
+           [{"group": "node", "alpha_us": 1, "us_per_byte": 1, "alpha_ms": 1}]})",
+       {"all_reduce[0].\"alpha_ms\" is unknown", "\"alpha_us\""}},
+      {R"({"schema": "spd.topology/1", "ranks_per_node": [2], "all_reduce":
+           [{"group": "node", "samples": [{"bytes": 8, "p50": 1, "p50_us": 1}]}]})",
+       {"all_reduce[0].samples[0].\"p50\" is unknown"}},
+      {R"({"schema": "spd.topology/1", "ranks_per_node": [2], "all_reduce":
+           [{"group": "node", "segments": [{"from": 8, "alpha_us": 1, "us_per_byte": 1}]}]})",
+       {"all_reduce[0].segments[0].\"from\" is unknown"}},
   };
   for (const Bad& bad : table) {
     const TempDir dir;

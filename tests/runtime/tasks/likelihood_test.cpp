@@ -68,6 +68,27 @@ struct Case {
   bool drop;
 };
 
+// Of all items; each is told of once.
+std::vector<ItemLikelihoods> score_all(LikelihoodScorer& scorer,
+                                       const std::vector<EncodedItem>& items) {
+  std::vector<ItemLikelihoods> scores(items.size());
+  scorer.score(items, [&](std::size_t item, ItemLikelihoods likelihoods) {
+    EXPECT_TRUE(scores.at(item).empty());
+    scores.at(item) = std::move(likelihoods);
+  });
+  return scores;
+}
+
+void expect_near(const std::vector<Likelihood>& scores, const std::vector<Likelihood>& wanted,
+                 std::size_t item) {
+  ASSERT_EQ(scores.size(), wanted.size());
+  for (std::size_t r = 0; r < scores.size(); ++r) {
+    EXPECT_NEAR(scores[r].log_likelihood, wanted[r].log_likelihood, kNear)
+        << "item " << item << " request " << r;
+    EXPECT_EQ(scores[r].greedy, wanted[r].greedy);
+  }
+}
+
 class Likelihoods : public testing::TestWithParam<Case> {};
 
 TEST_P(Likelihoods, AreThoseOfEachRequestOnItsOwn) {
@@ -77,26 +98,13 @@ TEST_P(Likelihoods, AreThoseOfEachRequestOnItsOwn) {
   EngineOptions options = exact_options(fixture_model(kModel));
   options.batch_tokens = c.batch_tokens;
   on_ranks({c.ranks, 1}, options, 11, [&](Engine& engine) {
-    LikelihoodScorer scorer(engine, c.slots, 11);
     const std::int64_t blocks = engine.config().blocks;
     const SyncLevels levels = c.drop ? some_dropped(blocks) : SyncLevels::all_full(blocks);
-    std::size_t at = 0;
-    while (at < items.size()) {
-      const auto rest = std::span(items).subspan(at);
-      const std::size_t count = scorer.group_size(rest);
-      ASSERT_GE(count, 1U);
-      ASSERT_LE(count, static_cast<std::size_t>(c.slots));
-      const auto scores = scorer.score(rest.first(count), levels);
-      ASSERT_EQ(scores.size(), count);
-      for (std::size_t i = 0; i < count; ++i) {
-        ASSERT_EQ(scores[i].size(), items[at + i].size());
-        for (std::size_t r = 0; r < scores[i].size(); ++r) {
-          EXPECT_NEAR(scores[i][r].log_likelihood, wanted[at + i][r].log_likelihood, kNear)
-              << "item " << at + i << " request " << r;
-          EXPECT_EQ(scores[i][r].greedy, wanted[at + i][r].greedy);
-        }
-      }
-      at += count;
+    LikelihoodScorer scorer(engine, {levels}, c.slots, 11);
+    const std::vector<ItemLikelihoods> scores = score_all(scorer, items);
+    for (std::size_t i = 0; i < items.size(); ++i) {
+      ASSERT_EQ(scores[i].size(), 1U) << "item " << i;
+      expect_near(scores[i][0], wanted[i], i);
     }
     // What requests share with the one before is run once; rows are those that predict something.
     const LikelihoodWork& work = scorer.work();
@@ -128,10 +136,59 @@ TEST(LikelihoodScorer, ScoresManyRows) {
     if (p >= 50) last += log_softmax(logits[p - 1])[ids[p]];
   }
   on_ranks({1, 1}, exact_options(fixture_model(kModel)), 149, [&](Engine& engine) {
-    LikelihoodScorer scorer(engine, 2, 149);
-    const auto scores = scorer.score(items, SyncLevels::all_full(engine.config().blocks));
-    EXPECT_NEAR(scores[0][0].log_likelihood, all, 1e-2);
-    EXPECT_NEAR(scores[1][0].log_likelihood, last, 1e-2);
+    LikelihoodScorer scorer(engine, {SyncLevels::all_full(engine.config().blocks)}, 2, 149);
+    const auto scores = score_all(scorer, items);
+    EXPECT_NEAR(scores[0][0][0].log_likelihood, all, 1e-2);
+    EXPECT_NEAR(scores[1][0][0].log_likelihood, last, 1e-2);
+  });
+}
+
+TEST(LikelihoodScorer, RunsVariantsSideBySide) {
+  const auto items = make_items();
+  const auto full = expected(3, false);
+  const auto dropped = expected(3, true);
+  EngineOptions options = exact_options(fixture_model(kModel));
+  options.batch_tokens = 6;
+  on_ranks({3, 1}, options, 11, [&](Engine& engine) {
+    const std::int64_t blocks = engine.config().blocks;
+    LikelihoodScorer scorer(engine, {some_dropped(blocks), SyncLevels::all_full(blocks)}, 3, 11);
+    const auto scores = score_all(scorer, items);
+    for (std::size_t i = 0; i < items.size(); ++i) {
+      ASSERT_EQ(scores[i].size(), 2U);
+      expect_near(scores[i][0], dropped[i], i);
+      expect_near(scores[i][1], full[i], i);
+    }
+    EXPECT_EQ(scorer.work().requests, 2 * 14);
+  });
+}
+
+// A run that is killed loses the items under way, which must be few, and its steps must be full.
+TEST(LikelihoodScorer, ItemsEndSoonAfterTheyBegan) {
+  std::vector<EncodedItem> items;
+  for (TokenId i = 0; i < 40; ++i) {
+    EncodedItem item;
+    for (TokenId choice = 0; choice < 4; ++choice) {
+      item.push_back(request({i, 2, 3, 4, 5, 6, 7, 8, 100 + choice, 9}, 2));
+    }
+    items.push_back(std::move(item));
+  }
+  EngineOptions options = exact_options(fixture_model(kModel));
+  options.batch_tokens = 24;
+  on_ranks({1, 1}, options, 9, [&](Engine& engine) {
+    LikelihoodScorer scorer(engine, {SyncLevels::all_full(engine.config().blocks)}, 64, 9);
+    std::size_t done = 0;
+    std::int64_t tokens_of_done = 0;
+    std::int64_t most_lost = 0;
+    scorer.score(
+        items,
+        [&](std::size_t item, const ItemLikelihoods&) {
+          EXPECT_EQ(item, done++);
+          tokens_of_done += 9 + 3;
+        },
+        [&] { most_lost = std::max(most_lost, scorer.work().tokens - tokens_of_done); });
+    EXPECT_EQ(done, items.size());
+    EXPECT_LE(most_lost, 4 * 24);
+    EXPECT_LE(scorer.work().steps, 40 * 12 / 24 + 4);
   });
 }
 

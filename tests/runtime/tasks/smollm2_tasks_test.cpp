@@ -37,11 +37,13 @@ TEST_P(SmolLm2Tasks, GivesTheHarnesssLikelihoods) {
   options.exact = true;
   std::vector<std::vector<Likelihood>> alone;
   for (const int ranks : {1, 3}) {
-    std::vector<std::vector<Likelihood>> scores;
+    std::vector<std::vector<Likelihood>> scores(items.size());
     on_ranks({ranks, 1}, options, 2048, [&](Engine& engine) {
-      LikelihoodScorer scorer(engine, 16, 1024);
-      const auto mine = scorer.score(items, SyncLevels::all_full(engine.config().blocks));
-      if (engine.context().root()) scores = mine;
+      LikelihoodScorer scorer(engine, {SyncLevels::all_full(engine.config().blocks)}, 16, 1024);
+      const bool root = engine.context().root();
+      scorer.score(items, [&](std::size_t item, const ItemLikelihoods& likelihoods) {
+        if (root) scores[item] = likelihoods[0];
+      });
     });
     if (ranks == 1) alone = scores;
     double error = 0.0;

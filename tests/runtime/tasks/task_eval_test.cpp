@@ -50,7 +50,7 @@ class TaskEval : public testing::Test {
     common_.engine.model = dir_.path();
     common_.engine.random_weights = true;
     common_.engine.kv_dtype = DType::f32;
-    common_.engine.batch_tokens = 16;  // groups of a few items
+    common_.engine.batch_tokens = 16;  // an item or two a step
     tasks_.names = "lambada_openai,sciq";
     tasks_.data = dir_.path().string();
   }
@@ -213,6 +213,17 @@ TEST_F(TaskEval, MissingDataIsNamed) {
     tasks_.shard = shard;
     EXPECT_THROW(run(1, "none"), Error) << shard;
   }
+}
+
+TEST_F(TaskEval, AShardMayHoldNoItem) {
+  tasks_.shard = "49/50";
+  testing::internal::CaptureStdout();
+  testing::internal::CaptureStderr();
+  const Json none = run(1, "none");
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              testing::HasSubstr("--shard 49/50 holds no item of sciq"));
+  EXPECT_THAT(testing::internal::GetCapturedStdout(), testing::HasSubstr("there is no item"));
+  EXPECT_EQ(none["tasks"], Json::object());
 }
 
 // In a process of its own: the signal stays known to it.

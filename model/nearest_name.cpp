@@ -1,4 +1,4 @@
-#include "runtime/nearest_name.h"
+#include "model/nearest_name.h"
 
 #include <fmt/format.h>
 
