@@ -8,12 +8,13 @@
 #include <cstdint>
 #include <limits>
 #include <map>
+#include <mutex>
 #include <sstream>
 #include <string_view>
 
 #include "kernels/device/error.h"
+#include "kernels/device/utf8.h"
 #include "model/input_file.h"
-#include "model/tokenizer/unicode.h"
 #include "runtime/nearest_name.h"
 
 namespace spd {
@@ -125,6 +126,46 @@ void check_numbers(const std::string& where, const po::variables_map& values) {
   }
 }
 
+// An empty name is what an unset variable leaves in a script: no file, and not "none" either.
+void check_names(const std::string& where, const po::parsed_options& parsed,
+                 const po::options_description& options) {
+  for (const auto& given : parsed.options) {
+    const po::option_description* option =
+        options.find_nothrow(std::string(without_dashes(given.string_key)), false);
+    if (!option) option = options.find_nothrow(given.string_key, false);  // a short one
+    if (!option || given.value.empty()) continue;
+    const std::string kind = option->semantic()->name();
+    const bool named = kind.starts_with("DIR") || kind.starts_with("FILE");
+    if (!named || std::none_of(given.value.begin(), given.value.end(),
+                               [](const std::string& value) { return value.empty(); })) {
+      continue;
+    }
+    const char* const what = kind.starts_with("DIR") ? "folder" : "file";
+    refuse(where, fmt::format("--{} is given an empty name", option->long_name()),
+           fmt::format("name a {}, or leave the option out; check the variable that the name comes "
+                       "from",
+                       what));
+  }
+}
+
+std::mutex contents_lock;
+
+// What a file of options says. Options are stored several times, for the start and by every virtual
+// rank, but a pipe says what it has to say once.
+std::string option_file_content(const std::filesystem::path& file) {
+  static std::map<std::filesystem::path, std::string> of_pipes;
+  const std::scoped_lock lock(contents_lock);
+  const auto known = of_pipes.find(file);
+  if (known != of_pipes.end()) return known->second;
+  ReadLimits limits;
+  limits.most_bytes = std::uint64_t{1} << 20;
+  std::string content = read_file(file, limits);
+  content.erase(0, content.size() - without_bom(content).size());
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(file, ignored)) of_pipes.emplace(file, content);
+  return content;
+}
+
 std::string_view trimmed(std::string_view text) {
   constexpr std::string_view kSpace = " \t\r";
   const std::size_t first = std::min(text.find_first_not_of(kSpace), text.size());
@@ -148,6 +189,7 @@ void store_arguments(const po::options_description& options,
         refuse("", fmt::format("\"{}\" belongs to no option", fmt::join(option.value, " ")));
       }
     }
+    check_names("", parsed, options);
     po::store(parsed, values);
   } catch (const po::error& error) {
     translate(error, "", options, parsed);
@@ -157,16 +199,13 @@ void store_arguments(const po::options_description& options,
 
 void store_option_file(const po::options_description& options, const std::filesystem::path& file,
                        OtherOptions others, po::variables_map& values) {
-  ReadLimits limits;
-  limits.most_bytes = std::uint64_t{1} << 20;
   const std::string flag = fmt::format("--config {}", file.string());
   std::string content;
   try {
-    content = read_file(file, limits);
+    content = option_file_content(file);
   } catch (const Error& error) {
-    throw Error(ErrorCode::usage, fmt::format("--config {}", error.what()));
+    throw Error(ErrorCode::usage, fmt::format("--config {}", error.message()), error.remedy());
   }
-  content.erase(0, content.size() - without_bom(content).size());
   std::istringstream lines(content);
   std::map<std::string, std::int64_t> lines_of;  // of names
   std::int64_t number = 0;
@@ -194,6 +233,7 @@ void store_option_file(const po::options_description& options, const std::filesy
       // Not by Boost's own reader, which takes a "#" anywhere for a comment.
       const std::string_view value = trimmed(text.substr(equals + 1));
       parsed.options.emplace_back(std::string(name), std::vector{std::string(value)});
+      check_names(where, parsed, options);
       po::store(parsed, values);
     } catch (const po::error& error) {
       translate(error, where, options, parsed);

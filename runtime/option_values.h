@@ -16,13 +16,14 @@ namespace spd {
 enum class OtherOptions : std::uint8_t { refused, left };
 
 /// Stores what the arguments give. Throws usage Error naming the option, what was given and what it
-/// takes; for unknown options the nearest one. Numbers are finite, integers within 32 bits.
+/// takes; for unknown options the nearest one. Numbers are finite, integers within 32 bits, names
+/// of files and folders (options that take FILE or DIR) not empty.
 void store_arguments(const boost::program_options::options_description& options,
                      const std::vector<std::string>& arguments, OtherOptions others,
                      boost::program_options::variables_map& values);
 
 /// Stores what a file of lines "name = value" gives for what `values` lack. Lines that begin with
-/// "#" are comments. Throws usage Error naming file and line.
+/// "#" are comments. A pipe is read once in a process. Throws usage Error naming file and line.
 void store_option_file(const boost::program_options::options_description& options,
                        const std::filesystem::path& file, OtherOptions others,
                        boost::program_options::variables_map& values);

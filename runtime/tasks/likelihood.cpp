@@ -76,13 +76,14 @@ void LikelihoodScorer::lay_out(std::span<const EncodedItem> items) {
 }
 
 std::vector<std::vector<Likelihood>> LikelihoodScorer::score(std::span<const EncodedItem> items,
-                                                             const SyncLevels& levels) {
+                                                             const SyncLevels& levels,
+                                                             const StepCallback& behind_step) {
   lay_out(items);
   const std::int64_t most = engine_.transformer().options().max_tokens;
   for (Part part : parts_) {
     // A slot's next request overwrites the one before: not in the same step.
     const auto is_mine = [&](const Segment& segment) { return segment.slot == part.slot; };
-    if (std::any_of(segments_.begin(), segments_.end(), is_mine)) run_step(levels);
+    if (std::any_of(segments_.begin(), segments_.end(), is_mine)) run_step(levels, behind_step);
     while (!part.tokens.empty()) {
       const auto row = static_cast<std::int64_t>(tokens_.size());
       const std::int64_t count =
@@ -91,16 +92,16 @@ std::vector<std::vector<Likelihood>> LikelihoodScorer::score(std::span<const Enc
       tokens_.insert(tokens_.end(), part.tokens.begin(), part.tokens.begin() + count);
       part.position += count;
       part.tokens = part.tokens.subspan(count);
-      if (row + count == most) run_step(levels);
+      if (row + count == most) run_step(levels, behind_step);
     }
   }
-  run_step(levels);
+  run_step(levels, behind_step);
   score_rows();
   return std::move(result_);
 }
 
 // Runs the step that was filled and keeps the rows that predict a scored token.
-void LikelihoodScorer::run_step(const SyncLevels& levels) {
+void LikelihoodScorer::run_step(const SyncLevels& levels, const StepCallback& behind_step) {
   if (tokens_.empty()) return;
   const ConstActivations hidden =
       engine_.transformer().forward(tokens_, segments_, levels, cache_, engine_.stream());
@@ -127,6 +128,7 @@ void LikelihoodScorer::run_step(const SyncLevels& levels) {
   cells_done_ = end;
   tokens_.clear();
   segments_.clear();
+  if (behind_step) behind_step();
 }
 
 void LikelihoodScorer::score_rows() {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -46,9 +47,13 @@ class LikelihoodScorer {
   /// Items that score() takes together, counted from the first of `items` (at least one): as many
   /// as there are slots, but no more tokens than make a few full steps.
   std::size_t group_size(std::span<const EncodedItem> items) const;
+  /// Called on every rank behind each step. What it throws, on all ranks alike, ends score(), after
+  /// which there is no other.
+  using StepCallback = std::function<void()>;
   /// Likelihoods of up to `slots` items' requests. All ranks call it alike and get the same result.
   std::vector<std::vector<Likelihood>> score(std::span<const EncodedItem> items,
-                                             const SyncLevels& levels);
+                                             const SyncLevels& levels,
+                                             const StepCallback& behind_step = {});
   const LikelihoodWork& work() const { return work_; }
 
  private:
@@ -67,7 +72,7 @@ class LikelihoodScorer {
   };
 
   void lay_out(std::span<const EncodedItem> items);
-  void run_step(const SyncLevels& levels);
+  void run_step(const SyncLevels& levels, const StepCallback& behind_step);
   void score_rows();
 
   Engine& engine_;

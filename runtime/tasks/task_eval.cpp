@@ -12,6 +12,7 @@
 #include "model/hash.h"
 #include "runtime/agreed_error.h"
 #include "runtime/console.h"
+#include "runtime/embedding_rows.h"
 #include "runtime/evaluation.h"
 #include "runtime/interrupt.h"
 #include "runtime/progress.h"
@@ -45,7 +46,9 @@ TaskSlice slice_of(const TaskOptions& options) {
     throw Error(ErrorCode::usage, fmt::format("--shard {}: not a part i/n", options.shard),
                 "count parts from 0, e.g. --shard 0/4 to --shard 3/4");
   }
-  if (slice.limit < 0) throw Error(ErrorCode::usage, "--limit is less than 0");
+  if (slice.limit < 0) {
+    throw Error(ErrorCode::usage, "--limit is less than 0", "give 0 for all items");
+  }
   return slice;
 }
 
@@ -70,7 +73,7 @@ EncodedItem encode(RequestEncoder& encoder, const Task& task, const TaskItem& it
   try {
     return encoder.encode(item);
   } catch (const Error& error) {
-    throw Error(error.code(), fmt::format("{} {}", task.name, error.what()));
+    throw Error(error.code(), fmt::format("{} {}", task.name, error.message()), error.remedy());
   }
 }
 
@@ -78,9 +81,6 @@ class TaskRun {
  public:
   TaskRun(RankContext& context, const CommonOptions& common, const TaskOptions& options)
       : context_(context), common_(common), options_(options), slice_(slice_of(options)) {
-    if (common.engine.batch_tokens < 1) {
-      throw Error(ErrorCode::usage, "--batch-tokens is less than 1");
-    }
     tasks_ = parse_tasks(options.names);
     results_ = open_output(context, "--json", common.json);
     items_ = open_output(context, "--items", options.items);
@@ -127,6 +127,10 @@ class TaskRun {
       for (const TaskItem& item : work.items) {
         stop_alone_if_interrupted(context_.comms, "tokenising");
         work.encoded.push_back(encode(encoder, work.task, item));
+        for (const EncodedRequest& request : work.encoded.back()) {
+          check_embedding_rows(request.ids, config.vocab, *tokenizer, common_.engine.model,
+                               fmt::format("{} item {}", work.task.name, item.number));
+        }
         progress.update(++items);
       }
       work.results.resize(work.items.size());
@@ -202,13 +206,19 @@ class TaskRun {
         std::min(kCachePositions / capacity, static_cast<std::int64_t>(items.size())), 1,
         kMostSlots);
     LikelihoodScorer scorer(*engine_, slots, capacity);
+    SafePoints safe_points(context_.comms, engine_->stream());
     for (std::size_t at = 0; at < items.size();) {
-      stop_if_interrupted();
+      if (const auto why = find_interruption(context_.comms, engine_->stream())) stop_for(*why);
       const auto rest = std::span(items).subspan(at);
       const auto group = rest.first(scorer.group_size(rest));
-      const auto plan = scorer.score(group, engine_->plan().levels);
+      // One long item can take minutes: what is done of it shows, and requests to stop are heard.
+      const auto behind_step = [&, before = scorer.work().tokens] {
+        if (const auto why = safe_points.behind_step()) stop_for(*why);
+        show_progress(tasks_[index].name, scorer.work().tokens - before);
+      };
+      const auto plan = scorer.score(group, engine_->plan().levels, behind_step);
       std::vector<std::vector<Likelihood>> baseline(group.size());
-      if (baseline_) baseline = scorer.score(group, *baseline_);
+      if (baseline_) baseline = scorer.score(group, *baseline_, behind_step);
       agree(context_.comms, "writing results", [&] {
         if (context_.root()) keep(work_[index], at, plan, baseline);
       });
@@ -254,14 +264,17 @@ class TaskRun {
     }
   }
 
-  void stop_if_interrupted() {
-    const auto why = find_interruption(context_.comms, engine_->stream());
-    if (!why) return;
+  // `computed`: tokens run of the group at hand. The two sides of a comparison run one by one.
+  void show_progress(const char* task, std::int64_t computed) {
+    if (bar_) bar_->update(done_tokens_ + computed / (baseline_ ? 2 : 1), task);
+  }
+
+  [[noreturn]] void stop_for(const Interruption& why) {
     bar_.reset();
     if (options_.items.empty()) {
-      stop(*why, "nothing was kept", "with --items FILE a run can be gone on with");
+      stop(why, "nothing was kept", "with --items FILE a run can be gone on with");
     }
-    stop(*why, fmt::format("kept: the items scored so far, in {}", options_.items),
+    stop(why, fmt::format("kept: the items scored so far, in {}", options_.items),
          "the same command goes on from there");
   }
 

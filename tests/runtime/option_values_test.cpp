@@ -3,6 +3,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <fstream>
+#include <thread>
 
 #include "runtime/command.h"
 #include "tests/model/temp_dir.h"
@@ -64,6 +68,11 @@ TEST(OptionValues, AreRefusedByNameAndValue) {
            {{"-m", "d", "--threads", "-1"}, {"--threads -1"}},
            {{"-m", "d", "--threads", "1000000"}, {"--threads 1000000", "4096"}},
            {{"-m", "d", "--threads", ""}, {"--threads"}},
+           {{"-m", ""}, {"--model is given an empty name", "name a folder"}},
+           {{"--model="}, {"--model"}},
+           {{"-m", "d", "--plan", ""}, {"--plan is given an empty name", "leave the option out"}},
+           {{"-m", "d", "--json", ""}, {"--json is given an empty name", "name a file"}},
+           {{"-m", "d", "--config", ""}, {"--config is given an empty name"}},
            {{"-m", "d", "--batch-tokens", "9223372036854775807"}, {"--batch-tokens", "range"}},
            {{"-m", "d", "--batch-tokens", "0"}, {"--batch-tokens 0"}},
            {{"-m", "d", "--deadline", "nan"}, {"--deadline is not a finite number"}},
@@ -115,6 +124,19 @@ TEST(OptionFile, SaysHowRanksAreStarted) {
   EXPECT_THROW(parse_start_options({"--config", bad.string()}), Error);
 }
 
+// Options are stored for the start, and again by every virtual rank's subcommand.
+TEST(OptionFile, MayBeAPipeWhichIsReadOnce) {
+  const TempDir dir;
+  const auto pipe = dir.path() / "pipe";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  std::thread writer([&] { std::ofstream(pipe) << "virtual-ranks = 3\nthreads = 5\n"; });
+  EXPECT_EQ(parse_start_options({"--config", pipe.string()}).launch.virtual_ranks, 3);
+  writer.join();
+  AllOptions options;
+  options.parse({"-m", "d", "--config", pipe.string()});
+  EXPECT_EQ(options.common.engine.threads, 5);
+}
+
 TEST(OptionFile, IsRefusedByFileAndLine) {
   const TempDir dir;
   struct Case {
@@ -129,6 +151,7 @@ TEST(OptionFile, IsRefusedByFileAndLine) {
            {"threads = 99999999999", {"line 1", "threads 99999999999"}},
            {"deadline = inf", {"line 1", "finite"}},
            {"threads", {"line 1", "name = value"}},
+           {"\nplan =\n", {"line 2", "--plan is given an empty name"}},
            {"= 1", {"line 1", "name = value"}},
            {"[section]\n", {"line 1"}},
            {"\x1b[2J = 1", {"line 1", "unknown option"}},

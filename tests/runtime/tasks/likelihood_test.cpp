@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "runtime/agreed_error.h"
 #include "tests/model/logits.h"
 #include "tests/model/virtual_run.h"
 #include "tests/runtime/virtual_engine.h"
@@ -132,6 +133,25 @@ TEST(LikelihoodScorer, ScoresManyRows) {
     const auto scores = scorer.score(items, SyncLevels::all_full(engine.config().blocks));
     EXPECT_NEAR(scores[0][0].log_likelihood, all, 1e-2);
     EXPECT_NEAR(scores[1][0].log_likelihood, last, 1e-2);
+  });
+}
+
+// A long item takes many steps: between them it can be seen, and ended.
+TEST(LikelihoodScorer, TellsOfEveryStep) {
+  const std::vector<EncodedItem> items(1, EncodedItem{request(std::vector<TokenId>(31, 5), 2)});
+  EngineOptions options = exact_options(fixture_model(kModel));
+  options.batch_tokens = 8;
+  on_ranks({2, 1}, options, 32, [&](Engine& engine) {
+    const SyncLevels levels = SyncLevels::all_full(engine.config().blocks);
+    std::vector<std::int64_t> computed;
+    LikelihoodScorer scorer(engine, 1, 32);
+    scorer.score(items, levels, [&] { computed.push_back(scorer.work().tokens); });
+    EXPECT_EQ(computed, (std::vector<std::int64_t>{8, 16, 24, 30}));
+    LikelihoodScorer stopped(engine, 1, 32);
+    EXPECT_THROW(
+        stopped.score(items, levels, [] { throw AgreedError(ErrorCode::interrupted, "stop"); }),
+        AgreedError);
+    EXPECT_EQ(stopped.work().tokens, 8);
   });
 }
 
