@@ -66,7 +66,8 @@ void Checkpoint::add_file(const fs::path& file) {
 }
 
 void Checkpoint::open_shards(const fs::path& index_file) {
-  const JsonObject index = JsonObject::load(index_file);
+  const JsonObject index =
+      JsonObject::load(index_file).advising("download the index and its shards again");
   const JsonObject map = index.object("weight_map");
   if (map.value().empty()) index.fail("weight_map", "is empty");
   std::map<std::string, std::size_t> file_of_shard;

@@ -55,7 +55,12 @@ JsonObject JsonObject::of(nlohmann::json value, const std::filesystem::path& whe
         fmt::format("{}: must hold a JSON object, found {}", where.string(), shown_json(value)),
         kReplace);
   }
-  return JsonObject(where, "", std::move(value));
+  return JsonObject(where, "", std::move(value), kReplace);
+}
+
+JsonObject JsonObject::advising(std::string remedy) && {
+  remedy_ = std::move(remedy);
+  return std::move(*this);
 }
 
 void JsonObject::check_schema(const std::string& wanted, const std::string& remedy) const {
@@ -88,7 +93,7 @@ const nlohmann::json& JsonObject::raw(const std::string& key) const {
 void JsonObject::fail(const std::string& key, const std::string& problem,
                       const std::string& remedy) const {
   throw Error(ErrorCode::input, fmt::format("{}: {}{} {}", file_.string(), prefix_, key, problem),
-              remedy);
+              remedy.empty() ? remedy_ : remedy);
 }
 
 void JsonObject::wrong_type(const std::string& key, const std::string& expected) const {
@@ -215,7 +220,7 @@ std::vector<bool> JsonObject::booleans(const std::string& key) const {
 JsonObject JsonObject::object(const std::string& key) const {
   const nlohmann::json& value = required(key, "an object");
   if (!value.is_object()) wrong_type(key, "an object");
-  return JsonObject(file_, prefix_ + key + ".", value);
+  return within(prefix_ + key + ".", value);
 }
 
 std::vector<JsonObject> JsonObject::objects(const std::string& key) const {
@@ -224,7 +229,7 @@ std::vector<JsonObject> JsonObject::objects(const std::string& key) const {
   std::vector<JsonObject> result;
   for (std::size_t i = 0; i < value.size(); ++i) {
     if (!value[i].is_object()) wrong_type(key, "a list of objects");
-    result.push_back(JsonObject(file_, fmt::format("{}{}[{}].", prefix_, key, i), value[i]));
+    result.push_back(within(fmt::format("{}{}[{}].", prefix_, key, i), value[i]));
   }
   return result;
 }
@@ -237,7 +242,7 @@ std::vector<std::vector<JsonObject>> JsonObject::object_lists(const std::string&
     const std::string place = place_in(key, i);
     nlohmann::json entry = nlohmann::json::object();
     entry[place] = value[i];
-    result.push_back(JsonObject(file_, prefix_, std::move(entry)).objects(place));
+    result.push_back(within(prefix_, std::move(entry)).objects(place));
   }
   return result;
 }

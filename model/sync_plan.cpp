@@ -211,7 +211,7 @@ SyncPlan SyncPlan::from_json(const nlohmann::json& from, const std::string& orig
                              const ModelConfig& config, const Topology& topology,
                              RepairPaths paths) {
   try {
-    const JsonObject json = JsonObject::of(from, origin);
+    const JsonObject json = JsonObject::of(from, origin).advising(kRemake);
     json.check_schema("spd.plan/1", "give a file written by spd plan");
     check_known(json);
     check_made_for(json, config, topology);
@@ -239,11 +239,11 @@ SyncPlan SyncPlan::from_json(const nlohmann::json& from, const std::string& orig
     }
     return plan;
   } catch (const Error& error) {
-    const std::string_view what = error.what();
-    const bool named = what.starts_with(origin);
-    const bool advised = what.find("remedy: ") != std::string_view::npos;
-    throw Error(ErrorCode::input, named ? std::string(what) : fmt::format("{}: {}", origin, what),
-                advised ? "" : kRemake);
+    const std::string said = error.message();
+    const std::string advice = error.remedy();
+    throw Error(ErrorCode::input,
+                said.starts_with(origin) ? said : fmt::format("{}: {}", origin, said),
+                advice.empty() ? kRemake : advice);
   }
 }
 

@@ -10,6 +10,7 @@
 #include "model/tokenizer/tokenizer.h"
 #include "runtime/command.h"
 #include "runtime/console.h"
+#include "runtime/embedding_rows.h"
 #include "runtime/generator.h"
 #include "runtime/interrupt.h"
 #include "runtime/prompt_encoder.h"
@@ -138,6 +139,7 @@ nlohmann::json to_json(const Completion& completion, const Tokenizer& tokenizer,
           {"finish", !completion.whole    ? "interrupted"
                      : completion.stopped ? "stop"
                                           : "length"},
+          {"context_full", completion.context_full},
           {"ttft_ms", completion.ttft_s * 1e3},
           {"tpot_ms", completion.ms_per_token()}};
 }
@@ -152,6 +154,19 @@ std::int64_t context_limit(const ModelConfig& config, std::size_t longest,
   }
   return std::min<std::int64_t>(config.max_positions,
                                 static_cast<std::int64_t>(longest) + new_tokens);
+}
+
+// Told apart from --max-new-tokens: "finish" is "length" for both, as elsewhere.
+std::string context_is_full(const ModelConfig& config) {
+  return fmt::format("the model's context of {} tokens is full", config.max_positions);
+}
+
+void warn_of_full_context(const ModelConfig& config, const std::vector<Completion>& completions) {
+  const auto full = std::count_if(completions.begin(), completions.end(),
+                                  [](const Completion& one) { return one.context_full; });
+  if (full == 0) return;
+  spdlog::warn("{} of {} completions ended early: {}", full, completions.size(),
+               context_is_full(config));
 }
 
 // `messages`: a list of them as the template takes them.
@@ -187,6 +202,8 @@ void converse(Engine& engine, const GenerateOptions& options, const Tokenizer* t
       if (line.empty()) return;  // another rank, or the end of input
       add_message("user", plain_line(line, chat.origin));
       ids = encoder->encode(chat).ids;
+      check_embedding_rows(ids, engine.config().vocab, *tokenizer, options.common.engine.model,
+                           chat.origin);
       if (static_cast<std::int64_t>(ids.size()) >= capacity) {
         throw Error(ErrorCode::input,
                     fmt::format("the conversation has reached the model's "
@@ -208,12 +225,13 @@ void converse(Engine& engine, const GenerateOptions& options, const Tokenizer* t
       say_text(piece);
       flush_stdout();
     };
-    generator.continue_chat(ids, [&](std::size_t, std::int32_t token) {
+    const Completion said = generator.continue_chat(ids, [&](std::size_t, std::int32_t token) {
       if (stream) print(stream->push(token));
     });
     if (stream) {
       print(stream->finish());
       say_text("\n");
+      if (said.context_full) spdlog::warn("{}", context_is_full(engine.config()));
       add_message("assistant", reply);
     }
     if (results.is_replaced()) keep_conversation(engine, chat.chat.messages, results);
@@ -257,6 +275,8 @@ void run_generate(RankContext& context, const std::vector<std::string>& argument
     for (const Prompt& prompt : input) {
       stop_alone_if_interrupted(context.comms, "reading prompts");
       prompts.push_back(encoder->encode(prompt).ids);
+      check_embedding_rows(prompts.back(), config.vocab, *tokenizer, options.common.engine.model,
+                           prompt.origin);
       names.push_back(prompt.id);
       capacity = std::max(capacity, context_limit(config, prompts.back().size(), prompt.origin,
                                                   options.generation.max_new_tokens));
@@ -302,6 +322,7 @@ void run_generate(RankContext& context, const std::vector<std::string>& argument
                                    [](const Completion& completion) { return completion.whole; });
   const bool complete = whole == static_cast<std::int64_t>(completions.size());
 
+  if (context.root()) warn_of_full_context(engine.config(), completions);
   nlohmann::json json = result_header("generate", engine);
   json["ready_s"] = ready_s;
   json["weight_bytes"] = engine.transformer().weight_bytes();

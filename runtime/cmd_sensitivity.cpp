@@ -18,6 +18,7 @@
 #include "runtime/output_file.h"
 #include "runtime/progress.h"
 #include "runtime/sensitivity.h"
+#include "runtime/statistics.h"
 #include "runtime/svg_plot.h"
 #include "runtime/text_input.h"
 
@@ -56,7 +57,8 @@ std::vector<T> parse_list(const char* flag, const std::string& text, Parse parse
     try {
       values.push_back(parse(item));
     } catch (const Error& error) {
-      throw Error(ErrorCode::usage, fmt::format("{} {}: {}", flag, text, error.what()));
+      throw Error(ErrorCode::usage, fmt::format("{} {}: {}", flag, text, error.message()),
+                  error.remedy());
     }
   }
   return values;
@@ -104,7 +106,8 @@ struct Options {
     if (work.windows.stride == 0) work.windows.stride = work.windows.window;
     if (work.windows.window < 2 || work.windows.stride < 1 || work.windows.limit < 0) {
       throw Error(ErrorCode::usage,
-                  "--window must be at least 2, --stride at least 1, --limit at least 0");
+                  "--window must be at least 2, --stride at least 1, --limit at least 0",
+                  "see spd sensitivity --help");
     }
     EngineOptions& engine = common.engine;
     if (!engine.drop.empty() || !engine.node.empty() || !engine.wire.empty()) {
@@ -211,7 +214,7 @@ void print_table(const SensitivityTable& table, std::int64_t blocks) {
         continue;
       }
       const Rise rise = table.own_rise(*entry);
-      say(" {:>22}", fmt::format("{:+.5f} ±{:.5f}", rise.nats, rise.standard_error));
+      say(" {:>22}", with_error(rise.nats, rise.standard_error, 5, true));
     }
     say("\n");
   }

@@ -4,10 +4,12 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/device/error.h"
+#include "kernels/device/log.h"
 #include "kernels/device/printable.h"
 #include "model/tokenizer/tokenizer.h"
 #include "runtime/command.h"
 #include "runtime/console.h"
+#include "runtime/embedding_rows.h"
 #include "runtime/interrupt.h"
 #include "runtime/output_file.h"
 #include "runtime/prompt_encoder.h"
@@ -105,6 +107,16 @@ nlohmann::json to_json(const Prompt& prompt, const EncodedPrompt& encoded,
   return json;
 }
 
+// generate would end by this error; here all that was asked for can be shown.
+void warn_of_rows(const TokenizeOptions& options, const Prompt& prompt,
+                  const EncodedPrompt& encoded, std::int64_t rows, const Tokenizer& tokenizer) {
+  try {
+    check_embedding_rows(encoded.ids, rows, tokenizer, options.model, prompt.origin);
+  } catch (const Error& error) {
+    spdlog::warn("{}", error.what());
+  }
+}
+
 std::vector<Prompt> read_input(const RankContext& context, const PromptOptions& input) {
   if (input.file.empty()) return input.from_command_line();
   return read_on_root<std::vector<Prompt>>(context.comms,
@@ -135,8 +147,10 @@ void run_tokenize(RankContext& context, const std::vector<std::string>& argument
       stop_alone_if_interrupted(context.comms, "tokenising");
       encoded.push_back(encoder.encode(prompt));
     }
+    const auto rows = said_embedding_rows(options.model);
     for (std::size_t i = 0; i < prompts.size(); ++i) {
       print_prompt(prompts[i], encoded[i], *tokenizer);
+      if (rows) warn_of_rows(options, prompts[i], encoded[i], *rows, *tokenizer);
       if (!results) continue;
       json["prompts"].push_back(to_json(prompts[i], encoded[i], *tokenizer));
     }

@@ -197,8 +197,10 @@ std::unique_ptr<Transformer> Engine::make_unrepaired() {
 KvCache Engine::make_cache(std::int64_t slots, std::int64_t capacity) {
   const std::int64_t longest = transformer_->options().max_length;
   if (capacity > longest) {
-    throw Error(ErrorCode::usage, fmt::format("a sequence of {} tokens is beyond the context of {}",
-                                              capacity, longest));
+    throw Error(
+        ErrorCode::usage,
+        fmt::format("a sequence of {} tokens is beyond the context of {}", capacity, longest),
+        "give shorter texts or windows");
   }
   agree(context_.comms, "making room for keys and values", [&] {
     const double bytes = 2.0 * static_cast<double>(config_.blocks) * static_cast<double>(slots) *

@@ -65,8 +65,9 @@ void Generator::accept(Sequence& sequence, std::int32_t token) {
   completion.ids.push_back(token);
   sequence.next = token;
   if (on_token_) on_token_(sequence.prompt, token);
-  sequence.finished = static_cast<std::int64_t>(completion.ids.size()) >= options_.max_new_tokens ||
-                      sequence.position >= cache_.capacity();
+  const bool enough = static_cast<std::int64_t>(completion.ids.size()) >= options_.max_new_tokens;
+  completion.context_full = !enough && sequence.position >= cache_.capacity();
+  sequence.finished = enough || completion.context_full;
 }
 
 // Puts prompt[from, end) into the cache, in steps of the workspace's size, and samples once.

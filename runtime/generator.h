@@ -22,6 +22,7 @@ struct GenerationOptions {
 struct Completion {
   std::vector<std::int32_t> ids;  ///< generated, the end-of-sequence token left out
   bool stopped = false;           ///< by an end-of-sequence token rather than by length
+  bool context_full = false;      ///< ended because there was no more room, not by max_new_tokens
   bool whole = false;             ///< came to its end
   double ttft_s = 0.0;            ///< from the start of its prefill to its first token
   double decode_s = 0.0;          ///< from its first token to its last

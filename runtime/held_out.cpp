@@ -42,18 +42,28 @@ HeldOut::HeldOut(const RankComms& comms, const std::vector<std::int32_t>& text,
 
   setting_ = fmt::format("{} text {} window {} windows {} skip {}", setting, hash_ids(text), window,
                          taken, options.skip);
-  agree(comms, "reading what was measured", [&] { load(setting_); });
+  load(comms);
 }
 
-void HeldOut::load(const std::string& setting) {
+void HeldOut::load(const RankComms& comms) {
+  if (options_.file.empty()) return;
+  std::string kept;
+  agree(comms, "reading what was measured", [&] {
+    std::error_code error;
+    if (comms.rank != 0 || !std::filesystem::exists(options_.file, error)) return;
+    kept = json_text(JsonObject::load(options_.file).value(), -1);
+  });
+  kept = broadcast_text(comms, std::move(kept));
+  if (kept.empty()) return;
+  agree(comms, "reading what was measured", [&] { take(nlohmann::json::parse(kept)); });
+}
+
+void HeldOut::take(const nlohmann::json& kept) {
   constexpr double kMostNats = 1e100;
-  std::error_code error;
-  if (options_.file.empty() || !std::filesystem::exists(options_.file, error)) return;
-  const std::string remedy = "remove it to begin anew";
-  const JsonObject json = JsonObject::load(options_.file);
-  json.check_schema(kSchema, remedy);
+  const JsonObject json = JsonObject::of(kept, options_.file).advising("remove it to begin anew");
+  json.check_schema(kSchema, "");
   json.check_keys({"schema", "setting", "full_nll_nats", "plan_nll_nats"});
-  if (json.string("setting") != setting) {
+  if (json.string("setting") != setting_) {
     json.fail("setting", "is not this search's: the file holds the trials of another search",
               "remove it to begin anew, or repeat that search's options");
   }
@@ -61,11 +71,11 @@ void HeldOut::load(const std::string& setting) {
   const JsonObject plans = json.object("plan_nll_nats");
   for (const auto& [levels, ignored] : plans.value().items()) {
     plans_[levels] = plans.numbers(levels, -kMostNats, kMostNats);
-    if (plans_[levels].size() > begins_.size())
-      plans.fail(levels, "has more windows than the text", remedy);
+    if (plans_[levels].size() > begins_.size()) {
+      plans.fail(levels, "has more windows than the text");
+    }
   }
-  if (full_.size() > begins_.size())
-    json.fail("full_nll_nats", "has more windows than the text", remedy);
+  if (full_.size() > begins_.size()) json.fail("full_nll_nats", "has more windows than the text");
 }
 
 void HeldOut::save(const RankComms& comms) const {

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <limits>
 #include <map>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -50,7 +51,9 @@ class HeldOut {
   using Losses = std::vector<double>;  // [windows done]: mean NLL
   void extend(Engine& engine, const SyncLevels& levels, std::int64_t windows, const char* what,
               Losses& losses);
-  void load(const std::string& setting);
+  /// Takes over the trials of earlier runs; the same on every rank, as rank 0 reads them.
+  void load(const RankComms& comms);
+  void take(const nlohmann::json& kept);
   void save(const RankComms& comms) const;
 
   HeldOutOptions options_;

@@ -79,13 +79,26 @@ Error of_foreign(const std::exception& error, const std::string& doing) {
                "this is a fault of the program; report it with the command and its files");
 }
 
-// Deadline and network are needed before there are ranks to complain about them with.
-StartOptions start_of(const std::vector<std::string>& arguments) {
-  try {
-    return parse_start_options(arguments);
-  } catch (const Error&) {
-    return {};  // run_mpi meets the same error, on every rank
+// Deadline and network are needed before there are ranks to complain about them with: what is wrong
+// with them is thrown later.
+struct Start {
+  StartOptions options;
+  std::optional<Error> problem;
+
+  const StartOptions& checked() const {
+    if (problem) throw Error(*problem);
+    return options;
   }
+};
+
+Start start_of(const std::vector<std::string>& arguments) {
+  Start start;
+  try {
+    start.options = parse_start_options(arguments);
+  } catch (const Error& error) {
+    start.problem = error;
+  }
+  return start;
 }
 
 AlgorithmTable algorithms_from(const std::string& topology) {
@@ -151,14 +164,14 @@ void warn_if_mpirun_is_slower(const MpiSession& session, double deadline_s) {
       *patience, deadline_s);
 }
 
-int run_mpi(MpiSession& session, const std::string& name,
-            const std::vector<std::string>& arguments) {
+int run_mpi(MpiSession& session, const std::string& name, const std::vector<std::string>& arguments,
+            const Start& given) {
   const bool root = session.rank() == 0;
   bool started = false;
   try {
     if (session.size() == 1) refuse_unknown_peers(variable, "MPI");
     const Command& command = find_command(name);
-    StartOptions start = parse_start_options(arguments);
+    StartOptions start = given.checked();
     limit_read_patience(start.launch.deadline / 2);
     init_logging(session.rank());
     warn_if_mpirun_is_slower(session, start.deadline_s);
@@ -198,9 +211,9 @@ int run(int argc, char** argv) {
       all.empty() || all.front() == "--help" || all.front() == "-h" || all.front() == "help";
   const std::string name = wants_help ? "" : all.front();
   const std::vector<std::string> arguments(all.begin() + (all.empty() ? 0 : 1), all.end());
-  const StartOptions start = start_of(arguments);
+  const Start start = start_of(arguments);
   const bool is_virtual =
-      start.launch.virtual_ranks > 0 ||
+      start.options.launch.virtual_ranks > 0 ||
       std::any_of(arguments.begin(), arguments.end(),
                   [](const std::string& argument) { return argument.starts_with("--virtual-"); });
   if (wants_help || is_virtual || runs_alone(name)) {
@@ -212,7 +225,7 @@ int run(int argc, char** argv) {
       init_logging(0);
       const Command& command = find_command(name);
       if (command.alone) return run_alone(command, arguments);
-      return run_virtual(command, arguments, parse_start_options(arguments));
+      return run_virtual(command, arguments, start.checked());
     } catch (const HelpRequest& help) {
       say_text(help.text);
       return 0;
@@ -227,8 +240,8 @@ int run(int argc, char** argv) {
   }
   const auto claim = launcher_claim(variable);
   init_logging(claim ? claim->rank : 0);  // MPI's start has its warnings, too
-  MpiSession session(&argc, &argv, start.launch.deadline, start.nic);
-  return run_mpi(session, name, arguments);
+  MpiSession session(&argc, &argv, start.options.launch.deadline, start.options.nic);
+  return run_mpi(session, name, arguments, start);
 }
 
 int run_and_flush(int argc, char** argv) {

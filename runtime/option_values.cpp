@@ -9,13 +9,14 @@
 #include <cstdint>
 #include <limits>
 #include <map>
+#include <mutex>
 #include <sstream>
 #include <string_view>
 
 #include "kernels/device/error.h"
+#include "kernels/device/utf8.h"
 #include "model/input_file.h"
 #include "model/nearest_name.h"
-#include "model/tokenizer/unicode.h"
 
 namespace spd {
 namespace {
@@ -150,6 +151,24 @@ void check_belongs(const std::string& where, const po::option_description& optio
              std::string(name == "config" ? "; put all options into one file" : ""));
 }
 
+std::mutex contents_lock;
+
+// What a file of options says. Options are stored several times, for the start and by every virtual
+// rank, but a pipe says what it has to say once.
+std::string option_file_content(const std::filesystem::path& file) {
+  static std::map<std::filesystem::path, std::string> of_pipes;
+  const std::scoped_lock lock(contents_lock);
+  const auto known = of_pipes.find(file);
+  if (known != of_pipes.end()) return known->second;
+  ReadLimits limits;
+  limits.most_bytes = std::uint64_t{1} << 20;
+  std::string content = read_file(file, limits);
+  content.erase(0, content.size() - without_bom(content).size());
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(file, ignored)) of_pipes.emplace(file, content);
+  return content;
+}
+
 std::string_view trimmed(std::string_view text) {
   constexpr std::string_view kSpace = " \t\r";
   const std::size_t first = std::min(text.find_first_not_of(kSpace), text.size());
@@ -183,16 +202,13 @@ void store_arguments(const po::options_description& options,
 
 void store_option_file(const po::options_description& options, const std::filesystem::path& file,
                        OtherOptions others, po::variables_map& values) {
-  ReadLimits limits;
-  limits.most_bytes = std::uint64_t{1} << 20;
   const std::string flag = fmt::format("--config {}", file.string());
   std::string content;
   try {
-    content = read_file(file, limits);
+    content = option_file_content(file);
   } catch (const Error& error) {
-    throw Error(ErrorCode::usage, fmt::format("--config {}", error.what()));
+    throw Error(ErrorCode::usage, fmt::format("--config {}", error.message()), error.remedy());
   }
-  content.erase(0, content.size() - without_bom(content).size());
   std::istringstream lines(content);
   std::map<std::string, std::int64_t> lines_of;  // of names
   std::int64_t number = 0;

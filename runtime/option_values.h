@@ -23,7 +23,8 @@ void store_arguments(const boost::program_options::options_description& options,
                      boost::program_options::variables_map& values);
 
 /// Stores what a file of lines "name = value" gives for what `values` lack. Lines that begin with
-/// "#" are comments. Throws usage Error naming file and line, also for "config" and "help".
+/// "#" are comments. A pipe is read once in a process. Throws usage Error naming file and line,
+/// also for "config" and "help".
 void store_option_file(const boost::program_options::options_description& options,
                        const std::filesystem::path& file, OtherOptions others,
                        boost::program_options::variables_map& values);

@@ -11,6 +11,7 @@
 #include "kernels/device/printable.h"
 #include "model/config.h"
 #include "runtime/console.h"
+#include "runtime/statistics.h"
 
 namespace spd {
 namespace {
@@ -136,10 +137,11 @@ void print_losses(const Planner& planner, const PlanSolution& solution, const Pl
           planner.request_us(trial.solution) / 1e3);
       continue;
     }
-    say("  held to {:.5f}: sum {:.5f}, joint loss {:+.5f} ±{:.5f} nats on {} windows, at most "
+    say("  held to {:.5f}: sum {:.5f}, joint loss {} nats on {} windows, at most "
         "{:+.5f} ({:+.2f} %), request {:.3f} ms\n",
-        trial.budget, trial.solution.loss, loss.nats, loss.standard_error, loss.windows, loss.upper,
-        percent_of_perplexity(loss.upper), planner.request_us(trial.solution) / 1e3);
+        trial.budget, trial.solution.loss, with_error(loss.nats, loss.standard_error, 5, true),
+        loss.windows, loss.upper, percent_of_perplexity(loss.upper),
+        planner.request_us(trial.solution) / 1e3);
   }
   const HeldOutOptions& held_out = report.judged_by->options();
   say("against every sync full, NLL {:.5f} nats on {} windows of {} tokens; \"at most\" holds for\n"

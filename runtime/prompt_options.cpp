@@ -6,8 +6,8 @@
 
 #include "kernels/device/error.h"
 #include "kernels/device/printable.h"
+#include "kernels/device/utf8.h"
 #include "model/json_text.h"
-#include "model/tokenizer/unicode.h"
 
 namespace spd {
 namespace {

@@ -174,8 +174,10 @@ SensitivityTable SensitivityTable::load(const std::filesystem::path& file) {
 void SensitivityTable::check_blocks(std::int64_t blocks) const {
   for (const SensitivityEntry& entry : entries) {
     if (entry.block < blocks) continue;
-    throw Error(ErrorCode::input, fmt::format("the sensitivities name block {}, the model has {}",
-                                              entry.block, blocks));
+    throw Error(
+        ErrorCode::input,
+        fmt::format("the sensitivities name block {}, the model has {}", entry.block, blocks),
+        "measure this model's: spd sensitivity");
   }
 }
 

@@ -1,5 +1,7 @@
 #include "runtime/statistics.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -56,6 +58,13 @@ Summary summarize(std::vector<double> samples) {
   summary.p99 = quantile_of_sorted(samples, 0.99);
   summary.max = samples.back();
   return summary;
+}
+
+std::string with_error(double value, double error, int decimals, bool with_sign) {
+  if (!std::isfinite(value)) return "n/a";
+  const std::string figure = with_sign ? fmt::format("{:+.{}f}", value, decimals)
+                                       : fmt::format("{:.{}f}", value, decimals);
+  return figure + (std::isfinite(error) ? fmt::format(" ±{:.{}f}", error, decimals) : " ±n/a");
 }
 
 nlohmann::json to_json(const Summary& summary) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
+#include <string>
 #include <vector>
 
 #include "comm/rank_comms.h"
@@ -30,6 +31,10 @@ Interval median_interval(std::vector<double> samples);
 
 /// Percentiles by linear interpolation between order statistics. No samples: all zero.
 Summary summarize(std::vector<double> samples);
+/// A figure with its standard error, "0.0312 ±0.0004": "0.0312 ±n/a" where one sample or none says
+/// nothing of it (NaN), "n/a" where there is no figure either.
+std::string with_error(double value, double error, int decimals, bool with_sign = false);
+
 /// {"mean", "std", "min", "p50", "p99", "max"}
 nlohmann::json to_json(const Summary& summary);
 

@@ -5,9 +5,11 @@
 #include <string_view>
 
 #include "kernels/device/error.h"
+#include "kernels/device/utf8.h"
+#include "model/config.h"
 #include "model/input_file.h"
 #include "model/tokenizer/tokenizer.h"
-#include "model/tokenizer/unicode.h"
+#include "runtime/embedding_rows.h"
 #include "runtime/user_input.h"
 
 namespace spd {
@@ -38,11 +40,20 @@ std::vector<std::int32_t> read_token_ids(const RankContext& context,
   agree(context.comms, "reading the text", [&] {
     // In a thread of its own: a long text takes long, and the ranks meet meanwhile.
     tokens = read_on_root<std::vector<std::int32_t>>(context.comms, [model, text] {
-      return Tokenizer::load(model)->encode(read_text(text), false);
+      const auto tokenizer = Tokenizer::load(model);
+      const std::int64_t rows = ModelConfig::load(model).vocab;
+      auto ids = tokenizer->encode(read_text(text), false);
+      check_embedding_rows(ids, rows, *tokenizer, model, text.string());
+      return ids;
     });
     if (!context.root()) return;
     if (tokens.size() < 2) {
-      throw Error(ErrorCode::input, fmt::format("{}: fewer than two tokens", text.string()));
+      throw Error(
+          ErrorCode::input,
+          fmt::format("{}: {}: the first token of a text is not scored, so that two are the "
+                      "least",
+                      text.string(), tokens.empty() ? "has no tokens" : "is one token"),
+          "give a longer text");
     }
   });
   return broadcast_ids(context.comms, std::move(tokens));

@@ -113,7 +113,8 @@ TopologyFile TopologyFile::load(const std::filesystem::path& file) {
     return {json.string_or("machine", file.stem().string()), json.string_or("source", ""),
             LinkModel(ranks_per_node, std::move(curves))};
   } catch (const Error& error) {
-    throw Error(ErrorCode::input, fmt::format("{}: {}", file.string(), error.what()));
+    throw Error(ErrorCode::input, fmt::format("{}: {}", file.string(), error.message()),
+                "measure again: spd topo --json");
   }
 }
 

@@ -13,7 +13,8 @@ EncodedItem RequestEncoder::encode(const TaskItem& item) {
   try {
     for (const Request& request : item.requests) encoded.push_back(encode(request));
   } catch (const Error& error) {
-    throw Error(ErrorCode::input, fmt::format("item {}: {}", item.number, error.what()));
+    throw Error(ErrorCode::input, fmt::format("item {}: {}", item.number, error.message()),
+                error.remedy());
   }
   return encoded;
 }

@@ -6,9 +6,9 @@
 #include <string_view>
 
 #include "kernels/device/error.h"
+#include "kernels/device/utf8.h"
 #include "model/input_file.h"
 #include "model/json_object.h"
-#include "model/tokenizer/unicode.h"
 
 namespace spd {
 namespace {
@@ -26,14 +26,10 @@ std::filesystem::path find_file(const Task& task, const std::filesystem::path& d
 
 TaskItem parse_item(const Task& task, std::string_view line, const std::string& where) {
   constexpr int kMaxDepth = 8;
-  try {
-    return task.make_item(JsonObject::parse(line, where, kMaxDepth));
-  } catch (const Error& error) {
-    const std::string_view what = error.what();
-    if (what.find("remedy: ") != std::string_view::npos) throw;
-    throw Error(ErrorCode::input, fmt::format("{} in an item of {}", what, task.name),
-                "spd eval --help describes the fields");
-  }
+  return task.make_item(
+      JsonObject::parse(line, where, kMaxDepth)
+          .advising(
+              fmt::format("spd eval --help describes the fields of an item of {}", task.name)));
 }
 
 }  // namespace

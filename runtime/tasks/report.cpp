@@ -8,9 +8,9 @@
 #include <nlohmann/json.hpp>
 #include <span>
 
-#include "runtime/tasks/bootstrap.h"
-
 #include "runtime/console.h"
+#include "runtime/statistics.h"
+#include "runtime/tasks/bootstrap.h"
 
 namespace spd {
 namespace {
@@ -47,24 +47,26 @@ MetricReport report_of(const Task& task, Metric metric, const Samples& samples) 
 
 std::string show(const Estimate& estimate, Metric metric) {
   const double scale = metric == Metric::perplexity ? 1.0 : 100.0;
-  return fmt::format("{:.2f} ±{:.2f}", scale * estimate.value, scale * estimate.stderr_);
+  return with_error(scale * estimate.value, scale * estimate.stderr_, 2);
 }
 
 std::string show_difference(const MetricReport& row) {
   if (row.metric != Metric::perplexity) {
     const Estimate& points = row.paired->difference;
-    return fmt::format("{:+.2f} ±{:.2f}", 100.0 * points.value, 100.0 * points.stderr_);
+    return with_error(100.0 * points.value, 100.0 * points.stderr_, 2, true);
   }
   const Estimate& nats = row.paired->difference;
-  return fmt::format("{:+.4f} ±{:.4f} nats", nats.value, nats.stderr_);
+  return with_error(nats.value, nats.stderr_, 4, true) + " nats";
 }
+
+std::string show_chance(double p) { return std::isfinite(p) ? fmt::format("{:.3g}", p) : "n/a"; }
 
 // JSON has no NaN: a standard error of one item is null.
 nlohmann::json number(double value) {
   return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json();
 }
 
-nlohmann::json to_json(const MetricReport& row, bool mean) {
+nlohmann::json row_json(const MetricReport& row, bool mean) {
   nlohmann::json json = {{"value", number(row.plan.value)}, {"stderr", number(row.plan.stderr_)}};
   if (row.metric == Metric::perplexity) {
     json["stderr_method"] = fmt::format("bootstrap, {} resamples", kHarnessResamples);
@@ -213,9 +215,9 @@ void TaskReport::print() const {
         show(compared ? *row.baseline : row.plan, row.metric));
     if (compared) {
       const bool counts = row.metric != Metric::perplexity;
-      say(" {:>16} {:>23} {:>6} {:>6} {:>8.3g}", show(row.plan, row.metric), show_difference(row),
+      say(" {:>16} {:>23} {:>6} {:>6} {:>8}", show(row.plan, row.metric), show_difference(row),
           counts ? std::to_string(row.paired->gained) : "",
-          counts ? std::to_string(row.paired->lost) : "", row.paired->p_value);
+          counts ? std::to_string(row.paired->lost) : "", show_chance(row.paired->p_value));
     }
     say("\n");
   }
@@ -229,7 +231,7 @@ void TaskReport::print() const {
   }
   say("\n");
   for (const MetricReport& mean : means_) {
-    if (!mean.paired) continue;
+    if (!mean.paired || mean.baseline->value == 0.0) continue;
     say("relative change of mean {:<9} {:+.2f} %\n", name(mean.metric),
         100.0 * mean.paired->difference.value / mean.baseline->value);
   }
@@ -240,10 +242,10 @@ nlohmann::json TaskReport::to_json() const {
   for (const MetricReport& row : rows_) {
     auto& task = json["tasks"][row.task];
     task["items"] = row.items;
-    task[name(row.metric)] = spd::to_json(row, false);
+    task[name(row.metric)] = row_json(row, false);
   }
   for (const MetricReport& row : means_) {
-    auto& mean = json["mean"][name(row.metric)] = spd::to_json(row, true);
+    auto& mean = json["mean"][name(row.metric)] = row_json(row, true);
     if (row.paired) {
       mean["relative_change"] = number(row.paired->difference.value / row.baseline->value);
     }

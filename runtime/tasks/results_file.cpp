@@ -99,28 +99,22 @@ void ResultsFile::read_line(const std::string& line, const nlohmann::json& heade
   const auto baseline = header.find("baseline");
   const bool compared = baseline != header.end() && *baseline != "none";
   const bool alone = baseline != header.end() && *baseline == "none";
-  try {
-    const JsonObject json = JsonObject::parse(line, where, kMaxDepth);
-    if (json.contains("schema")) {
-      json.check_keys({"schema", "version", "model", "fingerprint", "tp", "ranks_per_node",
-                       "kv_dtype", "plan", "baseline"});
-      check_header(json.value(), header, file_.file().string());
-      return;
-    }
-    json.check_keys({"task", "item", "key", "gold", "plan", "baseline"});
-    Entry entry{json.string("key"), {likelihoods_of(json.object("plan")), {}}};
-    if (json.has("baseline") && !alone) {
-      entry.result.baseline = likelihoods_of(json.object("baseline"));
-    }
-    // What lacks the baseline that is asked for is not done.
-    if (compared && entry.result.baseline.empty()) return;
-    known_[{json.string("task"), json.integer("item", 0)}] = std::move(entry);
-  } catch (const Error& error) {
-    const std::string_view what = error.what();
-    if (what.find("remedy: ") != std::string_view::npos) throw;
-    throw Error(ErrorCode::input, fmt::format("{}: not a result", what),
-                "give --items another file, or remove this one");
+  const JsonObject json = JsonObject::parse(line, where + ": not a result", kMaxDepth)
+                              .advising("give --items another file, or remove this one");
+  if (json.contains("schema")) {
+    json.check_keys({"schema", "version", "model", "fingerprint", "tp", "ranks_per_node", "kv_dtype",
+                     "plan", "baseline"});
+    check_header(json.value(), header, file_.file().string());
+    return;
   }
+  json.check_keys({"task", "item", "key", "gold", "plan", "baseline"});
+  Entry entry{json.string("key"), {likelihoods_of(json.object("plan")), {}}};
+  if (json.has("baseline") && !alone) {
+    entry.result.baseline = likelihoods_of(json.object("baseline"));
+  }
+  // What lacks the baseline that is asked for is not done.
+  if (compared && entry.result.baseline.empty()) return;
+  known_[{json.string("task"), json.integer("item", 0)}] = std::move(entry);
 }
 
 const ItemResult* ResultsFile::find(const std::string& task, std::int64_t number,

@@ -7,6 +7,7 @@
 
 #include "kernels/device/comma_list.h"
 #include "kernels/device/error.h"
+#include "kernels/device/utf8.h"
 #include "model/tokenizer/python_text.h"
 #include "runtime/tasks/hellaswag_text.h"
 
@@ -15,7 +16,7 @@ namespace {
 
 // Unicode scalars of valid UTF-8: bytes that do not continue a character.
 std::int64_t count_characters(const std::string& text) {
-  return std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; });
+  return std::count_if(text.begin(), text.end(), [](char c) { return !is_continuation(c); });
 }
 
 // The right choice, counted from `first` in the file and from 0 here.

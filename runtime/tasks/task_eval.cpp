@@ -12,6 +12,7 @@
 #include "model/hash.h"
 #include "runtime/agreed_error.h"
 #include "runtime/console.h"
+#include "runtime/embedding_rows.h"
 #include "runtime/evaluation.h"
 #include "runtime/interrupt.h"
 #include "runtime/progress.h"
@@ -45,7 +46,9 @@ TaskSlice slice_of(const TaskOptions& options) {
     throw Error(ErrorCode::usage, fmt::format("--shard {}: not a part i/n", options.shard),
                 "count parts from 0, e.g. --shard 0/4 to --shard 3/4");
   }
-  if (slice.limit < 0) throw Error(ErrorCode::usage, "--limit is less than 0");
+  if (slice.limit < 0) {
+    throw Error(ErrorCode::usage, "--limit is less than 0", "give 0 for all items");
+  }
   return slice;
 }
 
@@ -70,7 +73,7 @@ EncodedItem encode(RequestEncoder& encoder, const Task& task, const TaskItem& it
   try {
     return encoder.encode(item);
   } catch (const Error& error) {
-    throw Error(error.code(), fmt::format("{} {}", task.name, error.what()));
+    throw Error(error.code(), fmt::format("{} {}", task.name, error.message()), error.remedy());
   }
 }
 
@@ -78,9 +81,6 @@ class TaskRun {
  public:
   TaskRun(RankContext& context, const CommonOptions& common, const TaskOptions& options)
       : context_(context), common_(common), options_(options), slice_(slice_of(options)) {
-    if (common.engine.batch_tokens < 1) {
-      throw Error(ErrorCode::usage, "--batch-tokens is less than 1");
-    }
     tasks_ = parse_tasks(options.names);
     results_ = open_output(context, "--json", common.json);
     items_ = open_output(context, "--items", options.items);
@@ -133,6 +133,10 @@ class TaskRun {
       for (const TaskItem& item : work.items) {
         stop_alone_if_interrupted(context_.comms, "tokenising");
         work.encoded.push_back(encode(encoder, work.task, item));
+        for (const EncodedRequest& request : work.encoded.back()) {
+          check_embedding_rows(request.ids, config.vocab, *tokenizer, common_.engine.model,
+                               fmt::format("{} item {}", work.task.name, item.number));
+        }
         progress.update(++items);
       }
       work.results.resize(work.items.size());
@@ -210,19 +214,23 @@ class TaskRun {
         std::min(kCachePositions / (capacity * std::ssize(variants)), std::ssize(items)), 1,
         kMostSlots);
     LikelihoodScorer scorer(*engine_, variants, slots, capacity);
-    stop_if_interrupted();
+    if (const auto why = find_interruption(context_.comms, engine_->stream())) stop_for(*why);
+    SafePoints safe_points(context_.comms, engine_->stream());
     std::vector<Scored> scored;  // in the last step
     const auto done = [&](std::size_t place, ItemLikelihoods likelihoods) {
       scored.push_back({place, std::move(likelihoods)});
     };
-    scorer.score(items, done, [&] {
+    // One long item can take minutes: what is done of it shows, and requests to stop are heard.
+    scorer.score(items, done, [&, before = done_tokens_] {
       if (!scored.empty()) {
         agree(context_.comms, "writing results", [&] {
           if (context_.root()) keep(work_[index], scored);
         });
         scored.clear();
       }
-      stop_if_interrupted();
+      const std::int64_t computed = scorer.work().tokens / std::ssize(variants);
+      if (bar_) bar_->update(std::max(done_tokens_, before + computed), tasks_[index].name);
+      if (const auto why = safe_points.behind_step()) stop_for(*why);
     });
     work_done_.add(scorer.work());
   }
@@ -254,7 +262,6 @@ class TaskRun {
                     result, extra);
     }
     if (file_) file_->flush();
-    bar_->update(done_tokens_, work.task.name);
   }
 
   static void check_finite(const TaskWork& work, std::size_t item,
@@ -268,14 +275,12 @@ class TaskRun {
     }
   }
 
-  void stop_if_interrupted() {
-    const auto why = find_interruption(context_.comms, engine_->stream());
-    if (!why) return;
+  [[noreturn]] void stop_for(const Interruption& why) {
     bar_.reset();
     if (options_.items.empty()) {
-      stop(*why, "nothing was kept", "with --items FILE a run can be gone on with");
+      stop(why, "nothing was kept", "with --items FILE a run can be gone on with");
     }
-    stop(*why, fmt::format("kept: the items scored so far, in {}", options_.items),
+    stop(why, fmt::format("kept: the items scored so far, in {}", options_.items),
          "the same command goes on from there");
   }
 

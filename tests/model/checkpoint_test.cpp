@@ -154,12 +154,15 @@ TEST(Checkpoint, RefusesIndexesThatDoNotHold) {
        {"three.safetensors: no such file", "\"w\"", "remedy: download"}},
       {R"({"weight_map": {"v": "bad.safetensors"}})", {"bad.safetensors", "header"}},
       // outside the directory, although the files are there
-      {R"({"weight_map": {"v": "../outside.safetensors"}})", {"weight_map.v", "beside the index"}},
-      {R"({"weight_map": {"v": "sub/../one.safetensors"}})", {"weight_map.v", "beside the index"}},
-      {R"({"weight_map": {"v": "/etc/passwd"}})", {"weight_map.v", "beside the index"}},
-      {R"({"weight_map": {"v": ".."}})", {"weight_map.v", "beside the index"}},
-      {R"({"weight_map": {"v": ""}})", {"weight_map.v", "beside the index"}},
-      {R"({"weight_map": {"v": "one.safetensors\u0000"}})", {"weight_map.v", "beside the index"}},
+      {R"({"weight_map": {"v": "../outside.safetensors"}})",
+       {"weight_map.v", "beside the index", "remedy: "}},
+      {R"({"weight_map": {"v": "sub/../one.safetensors"}})",
+       {"weight_map.v", "beside the index", "remedy: "}},
+      {R"({"weight_map": {"v": "/etc/passwd"}})", {"weight_map.v", "beside the index", "remedy: "}},
+      {R"({"weight_map": {"v": ".."}})", {"weight_map.v", "beside the index", "remedy: "}},
+      {R"({"weight_map": {"v": ""}})", {"weight_map.v", "beside the index", "remedy: "}},
+      {R"({"weight_map": {"v": "one.safetensors\u0000"}})",
+       {"weight_map.v", "beside the index", "remedy: "}},
   };
   for (const Row& row : rows) {
     SCOPED_TRACE(row.index);

@@ -167,5 +167,24 @@ TEST(Generator, RefusesASequenceBeyondTheContext) {
   EXPECT_THROW(on_ranks({2, 1}, exact_options(fixture_model("llama")), 129, [](Engine&) {}), Error);
 }
 
+// 64 positions hold a prompt of 60, and 4 tokens behind it; a fifth needs no place.
+TEST(Generation, TellsAFullContextFromEnoughTokens) {
+  struct Row {
+    std::int64_t most;
+    std::size_t made;
+    bool full;
+  };
+  for (const auto& [most, made, full] : {Row{3, 3, false}, Row{5, 5, false}, Row{100, 5, true}}) {
+    Case c;
+    c.generation.max_new_tokens = most;
+    c.generation.stop_at_eos = false;
+    const auto completions = complete(c, {Ids(60, 7)});
+    EXPECT_EQ(completions[0].ids.size(), made);
+    EXPECT_EQ(completions[0].context_full, full) << most;
+    EXPECT_TRUE(completions[0].whole);
+    EXPECT_FALSE(completions[0].stopped);
+  }
+}
+
 }  // namespace
 }  // namespace spd

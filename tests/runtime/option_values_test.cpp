@@ -3,6 +3,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <fstream>
+#include <thread>
 
 #include "runtime/command.h"
 #include "tests/model/temp_dir.h"
@@ -148,6 +152,19 @@ TEST(OptionFile, SaysHowRanksAreStarted) {
       6);
   const auto bad = dir.write("bad.ini", "deadline = 0\n");
   EXPECT_THROW(parse_start_options({"--config", bad.string()}), Error);
+}
+
+// Options are stored for the start, and again by every virtual rank's subcommand.
+TEST(OptionFile, MayBeAPipeWhichIsReadOnce) {
+  const TempDir dir;
+  const auto pipe = dir.path() / "pipe";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  std::thread writer([&] { std::ofstream(pipe) << "virtual-ranks = 3\nthreads = 5\n"; });
+  EXPECT_EQ(parse_start_options({"--config", pipe.string()}).launch.virtual_ranks, 3);
+  writer.join();
+  AllOptions options;
+  options.parse({"-m", "d", "--config", pipe.string()});
+  EXPECT_EQ(options.common.engine.threads, 5);
 }
 
 TEST(OptionFile, IsRefusedByFileAndLine) {

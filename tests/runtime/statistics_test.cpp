@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <numeric>
 
 namespace spd {
@@ -33,6 +34,15 @@ TEST(Statistics, TheMediansIntervalIsThatOfTheSignTest) {
   EXPECT_EQ(wide.low, 2.0);
   EXPECT_EQ(wide.high, 2.0);
   EXPECT_EQ(median_interval({}).high, 0.0);
+}
+
+TEST(Statistics, AFigureIsShownWithTheErrorThatCanBeTold) {
+  const double nan = std::nan("");
+  EXPECT_EQ(with_error(1.234, 0.056, 2), "1.23 ±0.06");
+  EXPECT_EQ(with_error(1.234, 0.056, 2, true), "+1.23 ±0.06");
+  EXPECT_EQ(with_error(-0.5, nan, 4, true), "-0.5000 ±n/a");
+  EXPECT_EQ(with_error(nan, nan, 2), "n/a");
+  EXPECT_EQ(with_error(std::exp(1e9), nan, 2), "n/a");
 }
 
 }  // namespace

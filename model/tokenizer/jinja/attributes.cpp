@@ -2,11 +2,11 @@
 
 #include <algorithm>
 
+#include "kernels/device/utf8.h"
 #include "model/tokenizer/jinja/characters.h"
 #include "model/tokenizer/jinja/methods.h"
 #include "model/tokenizer/jinja/objects.h"
 #include "model/tokenizer/jinja/printing.h"
-#include "model/tokenizer/unicode.h"
 
 namespace spd::jinja {
 namespace {

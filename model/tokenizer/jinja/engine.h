@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "model/tokenizer/jinja/failure.h"
+#include "model/tokenizer/jinja/level.h"
 #include "model/tokenizer/jinja/template.h"
 #include "model/tokenizer/jinja/value.h"
 
@@ -51,21 +52,7 @@ class Engine {
   [[noreturn]] void too_much(const char* what) const;
 
   /// One level of recursion, be it of the template or of the values.
-  class Level {
-   public:
-    explicit Level(Engine& engine) : engine_(engine) {
-      if (++engine_.depth_ > kMostDepth) {
-        --engine_.depth_;
-        engine_.too_much("levels of nesting");
-      }
-    }
-    Level(const Level&) = delete;
-    Level& operator=(const Level&) = delete;
-    ~Level() { --engine_.depth_; }
-
-   private:
-    Engine& engine_;
-  };
+  Level level() { return {depth_, kMostDepth}; }
 
   static constexpr unsigned kMostNesting = 500;  ///< of values within values
   static constexpr unsigned kMostDepth = 2'500;  ///< of evaluations within evaluations

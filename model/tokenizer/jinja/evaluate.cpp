@@ -24,7 +24,7 @@ bool compares(Engine& engine, const std::string& sign, const Value& left, const 
 }  // namespace
 
 Value Interpreter::evaluate(const Expression& expression, Activation& in) {
-  const Engine::Level level(engine_);
+  const Level one_more = engine_.level();
   try {
     engine_.step();
     return evaluate_node(expression, in);

@@ -43,7 +43,7 @@ Interpreter::Flow Interpreter::execute_body(const Statements& body, Activation& 
 }
 
 Interpreter::Flow Interpreter::execute(const Statement& statement, Activation& in) {
-  const Engine::Level level(engine_);
+  const Level one_more = engine_.level();
   try {
     engine_.step();
     switch (statement.kind) {

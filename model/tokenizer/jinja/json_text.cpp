@@ -4,11 +4,11 @@
 #include <cmath>
 #include <cstdio>
 
+#include "kernels/device/utf8.h"
 #include "model/tokenizer/jinja/compare.h"
 #include "model/tokenizer/jinja/integer.h"
 #include "model/tokenizer/jinja/printing.h"
 #include "model/tokenizer/jinja/real.h"
-#include "model/tokenizer/unicode.h"
 
 namespace spd::jinja {
 namespace {
@@ -18,7 +18,7 @@ class Writer {
   Writer(Engine& engine, const JsonStyle& style) : engine_(engine), style_(style) {}
 
   void value(const Value& value) {
-    const Engine::Level level(engine_);
+    const Level one_more = engine_.level();
     engine_.step();
     engine_.check_size(text_.size());
     if (const Text* text = value.text()) {

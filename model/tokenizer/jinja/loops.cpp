@@ -15,7 +15,7 @@ Interpreter::Flow Interpreter::loop(const Statement& statement, Activation& in) 
 
 Value Interpreter::recurse(const Statement& statement, Activation& outer, const Value& over,
                            std::size_t depth) {
-  const Engine::Level level(engine_);
+  const Level one_more = engine_.level();
   for (Activation* at = &outer; at != nullptr; at = at->outer) at->is_kept = true;
   Running running(*this, outer, statement.slots);
   std::string printed;

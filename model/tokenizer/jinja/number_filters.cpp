@@ -3,13 +3,13 @@
 #include <array>
 #include <cmath>
 
+#include "kernels/device/utf8.h"
 #include "model/tokenizer/jinja/arguments.h"
 #include "model/tokenizer/jinja/characters.h"
 #include "model/tokenizer/jinja/filters.h"
 #include "model/tokenizer/jinja/integer.h"
 #include "model/tokenizer/jinja/operators.h"
 #include "model/tokenizer/jinja/real.h"
-#include "model/tokenizer/unicode.h"
 
 namespace spd::jinja {
 namespace {

@@ -69,7 +69,7 @@ bool Range::equals(const Range& other) const {
 Next Iterator::iterate(Engine& engine) {
   auto self = std::static_pointer_cast<Iterator>(shared_from_this());
   return [&engine, self](Value& item) {
-    const Engine::Level level(engine);
+    const Level one_more = engine.level();
     engine.step();
     return self->next_ && self->next_(item);
   };
@@ -102,7 +102,7 @@ Next View::iterate(Engine& engine) {
 std::string Namespace::repr(Engine& engine) const {
   std::string text = "<Namespace {";
   const char* separator = "";
-  const Engine::Level level(engine);
+  const Level one_more = engine.level();
   for (const auto& [key, value] : attributes_.items) {
     text += separator + to_repr(engine, key) + ": " + to_repr(engine, value);
     separator = ", ";

@@ -4,11 +4,11 @@
 #include <cmath>
 #include <cstdio>
 
+#include "kernels/device/utf8.h"
 #include "model/tokenizer/jinja/characters.h"
 #include "model/tokenizer/jinja/formatting.h"
 #include "model/tokenizer/jinja/integer.h"
 #include "model/tokenizer/jinja/printing.h"
-#include "model/tokenizer/unicode.h"
 
 namespace spd::jinja {
 namespace {

@@ -3,10 +3,10 @@
 #include <array>
 #include <cstdio>
 
+#include "kernels/device/utf8.h"
 #include "model/tokenizer/jinja/characters.h"
 #include "model/tokenizer/jinja/integer.h"
 #include "model/tokenizer/jinja/real.h"
-#include "model/tokenizer/unicode.h"
 
 namespace spd::jinja {
 namespace {
@@ -51,7 +51,7 @@ void append_dict(Engine& engine, std::string& text, const Dict& dict) {
 }
 
 void append_repr(Engine& engine, std::string& text, const Value& value) {
-  const Engine::Level level(engine);
+  const Level one_more = engine.level();
   engine.step();
   engine.check_size(text.size());
   if (const Text* held = value.text()) {

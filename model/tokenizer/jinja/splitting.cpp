@@ -2,44 +2,13 @@
 
 #include <algorithm>
 
+#include "kernels/device/utf8.h"
 #include "model/tokenizer/jinja/characters.h"
-#include "model/tokenizer/unicode.h"
 
 namespace spd::jinja {
 namespace {
 
 using Parts = std::vector<std::string_view>;
-
-Parts from_start(Engine& engine, std::string_view text, std::string_view separator,
-                 std::int64_t most) {
-  Parts parts;
-  while (most != 0) {
-    const std::size_t at = text.find(separator);
-    if (at == text.npos) break;
-    engine.step();
-    parts.push_back(text.substr(0, at));
-    text.remove_prefix(at + separator.size());
-    if (most > 0) --most;
-  }
-  parts.push_back(text);
-  return parts;
-}
-
-Parts from_end(Engine& engine, std::string_view text, std::string_view separator,
-               std::int64_t most) {
-  Parts parts;
-  while (most != 0) {
-    const std::size_t at = text.rfind(separator);
-    if (at == text.npos) break;
-    engine.step();
-    parts.push_back(text.substr(at + separator.size()));
-    text = text.substr(0, at);
-    if (most > 0) --most;
-  }
-  parts.push_back(text);
-  std::reverse(parts.begin(), parts.end());
-  return parts;
-}
 
 /// The size of the run of white space, or of anything else, at the start or at the end.
 std::size_t run(std::string_view text, bool of_space, bool at_end) {
@@ -59,8 +28,19 @@ Parts split_at(Engine& engine, std::string_view text, std::string_view separator
                bool backwards) {
   if (separator.empty()) fail("empty separator");
   engine.touch(text.size());
-  return backwards ? from_end(engine, text, separator, most)
-                   : from_start(engine, text, separator, most);
+  Parts parts;
+  for (; most != 0; most -= most > 0 ? 1 : 0) {
+    const std::size_t at = backwards ? text.rfind(separator) : text.find(separator);
+    if (at == text.npos) break;
+    engine.step();
+    const std::string_view before = text.substr(0, at);
+    const std::string_view behind = text.substr(at + separator.size());
+    parts.push_back(backwards ? behind : before);
+    text = backwards ? before : behind;
+  }
+  parts.push_back(text);
+  if (backwards) std::reverse(parts.begin(), parts.end());
+  return parts;
 }
 
 Parts split_at_space(Engine& engine, std::string_view text, std::int64_t most, bool backwards) {

@@ -1,25 +1,28 @@
 #include "model/tokenizer/jinja/template.h"
 
 #include "kernels/device/error.h"
+#include "kernels/device/utf8.h"
 #include "model/tokenizer/jinja/integer.h"
 #include "model/tokenizer/jinja/interpreter.h"
 #include "model/tokenizer/jinja/parser.h"
 #include "model/tokenizer/jinja/scoping.h"
-#include "model/tokenizer/unicode.h"
 
 namespace spd::jinja {
 namespace {
 
-Error placed(const std::string& name, const Failure& failure) {
+constexpr const char* kMend = "mend the template, or give a plain prompt instead of a chat";
+
+Error placed(const std::string& name, const Failure& failure, const char* remedy = "") {
   const std::string where = failure.place.line == 0
                                 ? ""
                                 : "line " + std::to_string(failure.place.line) + ", column " +
                                       std::to_string(failure.place.column) + ": ";
-  return Error(ErrorCode::input, name + ": " + where + failure.message);
+  return Error(ErrorCode::input, name + ": " + where + failure.message,
+               failure.is_limit ? kMend : remedy);
 }
 
 Value from_json(Engine& engine, const nlohmann::ordered_json& json) {
-  const Engine::Level level(engine);
+  const Level one_more = engine.level();
   engine.step();
   switch (json.type()) {
     case nlohmann::json::value_t::boolean:
@@ -72,7 +75,7 @@ Template Template::parse(std::string_view source, const std::string& name) {
     scope(parsed->program);
     return Template(std::move(parsed));
   } catch (const Failure& failure) {
-    throw placed(name, failure);
+    throw placed(name, failure, kMend);
   }
 }
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 
+#include "kernels/device/utf8.h"
 #include "model/tokenizer/jinja/arguments.h"
 #include "model/tokenizer/jinja/characters.h"
 #include "model/tokenizer/jinja/filters.h"
@@ -10,7 +11,6 @@
 #include "model/tokenizer/jinja/operators.h"
 #include "model/tokenizer/jinja/printing.h"
 #include "model/tokenizer/jinja/splitting.h"
-#include "model/tokenizer/unicode.h"
 
 namespace spd::jinja {
 namespace {

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "runtime/agreed_error.h"
 #include "tests/model/logits.h"
 #include "tests/model/virtual_run.h"
 #include "tests/runtime/virtual_engine.h"
@@ -189,6 +190,25 @@ TEST(LikelihoodScorer, ItemsEndSoonAfterTheyBegan) {
     EXPECT_EQ(done, items.size());
     EXPECT_LE(most_lost, 4 * 24);
     EXPECT_LE(scorer.work().steps, 40 * 12 / 24 + 4);
+  });
+}
+
+// A long item takes many steps: between them it can be seen, and ended.
+TEST(LikelihoodScorer, TellsOfEveryStep) {
+  const std::vector<EncodedItem> items(1, EncodedItem{request(std::vector<TokenId>(31, 5), 2)});
+  EngineOptions options = exact_options(fixture_model(kModel));
+  options.batch_tokens = 8;
+  on_ranks({2, 1}, options, 32, [&](Engine& engine) {
+    const SyncLevels levels = SyncLevels::all_full(engine.config().blocks);
+    std::vector<std::int64_t> computed;
+    LikelihoodScorer scorer(engine, 1, 32);
+    scorer.score(items, levels, [&] { computed.push_back(scorer.work().tokens); });
+    EXPECT_EQ(computed, (std::vector<std::int64_t>{8, 16, 24, 30}));
+    LikelihoodScorer stopped(engine, 1, 32);
+    EXPECT_THROW(
+        stopped.score(items, levels, [] { throw AgreedError(ErrorCode::interrupted, "stop"); }),
+        AgreedError);
+    EXPECT_EQ(stopped.work().tokens, 8);
   });
 }
 
