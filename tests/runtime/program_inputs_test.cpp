@@ -66,8 +66,8 @@ TEST_F(Inputs, TokensWithoutAnEmbeddingAreRefusedBeforeWeightsAreRead) {
 
 TEST_F(Inputs, CloseWithARemedyThatFits) {
   expect_refusal(0, {"generate", "-m", "", "--prompt", "x", "--virtual-ranks", "1"},
-                 {"--model is given an empty name"});
-  expect_refusal(0, {"tokenize", "-m", "", "--prompt", "x"}, {"--model is given an empty name"});
+                 {"--model is given nothing"});
+  expect_refusal(0, {"tokenize", "-m", "", "--prompt", "x"}, {"--model is given nothing"});
   model_.write("one.txt", "a");
   model_.write("none.txt", "");
   expect_refusal(0, with_model("eval", {"--text", model_.file("one.txt").string()}),
