@@ -16,11 +16,11 @@
 #include "kernels/device/log.h"
 #include "kernels/device/printable.h"
 #include "model/read_patience.h"
-#include "runtime/agreed_error.h"
-#include "runtime/command.h"
-#include "runtime/console.h"
-#include "runtime/interrupt.h"
-#include "runtime/topology_file.h"
+#include "runtime/cluster/topology_file.h"
+#include "runtime/commands/command.h"
+#include "runtime/job/agreed_error.h"
+#include "runtime/job/console.h"
+#include "runtime/job/interrupt.h"
 
 namespace spd {
 namespace {

@@ -17,7 +17,7 @@
 #include "model/shard.h"
 #include "model/sync_plan.h"
 #include "model/weight_source.h"
-#include "runtime/engine.h"
+#include "runtime/inference/engine.h"
 #include "tests/fuzz/target.h"
 #include "tests/model/safetensors_text.h"
 

@@ -8,10 +8,10 @@
 #include "comm/algorithm_table.h"
 #include "kernels/device/error.h"
 #include "model/sync_plan.h"
-#include "runtime/command.h"
-#include "runtime/prompt_input.h"
-#include "runtime/tasks/loader.h"
-#include "runtime/tasks/results_file.h"
+#include "runtime/commands/command.h"
+#include "runtime/evaluation/loader.h"
+#include "runtime/evaluation/results_file.h"
+#include "runtime/inference/prompt_input.h"
 #include "tests/fuzz/target.h"
 
 namespace spd::fuzz {

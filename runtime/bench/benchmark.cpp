@@ -1,0 +1,279 @@
+#include "runtime/bench/benchmark.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+#include <random>
+
+namespace spd {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr CallSite kSite{"benchmark"};
+// Between steps ranks are seldom asked whether to stop: it is their speed that is measured.
+constexpr std::chrono::milliseconds kPace{500};
+
+class Benchmark {
+ public:
+  Benchmark(Engine& engine, const BenchmarkOptions& options)
+      : transformer_(engine.transformer()),
+        stream_(engine.stream()),
+        options_(options),
+        comms_(engine.context().comms),
+        safe_points_(engine.context().comms, engine.stream(), kPace),
+        cache_(engine.make_cache(
+            options.batch, std::max(options.prompt_tokens, options.depth + options.gen_tokens))),
+        hidden_(engine.operators().device(),
+                options.batch * engine.config().hidden * sizeof(float)),
+        logits_(engine.operators().device(),
+                options.batch * transformer_.vocab_range().count * sizeof(float)) {
+    std::mt19937 random(1);
+    std::uniform_int_distribution<std::int32_t> token(
+        0, static_cast<std::int32_t>(engine.config().vocab - 1));
+    tokens_.resize(std::max(options.prompt_tokens, options.depth + options.gen_tokens));
+    for (std::int32_t& id : tokens_) id = token(random);
+  }
+
+  // Seconds of one prefill of every sequence of the batch, one after the other.
+  std::vector<double> prefill(const SyncLevels& levels, std::int64_t count) {
+    const auto begin = Clock::now();
+    const std::int64_t chunk = transformer_.options().max_tokens;
+    for (std::int64_t slot = 0; slot < options_.batch; ++slot) {
+      for (std::int64_t first = 0; first < count; first += chunk) {
+        if (first + slot > 0 && ask_to_stop()) return {};
+        const std::int64_t length = std::min(chunk, count - first);
+        const Segment segment{0, length, slot, first};
+        const auto hidden = transformer_.forward(std::span(tokens_).subspan(first, length),
+                                                 {&segment, 1}, levels, cache_, stream_);
+        if (first + length == count) logits(hidden.row_range(length - 1, 1));
+      }
+    }
+    stream_.synchronize();
+    return {seconds_since(begin)};
+  }
+
+  // Seconds of each step that gives every sequence of the batch one more token.
+  std::vector<double> decode(const SyncLevels& levels) {
+    std::vector<double> steps;
+    std::vector<Segment> segments(options_.batch);
+    std::vector<std::int32_t> ids(options_.batch);
+    for (std::int64_t step = 0; step < options_.gen_tokens; ++step) {
+      const auto begin = Clock::now();
+      for (std::int64_t slot = 0; slot < options_.batch; ++slot) {
+        segments[slot] = {slot, 1, slot, options_.depth + step};
+        ids[slot] = tokens_[options_.depth + step];
+      }
+      logits(transformer_.forward(ids, segments, levels, cache_, stream_));
+      stream_.synchronize();
+      steps.push_back(seconds_since(begin));
+      if (ask_to_stop()) return {};
+    }
+    return steps;
+  }
+
+  /// Why the last test has not come to its end.
+  const std::optional<Interruption>& stopped() const { return stopped_; }
+  bool ask_to_stop() {
+    const Traffic before = comms_.traffic();
+    stopped_ = safe_points_.behind_step();
+    asked_ += comms_.traffic() - before;
+    return stopped_.has_value();
+  }
+  /// What was sent so far for that.
+  const Traffic& asked() const { return asked_; }
+
+ private:
+  static double seconds_since(Clock::time_point begin) {
+    return std::chrono::duration<double>(Clock::now() - begin).count();
+  }
+
+  void logits(ConstActivations hidden) {
+    const Activations y{logits_.as<float>(), hidden.rows, transformer_.vocab_range().count};
+    transformer_.logits(hidden, y, stream_);
+  }
+
+  Transformer& transformer_;
+  Stream& stream_;
+  BenchmarkOptions options_;
+  const RankComms& comms_;
+  SafePoints safe_points_;
+  Traffic asked_;
+  std::optional<Interruption> stopped_;
+  KvCache cache_;
+  Buffer hidden_, logits_;
+  std::vector<std::int32_t> tokens_;
+};
+
+// Every rank's samples, one rank's behind the other's.
+std::vector<double> gather(const RankComms& comms, const std::vector<double>& mine,
+                           Stream& stream) {
+  std::vector<double> all(mine.size() * comms.ranks());
+  comms.world->all_gather(mine.data(), all.data(), mine.size() * sizeof(double), stream, kSite);
+  return all;
+}
+
+// Each sample becomes its mean over the ranks.
+void average(const RankComms& comms, std::vector<WorkSeconds>& samples, Stream& stream) {
+  std::vector<double> mine;
+  for (const WorkSeconds& sample : samples) mine.insert(mine.end(), sample.begin(), sample.end());
+  const std::vector<double> all = gather(comms, mine, stream);
+  std::fill(samples.begin(), samples.end(), WorkSeconds{});
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const std::size_t of_rank = i % mine.size();
+    samples[of_rank / kWorkKinds][of_rank % kWorkKinds] += all[i] / comms.ranks();
+  }
+}
+
+std::vector<Profile> gather(const RankComms& comms, const Profile& mine, Stream& stream) {
+  const std::size_t blocks = mine.attn_sync_seconds.size();
+  std::vector<double> flat(mine.seconds.begin(), mine.seconds.end());
+  flat.insert(flat.end(), mine.attn_sync_seconds.begin(), mine.attn_sync_seconds.end());
+  flat.insert(flat.end(), mine.mlp_sync_seconds.begin(), mine.mlp_sync_seconds.end());
+  const std::vector<double> all = gather(comms, flat, stream);
+  std::vector<Profile> profiles;
+  for (int rank = 0; rank < comms.ranks(); ++rank) {
+    const double* from = all.data() + rank * flat.size();
+    Profile profile(static_cast<std::int64_t>(blocks));
+    std::copy_n(from, kWorkKinds, profile.seconds.begin());
+    std::copy_n(from + kWorkKinds, blocks, profile.attn_sync_seconds.begin());
+    std::copy_n(from + kWorkKinds + blocks, blocks, profile.mlp_sync_seconds.begin());
+    profile.steps = mine.steps;
+    profiles.push_back(std::move(profile));
+  }
+  return profiles;
+}
+
+std::vector<Traffic> gather(const RankComms& comms, const Traffic& mine, Stream& stream) {
+  std::vector<Traffic> all(comms.ranks());
+  comms.world->all_gather(&mine, all.data(), sizeof(Traffic), stream, kSite);
+  return all;
+}
+
+void add(Profile& sum, const Profile& other) {
+  for (std::size_t i = 0; i < kWorkKinds; ++i) sum.seconds[i] += other.seconds[i];
+  for (std::size_t i = 0; i < sum.attn_sync_seconds.size(); ++i) {
+    sum.attn_sync_seconds[i] += other.attn_sync_seconds[i];
+    sum.mlp_sync_seconds[i] += other.mlp_sync_seconds[i];
+  }
+  sum.steps += other.steps;
+}
+
+}  // namespace
+
+double time_weight_reading(Engine& engine) {
+  constexpr int kPasses = 3;
+  const std::vector<const Weight*> weights = engine.transformer().weights_read();
+  double best = std::numeric_limits<double>::infinity();
+  for (int pass = 0; pass < kPasses; ++pass) {
+    engine.context().comms.world->barrier(kSite);
+    const auto begin = Clock::now();
+    engine.operators().read(weights, engine.stream());
+    best = std::min(best, std::chrono::duration<double>(Clock::now() - begin).count());
+  }
+  return best;
+}
+
+BenchmarkRun run_benchmark(Engine& engine, const std::vector<Variant>& variants,
+                           const BenchmarkOptions& options,
+                           const std::function<void(std::int64_t, std::int64_t)>& progress) {
+  Transformer& transformer = engine.transformer();
+  const RankComms comms = engine.context().comms;
+  NullCommunicator no_world(comms.rank, comms.ranks());
+  NullCommunicator no_node(comms.node->rank(), comms.node->size());
+  RankComms no_comms = comms;
+  no_comms.world = &no_world;
+  no_comms.node = &no_node;
+  Benchmark benchmark(engine, options);
+
+  const std::string batch = options.batch > 1 ? fmt::format(" x{}", options.batch) : "";
+  struct Test {
+    std::string name;
+    std::int64_t tokens;
+    std::function<std::vector<double>(const SyncLevels&)> run;
+  };
+  std::vector<Test> tests;
+  if (options.prompt_tokens > 0) {
+    tests.push_back({fmt::format("pp{}{}", options.prompt_tokens, batch),
+                     options.prompt_tokens * options.batch, [&](const SyncLevels& levels) {
+                       return benchmark.prefill(levels, options.prompt_tokens);
+                     }});
+  }
+  if (options.gen_tokens > 0) {
+    const std::string depth = options.depth > 0 ? fmt::format(" @ d{}", options.depth) : "";
+    tests.push_back({fmt::format("tg{}{}{}", options.gen_tokens, depth, batch),
+                     options.gen_tokens * options.batch,
+                     [&](const SyncLevels& levels) { return benchmark.decode(levels); }});
+    if (options.depth > 0) benchmark.prefill(variants.front().levels, options.depth);
+  }
+
+  BenchmarkRun run;
+  std::vector<TestResult>& results = run.results;
+  std::vector<Profile> own;
+  std::vector<Traffic> sent;
+  for (const Test& test : tests) {
+    for (const Variant& variant : variants) {
+      results.push_back({variant.name, test.name, test.tokens, {}, {}, {}, {}, {}});
+      own.emplace_back(engine.config().blocks);
+      sent.emplace_back();
+    }
+  }
+  const std::int64_t rounds = options.warmup + options.repetitions;
+  for (std::int64_t round = 0; round < rounds && !run.stopped; ++round) {
+    std::size_t next = 0;
+    std::vector<Profile> of_round(results.size(), Profile(engine.config().blocks));
+    std::vector<TestResult> before_round = results;
+    for (const Test& test : tests) {
+      for (const Variant& variant : variants) {
+        if (run.stopped) break;
+        comms.world->barrier(kSite);
+        transformer.set_comms(variant.no_comm ? no_comms : comms);
+        transformer.use_predictions(variant.predictions);
+        transformer.profile().reset();
+        const Traffic before = comms.traffic();
+        const Traffic asked = benchmark.asked();
+        const auto mine = test.run(variant.levels);
+        const Traffic traffic = comms.traffic() - before - (benchmark.asked() - asked);
+        transformer.set_comms(comms);
+        transformer.use_predictions(true);
+        run.stopped = benchmark.stopped();
+        if (!run.stopped) run.stopped = find_interruption(comms, engine.stream());
+        if (run.stopped) break;
+        const std::size_t index = next++;
+        sent[index] = traffic;  // the same in every repetition
+        if (round < options.warmup) continue;
+        const auto steps = slowest(comms, mine, engine.stream(), kSite);
+        double total = 0.0;
+        for (const double step : steps) total += step;
+        results[index].repetition_s.push_back(total);
+        results[index].step_s.insert(results[index].step_s.end(), steps.begin(), steps.end());
+        results[index].work_s.push_back(transformer.profile().seconds);
+        of_round[index] = transformer.profile();
+      }
+    }
+    if (run.stopped) {
+      results = std::move(before_round);
+      break;
+    }
+    if (progress) progress(round + 1, rounds);
+    if (round < options.warmup) continue;
+    ++run.repetitions;
+    for (std::size_t i = 0; i < own.size(); ++i) add(own[i], of_round[i]);
+  }
+  if (run.repetitions == 0) {
+    results.clear();
+    return run;
+  }
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    for (double& seconds : own[i].seconds) seconds /= static_cast<double>(run.repetitions);
+    for (auto* points : {&own[i].attn_sync_seconds, &own[i].mlp_sync_seconds}) {
+      for (double& seconds : *points) seconds /= static_cast<double>(run.repetitions);
+    }
+    average(comms, results[i].work_s, engine.stream());
+    results[i].profile = gather(comms, own[i], engine.stream());
+    results[i].traffic = gather(comms, sent[i], engine.stream());
+  }
+  return run;
+}
+
+}  // namespace spd
