@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include "comm/group.h"
+#include "comm/failure/group.h"
 #include "comm/message_communicator.h"
 #include "comm/mpi_handle.h"
 #include "comm/shm_communicator.h"

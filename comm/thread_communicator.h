@@ -1,4 +1,4 @@
-// Ranks that are threads of one process: virtual ranks on virtual nodes.
+// The communicator of threads: virtual ranks of one process, on virtual nodes.
 #pragma once
 
 #include <functional>

@@ -76,7 +76,7 @@ class JsonObject {
     try {
       return parse(text);
     } catch (const Error& error) {
-      fail(key, std::string("is not understood: ") + error.what());
+      fail(key, "is not understood: " + error.message(), error.remedy());
     }
   }
   /// The same for a list of strings.
@@ -87,7 +87,7 @@ class JsonObject {
       try {
         result.push_back(parse(text));
       } catch (const Error& error) {
-        fail(place_in(key, result.size()), std::string("is not understood: ") + error.what());
+        fail(place_in(key, result.size()), "is not understood: " + error.message(), error.remedy());
       }
     }
     return result;

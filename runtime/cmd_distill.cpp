@@ -132,7 +132,7 @@ struct DistillCommand {
     if (products != "bf16" && products != "f32") {
       refuse(fmt::format("--products {}: unknown", products), "use bf16 or f32");
     }
-    distill.products = products == "bf16" ? CpuProducts::bf16_tiles : CpuProducts::f32;
+    distill.products = products == "bf16" ? MatmulMode::bf16_tiles : MatmulMode::f32;
     distill.training.schedule =
         schedule == "cosine" ? RateSchedule::cosine : RateSchedule::constant;
     distill.input = input == "own" ? StudentInput::own : StudentInput::teacher;
@@ -161,7 +161,8 @@ std::set<std::int64_t> blocks_to_train(const DistillCommand& command, const Engi
   apply_selection("--blocks", "attn:" + command.blocks, SyncLevel::drop, chosen);
   std::set<std::int64_t> blocks;
   for (std::int64_t block = 0; block < engine.config().blocks; ++block) {
-    if (chosen.attn[block] == SyncLevel::drop && !progress.trained(block)) blocks.insert(block);
+    if (chosen.at(block, SyncPoint::attn) == SyncLevel::drop && !progress.trained(block))
+      blocks.insert(block);
   }
   return blocks;
 }

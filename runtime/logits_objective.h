@@ -3,7 +3,7 @@
 #pragma once
 
 #include "kernels/gradients.h"
-#include "model/trained_tensor.h"
+#include "model/training/trained_tensor.h"
 #include "runtime/engine.h"
 #include "runtime/training.h"
 

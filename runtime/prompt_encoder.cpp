@@ -57,11 +57,11 @@ EncodedPrompt PromptEncoder::encode(const Prompt& prompt) {
     try {
       encoded.text = template_->render(conversation_of(prompt), options_.now);
     } catch (const Error& error) {
-      const std::string said = error.what();
       // What a template itself refuses has no remedy of ours.
-      const bool advised = said.find("\n  remedy: ") != std::string::npos;
-      throw Error(error.code(), fmt::format("{}: {}", prompt.origin, said),
-                  advised ? "" : "give messages that the chat template takes, or a plain prompt");
+      throw Error(error.code(), fmt::format("{}: {}", prompt.origin, error.message()),
+                  error.remedy().empty()
+                      ? "give messages that the chat template takes, or a plain prompt"
+                      : error.remedy());
     }
   } else {
     check_plain(prompt, options_);

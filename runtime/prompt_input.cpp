@@ -33,8 +33,7 @@ constexpr const char* kAsUtf8 = "save it as UTF-8, for example by iconv -t UTF-8
 
 // The parser's message with a remedy of prompts, and without the line where there is but one.
 [[noreturn]] void refuse_json(const Error& error, bool one_line) {
-  std::string said = error.what();
-  said.resize(std::min(said.find("\n  remedy: "), said.size()));
+  std::string said = error.message();
   constexpr std::string_view kLine = "line 1, column ";
   const std::size_t line = said.find(kLine);
   if (one_line && line != std::string::npos) said.replace(line, kLine.size(), "column ");

@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """Writes tests/fixtures/prediction_fit.json: the missing-sum fit as numpy computes it.
 
-Weighted ridge regression with centred features, cut to rank k in a metric (see
-runtime/prediction_fit.h). Takes no arguments and always writes the same numbers.
+Weighted ridge regression with centred features, cut to width k (see PredictionFit). Takes no arguments and always writes the same numbers.
 """
 
 import json
@@ -17,7 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 TOKENS, INPUTS, INNER, HIDDEN, RIDGE, KS = 90, 12, 7, 10, 0.05, (0, 1, 4, 10)
 
 
-def fit(x, inner, missing, weight, metric, k):
+def fit(x, inner, missing, weight, k):
     """The affine map that is fitted: coefficients [features, hidden] and its constant [hidden]."""
     features = np.concatenate([x, inner], axis=1)
     share = weight / weight.sum()
@@ -30,10 +29,8 @@ def fit(x, inner, missing, weight, metric, k):
     ridge = np.concatenate([np.full(INPUTS, diagonal[:INPUTS].mean()),
                             np.full(INNER, diagonal[INPUTS:].mean())]) * RIDGE
     full = np.linalg.solve(gram + np.diag(ridge), f.T @ (weight[:, None] * m))
-    values, vectors = np.linalg.eigh(metric)
-    there = vectors @ np.diag(np.sqrt(values)) @ vectors.T
-    leading = np.linalg.eigh(there @ full.T @ gram @ full @ there)[1][:, ::-1][:, :k]
-    cut = full @ there @ leading @ leading.T @ np.linalg.inv(there)
+    leading = np.linalg.eigh(full.T @ gram @ full)[1][:, ::-1][:, :k]
+    cut = full @ leading @ leading.T
     return cut, missing_mean - feature_mean @ cut
 
 
@@ -45,16 +42,13 @@ def main():
     missing = (np.concatenate([x, inner], axis=1) @ mix + 0.5 + random.normal(size=(TOKENS, HIDDEN)))
     missing = missing.astype(np.float32)
     weight = random.uniform(0.2, 2.0, size=TOKENS)
-    root = random.normal(size=(HIDDEN, HIDDEN))
-    metric = root @ root.T + np.eye(HIDDEN)
     fits = []
     for k in KS:
         coefficients, constant = fit(x.astype(float), inner.astype(float), missing.astype(float),
-                                     weight, metric, k)
+                                     weight, k)
         fits.append({"k": k, "coefficients": coefficients.tolist(), "constant": constant.tolist()})
     fixture = {"ridge": RIDGE, "input": x.tolist(), "inner": inner.tolist(),
-               "missing": missing.tolist(), "weight": weight.tolist(), "metric": metric.tolist(),
-               "fits": fits}
+               "missing": missing.tolist(), "weight": weight.tolist(), "fits": fits}
     path = ROOT / "tests" / "fixtures" / "prediction_fit.json"
     path.write_text(json.dumps(fixture) + "\n")
     print(f"wrote {path.relative_to(ROOT)}")

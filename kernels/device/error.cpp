@@ -1,5 +1,7 @@
 #include "kernels/device/error.h"
 
+#include <utility>
+
 namespace spd {
 
 std::string_view name(ErrorCode code) {
@@ -30,8 +32,11 @@ std::string join(const std::string& message, const std::string& remedy) {
 }
 }  // namespace
 
-Error::Error(ErrorCode code, const std::string& message, const std::string& remedy)
-    : std::runtime_error(join(message, remedy)), code_(code) {}
+Error::Error(ErrorCode code, std::string message, std::string remedy)
+    : std::runtime_error(join(message, remedy)),
+      code_(code),
+      message_(std::move(message)),
+      remedy_(std::move(remedy)) {}
 
 int Error::exit_status() const {
   constexpr int kTryAgain = 75;

@@ -21,20 +21,24 @@ enum class ErrorCode {
 
 std::string_view name(ErrorCode code);
 
-/// Thrown everywhere, caught once, in main(). `what()` is the whole message: context, cause,
-/// remedy.
+/// Thrown everywhere, caught once, in main(). `what()` is message and remedy in one text.
 class Error : public std::runtime_error {
  public:
   /// `message` says what is wrong and where; `remedy`, if any, says what the user can do.
-  explicit Error(ErrorCode code, const std::string& message, const std::string& remedy = "");
+  explicit Error(ErrorCode code, std::string message, std::string remedy = "");
 
   ErrorCode code() const { return code_; }
+  const std::string& message() const { return message_; }
+  /// Empty where there is none.
+  const std::string& remedy() const { return remedy_; }
   /// Exit status of a process that ends by this error: 2 for usage, 3 for input, ... 8 for
   /// internal; 75 (sysexits' EX_TEMPFAIL: try again) for interrupted. Never 0.
   int exit_status() const;
 
  private:
   ErrorCode code_;
+  std::string message_;
+  std::string remedy_;
 };
 
 }  // namespace spd

@@ -84,7 +84,7 @@ std::unique_ptr<Tokenizer> load_tokenizer_json(const std::filesystem::path& file
     parts.bpe =
         std::make_unique<Bpe>(std::move(document.vocabulary), document.merges, std::move(options));
   } catch (const Error& error) {
-    model.fail(error.what(), "fetch the file again");
+    model.fail(error.message(), "fetch the file again");
   }
   std::int64_t vocab_size = parts.bpe->vocabulary().size();
   for (const AddedToken& token : parts.added_tokens) {

@@ -29,9 +29,8 @@ TaskItem parse_item(const Task& task, std::string_view line, const std::string& 
   try {
     return task.make_item(JsonObject::parse(line, where, kMaxDepth));
   } catch (const Error& error) {
-    const std::string_view what = error.what();
-    if (what.find("remedy: ") != std::string_view::npos) throw;
-    throw Error(ErrorCode::input, fmt::format("{} in an item of {}", what, task.name),
+    if (!error.remedy().empty()) throw;
+    throw Error(ErrorCode::input, fmt::format("{} in an item of {}", error.message(), task.name),
                 "spd eval --help describes the fields");
   }
 }

@@ -112,9 +112,8 @@ void ResultsFile::read_line(const std::string& line, const nlohmann::json& heade
     if (compared && entry.result.baseline.empty()) return;
     known_[{json.string("task"), json.integer("item", 0)}] = std::move(entry);
   } catch (const Error& error) {
-    const std::string_view what = error.what();
-    if (what.find("remedy: ") != std::string_view::npos) throw;
-    throw Error(ErrorCode::input, fmt::format("{}: not a result", what),
+    if (!error.remedy().empty()) throw;
+    throw Error(ErrorCode::input, fmt::format("{}: not a result", error.message()),
                 "give --items another file, or remove this one");
   }
 }

@@ -43,7 +43,7 @@ RankRepair random_repair(const ModelConfig& config, const Partition& partition, 
   std::size_t next = 0;
   for (std::int64_t block = 0; block < config.blocks; ++block) {
     const BlockShard& shard = partition.blocks[block][rank];
-    for (const SyncPoint point : {SyncPoint::attn, SyncPoint::mlp}) {
+    for (const SyncPoint point : kSyncPoints) {
       const auto inner = static_cast<std::int64_t>(
           point == SyncPoint::attn ? shard.q_heads.size() * config.head_dim : shard.neurons.size());
       const Shape& shape = shapes[next++ % 4];
@@ -53,7 +53,7 @@ RankRepair random_repair(const ModelConfig& config, const Partition& partition, 
       if (shape.inner) prediction.from_inner = random_matrix(shape.k, inner, random);
       if (shape.k > 0) prediction.to_hidden = random_matrix(config.hidden, shape.k, random);
       prediction.mean = random_matrix(1, config.hidden, random);
-      repair[block].at(point) = prediction;
+      repair[block].prediction[point] = prediction;
     }
   }
   return repair;
@@ -85,7 +85,7 @@ class FormulaCheck : public SyncObserver {
   explicit FormulaCheck(const RankRepair& repair) : repair_(repair) {}
 
   void before_sync(const SyncPassage& passage, Stream&) override {
-    const Prediction& p = *repair_[passage.block].at(passage.point);
+    const Prediction& p = *repair_[passage.block].prediction[passage.point];
     expected_.clear();
     for (std::int64_t row = 0; row < passage.view.rows; ++row) {
       std::vector<float> z(p.k());
@@ -137,9 +137,9 @@ std::vector<float> run_repaired(const Case& c, bool in_parts, bool check, int* c
   }();
   const auto length = static_cast<std::int64_t>(tokens.size());
   SyncLevels levels = SyncLevels::all_full(config.blocks);
-  levels.attn.assign(config.blocks, c.attn);
-  levels.mlp.assign(config.blocks, c.mlp);
-  levels.mlp.back() = SyncLevel::full;
+  levels.level.attn.assign(config.blocks, c.attn);
+  levels.level.mlp.assign(config.blocks, c.mlp);
+  levels.level.mlp.back() = SyncLevel::full;
   const Topology topology = Topology::contiguous(kRanks, 2);
   const Partition partition = Partition::contiguous(config, kRanks);
   std::vector<float> result;
@@ -230,7 +230,7 @@ TEST(ReplacedWeights, AreForStepsThatLeaveSomethingOut) {
     KvCache cache(device, config, partition, rank, {1, 8, DType::f32});
     const auto run = [&](SyncLevel attn) {
       SyncLevels levels = SyncLevels::all_full(config.blocks);
-      levels.attn[0] = attn;
+      levels.at(0, SyncPoint::attn) = attn;
       const auto out = transformer.forward(tokens, {&segment, 1}, levels, cache, *stream);
       return std::vector<float>(out.data, out.data + out.rows * out.cols);
     };
@@ -239,7 +239,7 @@ TEST(ReplacedWeights, AreForStepsThatLeaveSomethingOut) {
     std::mt19937 random(9);
     BlockRepair repair;
     repair.weights["down"] = random_matrix(config.hidden, block.neurons, random);
-    repair.weights["up_bias"] = random_matrix(1, block.up.rows, random);
+    repair.weights["up_bias"] = random_matrix(1, block.gate_up.rows, random);
     for (int again = 0; again < 2; ++again) install(repair, block, *operators, "test");
     EXPECT_EQ(run(SyncLevel::full), full);
     EXPECT_NE(run(SyncLevel::drop), dropped);
@@ -259,9 +259,9 @@ class RepairFiles : public testing::Test {
 
   SyncPlan make_plan() const {
     SyncPlan plan = SyncPlan::all_full(config_, Topology::contiguous(kRanks, 2));
-    plan.levels.attn.assign(config_.blocks, SyncLevel::drop);
-    plan.levels.mlp.assign(config_.blocks, SyncLevel::node);
-    plan.levels.mlp.back() = SyncLevel::full;
+    plan.levels.level.attn.assign(config_.blocks, SyncLevel::drop);
+    plan.levels.level.mlp.assign(config_.blocks, SyncLevel::node);
+    plan.levels.level.mlp.back() = SyncLevel::full;
     return plan;
   }
   std::vector<RankRepair> make_repairs() const {
@@ -293,8 +293,9 @@ TEST_F(RepairFiles, RoundTrip) {
     const RankRepair read = file.load(rank);
     ASSERT_EQ(read.size(), ranks_[rank].size());
     for (std::size_t block = 0; block < read.size(); ++block) {
-      for (const SyncPoint point : {SyncPoint::attn, SyncPoint::mlp}) {
-        const auto &ours = read[block].at(point), &theirs = ranks_[rank][block].at(point);
+      for (const SyncPoint point : kSyncPoints) {
+        const auto &ours = read[block].prediction[point],
+                   &theirs = ranks_[rank][block].prediction[point];
         ASSERT_TRUE(ours.has_value());
         EXPECT_EQ(ours->level, theirs->level);
         EXPECT_EQ(ours->k(), theirs->k());
@@ -325,7 +326,7 @@ TEST_F(RepairFiles, AnotherPlanIsRefused) {
          std::swap(plan.partition.blocks[0][0].neurons[0], plan.partition.blocks[0][1].neurons[0]);
        }},
       {"block 1 attn was repaired for level drop, the plan says node",
-       [](SyncPlan& plan) { plan.levels.attn[1] = SyncLevel::node; }},
+       [](SyncPlan& plan) { plan.levels.at(1, SyncPoint::attn) = SyncLevel::node; }},
   };
   for (const auto& [expected, change] : changes) {
     SyncPlan plan = plan_;
@@ -333,7 +334,7 @@ TEST_F(RepairFiles, AnotherPlanIsRefused) {
     EXPECT_NE(refusal(plan).find(expected), std::string::npos) << expected << ": " << refusal(plan);
   }
   SyncPlan elsewhere = plan_;  // nothing that stays within nodes: they may be others
-  elsewhere.levels.mlp.assign(config_.blocks, SyncLevel::full);
+  elsewhere.levels.level.mlp.assign(config_.blocks, SyncLevel::full);
   elsewhere.ranks_per_node = {1, 3};
   EXPECT_NE(refusal(elsewhere), "") << "the repairs are of syncs within nodes";
   std::vector<RankRepair> dropped;
@@ -346,7 +347,7 @@ TEST_F(RepairFiles, AnotherPlanIsRefused) {
   RepairFile::write(file_, plan_, ranks_, DType::bf16);
 
   SyncPlan fewer = plan_;  // a sync that is full after all needs no repair
-  fewer.levels.attn[1] = SyncLevel::full;
+  fewer.levels.at(1, SyncPoint::attn) = SyncLevel::full;
   EXPECT_EQ(refusal(fewer), "");
 }
 
@@ -372,12 +373,12 @@ TEST_F(RepairFiles, PlanRefersToItByPathAndContent) {
   const auto source = make_checkpoint_source(Checkpoint::open(kModels / "llama"));
   Shard shard = load_shard(config_, plan_.partition, 0, *source, *operators);
   install_repair(read, 0, shard, *operators);
-  EXPECT_TRUE(shard.blocks[0].attn_prediction.has_value());
+  EXPECT_TRUE(shard.blocks[0].prediction.attn.has_value());
 
-  ranks_[0][0].attn->mean.values[0] += 1.0f;  // another file under the same name
+  ranks_[0][0].prediction.attn->mean.values[0] += 1.0f;  // another file under the same name
   RepairFile::write(file_, plan_, ranks_, DType::f32);
   EXPECT_THROW(install_repair(read, 0, shard, *operators), Error);
-  ranks_[0][0].attn->mean.values[0] = NAN;
+  ranks_[0][0].prediction.attn->mean.values[0] = NAN;
   plan_.repair->hash = RepairFile::write(file_, plan_, ranks_, DType::f32);
   EXPECT_THROW(install_repair(plan_, 0, shard, *operators), Error);
 }

@@ -1,9 +1,10 @@
-// From a template's tokens to its expressions and statements, by Jinja's grammar.
+// The parser of templates: from tokens to expressions and statements, by Jinja's grammar.
 #pragma once
 
 #include <initializer_list>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "model/tokenizer/jinja/lexer.h"
@@ -14,7 +15,7 @@ namespace spd::jinja {
 /// Reads one template. Throws Failure with its place.
 class Parser {
  public:
-  Parser(Engine& engine, std::string_view source) : tokens_(tokenize(engine, source)) {}
+  Parser(Rendering& rendering, std::string_view source) : tokens_(tokenize(rendering, source)) {}
   Statements parse();
 
  private:
@@ -57,6 +58,12 @@ class Parser {
     bool simplified = false, with_condition = true, in_parentheses = false, with_space = false;
     std::string_view end = {};  ///< a name that ends it
   };
+  template <class... Parts>
+  static std::vector<ExpressionPtr> of(Parts... parts) {
+    std::vector<ExpressionPtr> all;
+    (all.push_back(std::move(parts)), ...);
+    return all;
+  }
   ExpressionPtr node(Expression::Kind kind, Place place, std::vector<ExpressionPtr> parts = {},
                      std::string text = {});
   ExpressionPtr expression(bool with_condition = true);
@@ -74,15 +81,17 @@ class Parser {
   ExpressionPtr tuple(const TupleStyle& style);
   ExpressionPtr list();
   ExpressionPtr dict();
-  ExpressionPtr postfix(ExpressionPtr of);
-  ExpressionPtr filters_and_tests(ExpressionPtr of);
-  ExpressionPtr subscript(ExpressionPtr of);
+
+  // What stands behind one (parse_postfix.cpp).
+  ExpressionPtr postfix(ExpressionPtr made);
+  ExpressionPtr filters_and_tests(ExpressionPtr made);
+  ExpressionPtr subscript(ExpressionPtr made);
   ExpressionPtr subscribed();
   void call_arguments(Expression& into);
   ExpressionPtr call(ExpressionPtr callee);
   /// Filters after `subject`, nullptr in a block; the first without its "|" where `inline_start`.
   ExpressionPtr filters(ExpressionPtr subject, bool inline_start);
-  ExpressionPtr test(ExpressionPtr of);
+  ExpressionPtr test(ExpressionPtr subject);
   static void finish(Expression& expression);
 
   /// One level of recursion; templates are nested by people, not by thousands.

@@ -33,7 +33,7 @@ std::vector<EncodedItem> make_items() {
 
 SyncLevels some_dropped(std::int64_t blocks) {
   SyncLevels levels = SyncLevels::all_full(blocks);
-  levels.attn.assign(blocks, SyncLevel::drop);
+  levels.level.attn.assign(blocks, SyncLevel::drop);
   return levels;
 }
 
@@ -42,9 +42,7 @@ std::vector<std::vector<Likelihood>> expected(int ranks, bool drop) {
   run.model = fixture_model(kModel);
   run.ranks = ranks;
   if (drop) {
-    run.edit_levels = [](SyncLevels& levels) {
-      levels = some_dropped(static_cast<std::int64_t>(levels.attn.size()));
-    };
+    run.edit_levels = [](SyncLevels& levels) { levels = some_dropped(levels.blocks()); };
   }
   std::vector<std::vector<Likelihood>> result;
   for (const EncodedItem& item : make_items()) {
