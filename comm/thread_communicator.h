@@ -41,7 +41,7 @@ class ThreadCommunicator final : public Communicator {
   std::uint64_t sequence_ = 0;
 };
 
-/// The meeting places of R thread ranks: the group of all ranks and one group a node.
+/// The groups of R thread ranks: that of all ranks and one a node.
 class ThreadGroup {
  public:
   explicit ThreadGroup(Topology topology, Communicator::Milliseconds deadline = kDefaultDeadline);

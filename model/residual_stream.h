@@ -52,7 +52,7 @@ struct ViewCorrection {
 
 class ResidualStream {
  public:
-  /// Buffers for steps of at most `max_tokens` tokens.
+  /// Buffers for steps of at most `max_tokens` tokens. Throws system Error when memory is short.
   ResidualStream(Operators& operators, std::int64_t max_tokens, std::int64_t hidden);
 
   /// Begins a step of `tokens` tokens. Returns base, [tokens, hidden], to be filled by the caller

@@ -28,7 +28,7 @@ struct TransformerOptions {
 
 class Transformer {
  public:
-  /// References must outlive the transformer.
+  /// References must outlive the transformer. Throws system Error when memory is short.
   Transformer(const ModelConfig& config, const Partition& partition, Shard shard,
               Operators& operators, const RankComms& comms, const TransformerOptions& options);
 

@@ -25,6 +25,7 @@ struct TensorNames {
   std::string block_prefix;
 };
 
+/// By the config's family. Names that are no part of a block, and those of a block.
 TensorNames tensor_names(const ModelConfig& config);
 BlockNames block_names(const ModelConfig& config, std::int64_t block);
 

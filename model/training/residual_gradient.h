@@ -17,6 +17,7 @@ namespace spd {
 
 class ResidualGradient {
  public:
+  /// Buffers for steps of at most `max_tokens` tokens. Throws system Error when memory is short.
   ResidualGradient(Operators& operators, std::int64_t max_tokens, std::int64_t hidden);
 
   /// Begins at the end, right behind a full sync: `dout`, [tokens, hidden], the same on every rank.

@@ -1,4 +1,4 @@
-// Splitting, replacing and filling text, as str's methods and some filters do.
+// The splitting, replacing and filling of text, as str's methods and some filters do.
 #pragma once
 
 #include <cstdint>
