@@ -1,4 +1,4 @@
-// Which backends a job's groups use, chosen from what is there and what the user asked for.
+// The backends of a job's groups, chosen from what is there and what the user asked for.
 #pragma once
 
 #include <memory>
@@ -52,6 +52,8 @@ class ProcessComms {
  private:
   void make_node(MpiSession& session, IntraBackend wanted);
   void make_across(MpiSession& session, const BackendOptions& options);
+  void start_ucx(MpiSession& session, InterBackend asked);
+  void make_hierarchical(MpiSession& session, const BackendOptions& options);
   std::shared_ptr<Communicator> make_inter(MpiSession& session, const std::vector<int>& ranks,
                                            const BackendOptions& options);
 

@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
-#include "comm/collective.h"
+#include "comm/failure/collective.h"
+#include "comm/failure/launcher_signal.h"
 #include "comm/launcher_claim.h"
-#include "comm/launcher_word.h"
 #include "comm/mpi_session.h"
 #include "kernels/device/log.h"
 #include "kernels/device/printable.h"
@@ -190,7 +190,7 @@ int run_mpi(MpiSession& session, const std::string& name, const std::vector<std:
   } catch (const AgreedError& error) {
     return end_mpi(session, error, true, root);
   } catch (const CommError& error) {
-    return end_mpi(session, error, false, error.spokesman());
+    return end_mpi(session, error, false, error.reporter());
   } catch (const Error& error) {
     // A wrong command line is the same on every rank, and none has begun to talk to another.
     const bool everywhere = !started || error.code() == ErrorCode::usage;

@@ -8,8 +8,6 @@
 
 namespace spd {
 
-enum class DeviceKind { cpu, cuda };
-
 /// Work on one stream is done in the order of the calls. On the CPU a call is done when it returns.
 class Stream {
  public:
@@ -30,7 +28,6 @@ class Device {
   Device& operator=(const Device&) = delete;
   virtual ~Device() = default;
 
-  virtual DeviceKind kind() const = 0;
   virtual std::string name() const = 0;
   virtual std::unique_ptr<Stream> make_stream() = 0;
 

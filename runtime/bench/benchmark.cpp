@@ -126,18 +126,20 @@ void average(const RankComms& comms, std::vector<WorkSeconds>& samples, Stream& 
 }
 
 std::vector<Profile> gather(const RankComms& comms, const Profile& mine, Stream& stream) {
-  const std::size_t blocks = mine.attn_sync_seconds.size();
+  const std::size_t blocks = mine.sync_seconds.attn.size();
   std::vector<double> flat(mine.seconds.begin(), mine.seconds.end());
-  flat.insert(flat.end(), mine.attn_sync_seconds.begin(), mine.attn_sync_seconds.end());
-  flat.insert(flat.end(), mine.mlp_sync_seconds.begin(), mine.mlp_sync_seconds.end());
+  for (const SyncPoint point : kSyncPoints) {
+    const std::vector<double>& seconds = mine.sync_seconds[point];
+    flat.insert(flat.end(), seconds.begin(), seconds.end());
+  }
   const std::vector<double> all = gather(comms, flat, stream);
   std::vector<Profile> profiles;
   for (int rank = 0; rank < comms.ranks(); ++rank) {
     const double* from = all.data() + rank * flat.size();
     Profile profile(static_cast<std::int64_t>(blocks));
     std::copy_n(from, kWorkKinds, profile.seconds.begin());
-    std::copy_n(from + kWorkKinds, blocks, profile.attn_sync_seconds.begin());
-    std::copy_n(from + kWorkKinds + blocks, blocks, profile.mlp_sync_seconds.begin());
+    std::copy_n(from + kWorkKinds, blocks, profile.sync_seconds.attn.begin());
+    std::copy_n(from + kWorkKinds + blocks, blocks, profile.sync_seconds.mlp.begin());
     profile.steps = mine.steps;
     profiles.push_back(std::move(profile));
   }
@@ -152,9 +154,9 @@ std::vector<Traffic> gather(const RankComms& comms, const Traffic& mine, Stream&
 
 void add(Profile& sum, const Profile& other) {
   for (std::size_t i = 0; i < kWorkKinds; ++i) sum.seconds[i] += other.seconds[i];
-  for (std::size_t i = 0; i < sum.attn_sync_seconds.size(); ++i) {
-    sum.attn_sync_seconds[i] += other.attn_sync_seconds[i];
-    sum.mlp_sync_seconds[i] += other.mlp_sync_seconds[i];
+  for (const SyncPoint point : kSyncPoints) {
+    const std::vector<double>& more = other.sync_seconds[point];
+    for (std::size_t i = 0; i < more.size(); ++i) sum.sync_seconds[point][i] += more[i];
   }
   sum.steps += other.steps;
 }
@@ -266,8 +268,10 @@ BenchmarkRun run_benchmark(Engine& engine, const std::vector<Variant>& variants,
   }
   for (std::size_t i = 0; i < results.size(); ++i) {
     for (double& seconds : own[i].seconds) seconds /= static_cast<double>(run.repetitions);
-    for (auto* points : {&own[i].attn_sync_seconds, &own[i].mlp_sync_seconds}) {
-      for (double& seconds : *points) seconds /= static_cast<double>(run.repetitions);
+    for (const SyncPoint point : kSyncPoints) {
+      for (double& seconds : own[i].sync_seconds[point]) {
+        seconds /= static_cast<double>(run.repetitions);
+      }
     }
     average(comms, results[i].work_s, engine.stream());
     results[i].profile = gather(comms, own[i], engine.stream());

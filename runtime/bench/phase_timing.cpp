@@ -54,7 +54,7 @@ PhaseTimes time_computing(Engine& engine, const Workload& workload, PhaseTimes g
 
 LatencyCheck check_latency(Engine& engine, const SyncLevels& levels, const Workload& workload,
                            const std::string& kept, const std::string& remedy) {
-  const SyncLevels full = SyncLevels::all_full(levels.attn.size());
+  const SyncLevels full = SyncLevels::all_full(levels.blocks());
   LatencyCheck check;
   const std::vector<Variant> variants = {{"full", full}, {"plan", levels}, {"no-comm", full, true}};
   const BenchmarkRun run = run_benchmark(engine, variants, benchmark_of(workload, 21));

@@ -27,14 +27,13 @@ PredictionUse prediction_use(const Shard& shard, const SyncLevels& levels) {
   double weights = 0.0;
   for (std::size_t i = 0; i < shard.blocks.size(); ++i) {
     const BlockWeights& block = shard.blocks[i];
-    const auto count = [&](const std::optional<PredictionWeights>& prediction, SyncPoint point) {
-      if (!prediction || prediction->level != levels.at(static_cast<std::int64_t>(i), point))
-        return;
+    for (const SyncPoint point : kSyncPoints) {
+      const auto& prediction = block.prediction[point];
+      const SyncLevel level = levels.at(static_cast<std::int64_t>(i), point);
+      if (!prediction || prediction->level != level) continue;
       (point == SyncPoint::attn ? use.attn : use.mlp) = true;
       predicted += static_cast<double>(prediction->elements());
-    };
-    count(block.attn_prediction, SyncPoint::attn);
-    count(block.mlp_prediction, SyncPoint::mlp);
+    }
     weights += static_cast<double>(block.elements());
   }
   if (weights > 0.0) use.share = predicted / weights;

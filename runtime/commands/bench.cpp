@@ -161,8 +161,8 @@ nlohmann::json to_json(const TestResult& result) {
     }
     std::vector<double> attn_us;
     std::vector<double> mlp_us;
-    for (const double seconds : profile.attn_sync_seconds) attn_us.push_back(seconds * 1e6);
-    for (const double seconds : profile.mlp_sync_seconds) mlp_us.push_back(seconds * 1e6);
+    for (const double seconds : profile.sync_seconds.attn) attn_us.push_back(seconds * 1e6);
+    for (const double seconds : profile.sync_seconds.mlp) mlp_us.push_back(seconds * 1e6);
     entry["attn_sync_us_by_block"] = attn_us;
     entry["mlp_sync_us_by_block"] = mlp_us;
     work.push_back(std::move(entry));
@@ -259,7 +259,7 @@ void run_bench(RankContext& context, const std::vector<std::string>& arguments) 
         "on rank 0\nplan: {}\n\n",
         engine.operators().device().name(), context.ranks(), threads,
         context.comms.topology.nodes(), context.comms.world->backend(), engine.config().blocks,
-        weight_bytes / (1024.0 * 1024.0), describe(levels));
+        weight_bytes / (1024.0 * 1024.0), levels.describe());
     print_rates(results);
     for (const TestResult& result : results) {
       if (is_prefill(result) || work.batch > 1) continue;

@@ -216,16 +216,6 @@ nlohmann::json count_levels(const SyncLevels& levels) {
           {"int8", levels.count(WireFormat::int8)}};
 }
 
-std::string describe(const SyncLevels& levels) {
-  std::string text =
-      fmt::format("{} full, {} node, {} dropped syncs a pass", levels.count(SyncLevel::full),
-                  levels.count(SyncLevel::node), levels.count(SyncLevel::drop));
-  for (const WireFormat wire : {WireFormat::bf16, WireFormat::int8}) {
-    if (const int count = levels.count(wire)) text += fmt::format(", {} as {}", count, name(wire));
-  }
-  return text;
-}
-
 nlohmann::json result_header(const char* kind, Engine& engine) {
   const RankContext& context = engine.context();
   const ModelConfig& config = engine.config();

@@ -76,7 +76,5 @@ StartOptions parse_start_options(const std::vector<std::string>& arguments);
 nlohmann::json result_header(const char* kind, Engine& engine);
 /// {"full": n, "node": n, "drop": n, "bf16": n, "int8": n}: sync points by level and wire format.
 nlohmann::json count_levels(const SyncLevels& levels);
-/// The same for people: "40 full, 0 node, 20 dropped syncs a pass, 30 as bf16".
-std::string describe(const SyncLevels& levels);
 
 }  // namespace spd

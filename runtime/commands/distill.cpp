@@ -136,7 +136,7 @@ struct DistillCommand {
     if (products != "bf16" && products != "f32") {
       refuse(fmt::format("--products {}: unknown", products), "use bf16 or f32");
     }
-    distill.products = products == "bf16" ? CpuProducts::bf16_tiles : CpuProducts::f32;
+    distill.products = products == "bf16" ? MatmulMode::bf16_tiles : MatmulMode::f32;
     distill.training.schedule =
         schedule == "cosine" ? RateSchedule::cosine : RateSchedule::constant;
     distill.input = input == "own" ? StudentInput::own : StudentInput::teacher;
@@ -163,7 +163,7 @@ struct DistillCommand {
 std::set<std::int64_t> chosen_blocks(const std::string& text, const SyncLevels& levels) {
   const std::set<std::int64_t> all = blocks_that_leave_out_syncs(levels);
   if (text == "all") return all;
-  std::set<std::int64_t> blocks = select_blocks("--blocks", text, std::ssize(levels.attn));
+  std::set<std::int64_t> blocks = select_blocks("--blocks", text, levels.blocks());
   for (const std::int64_t block : blocks) {
     if (all.contains(block)) continue;
     throw Error(ErrorCode::usage,

@@ -90,7 +90,7 @@ void print_table(const TextEvaluation& evaluation, const SyncLevels& levels) {
   say("{:<10} {:>8} {:>10} {:>12} {:>12}\n", "", "windows", "tokens", "NLL (nats)", "perplexity");
   if (evaluation.baseline) row("baseline", *evaluation.baseline);
   row("plan", evaluation.plan);
-  say("\nplan: {}\n", describe(levels));
+  say("\nplan: {}\n", levels.describe());
   if (!evaluation.baseline) return;
   const Divergence& divergence = *evaluation.divergence;
   const auto tokens = static_cast<double>(divergence.tokens);

@@ -123,12 +123,6 @@ std::vector<std::vector<std::int32_t>> share(
   return shared;
 }
 
-std::string sync_summary(const SyncPlan& plan) {
-  const SyncLevels& levels = plan.levels;
-  return fmt::format("syncs a pass: {} full, {} node, {} dropped", levels.count(SyncLevel::full),
-                     levels.count(SyncLevel::node), levels.count(SyncLevel::drop));
-}
-
 nlohmann::json to_json(const Completion& completion, const Tokenizer& tokenizer, std::size_t index,
                        std::size_t prompt_tokens) {
   return {{"index", index},
@@ -340,7 +334,7 @@ void run_generate(RankContext& context, const std::vector<std::string>& argument
                  "{} prompt tokens, {} new; ready {:.2f} s, first token {:.1f} ms, then {:.2f} "
                  "ms/token; {} rank(s); {}\n",
                  prompts[i].size(), completion.ids.size(), ready_s, completion.ttft_s * 1e3,
-                 completion.ms_per_token(), context.ranks(), sync_summary(engine.plan()));
+                 completion.ms_per_token(), context.ranks(), engine.plan().levels.describe());
     }
   }
   if (decoder && !complete) print(decoder->finish() + "\n");

@@ -173,15 +173,9 @@ nlohmann::json to_json(const PlanLoss& loss) {
 }  // namespace
 
 void print_report(const Planner& planner, const PlanSolution& solution, const PlanReport& report) {
-  const SyncLevels levels = planner.levels(solution);
-  say("{}: prompt {}, {} generated, batch {}\nplan: {} full, {} node, {} dropped of {} syncs",
-      printable(report.machine), planner.workload().prompt, planner.workload().generate,
-      planner.workload().batch, levels.count(SyncLevel::full), levels.count(SyncLevel::node),
-      levels.count(SyncLevel::drop), planner.points().size());
-  for (const WireFormat wire : {WireFormat::bf16, WireFormat::int8}) {
-    if (const int count = levels.count(wire)) say(", {} as {}", count, name(wire));
-  }
-  say("\n");
+  say("{}: prompt {}, {} generated, batch {}\nplan: {}\n", printable(report.machine),
+      planner.workload().prompt, planner.workload().generate, planner.workload().batch,
+      planner.levels(solution).describe());
   print_times(planner, solution, report);
 
   print_losses(planner, solution, report);

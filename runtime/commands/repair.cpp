@@ -171,10 +171,6 @@ void check_plan(const SyncPlan& plan) {
   }
 }
 
-bool leaves_out(const SyncLevels& levels) {
-  return levels.count(SyncLevel::drop) + levels.count(SyncLevel::node) > 0;
-}
-
 // That there is enough for the distillation, too, before minutes are spent on the rest.
 void check_text(const std::vector<std::int32_t>& tokens, const RepairOptions& options) {
   if (!options.distillation) return;
@@ -259,7 +255,7 @@ void run_repair(RankContext& context, const std::vector<std::string>& arguments)
   const OutputFile results = open_output(context, "--json", options.common.json);
   const auto tokens = read_token_ids(context, options.common.engine.model, options.text);
   Engine engine(context, options.common.engine, options.calibration.window);
-  if (!leaves_out(engine.plan().levels)) {
+  if (!engine.plan().levels.leaves_out()) {
     return pass_through(context, engine, "repair", out, results);
   }
   check_plan(engine.plan());

@@ -145,15 +145,6 @@ std::int64_t end_of_group(const SyncLevels& levels, std::int64_t first) {
   return last;
 }
 
-bool leaves_out_syncs(const SyncLevels& levels, std::int64_t first, std::int64_t last) {
-  for (std::int64_t block = first; block < last; ++block) {
-    for (const SyncPoint point : {SyncPoint::attn, SyncPoint::mlp}) {
-      if (levels.at(block, point) != SyncLevel::full) return true;
-    }
-  }
-  return false;
-}
-
 class Distiller {
  public:
   Distiller(Engine& engine, const std::vector<std::int32_t>& tokens, const DistillOptions& options,
@@ -166,7 +157,7 @@ class Distiller {
         full_(SyncLevels::all_full(engine.config().blocks)),
         gradients_(make_cpu_gradients(
             {.threads = engine.operators().parallelism(),
-             .products = engine.options().exact ? CpuProducts::f32 : options.products})),
+             .products = engine.options().exact ? MatmulMode::f32 : options.products})),
         teacher_(engine.make_unrepaired()),
         teacher_walker_(engine, *teacher_, options.set, progress.safe_point),
         student_walker_(engine, engine.transformer(), options.set, progress.safe_point),
@@ -193,7 +184,7 @@ class Distiller {
       teacher_walker_.run(first, last, full_, teacher_stream_, target_);
       bool chosen = false;
       for (std::int64_t block = first; block < last; ++block) chosen |= which.contains(block);
-      if (chosen && leaves_out_syncs(levels_, first, last)) {
+      if (chosen && levels_.leaves_out(first, last)) {
         results.push_back(train_blocks(first, last, blocks * each, first * each));
       } else {
         student_walker_.run(first, last, levels_, student_stream_, student_stream_);
@@ -332,10 +323,10 @@ class Distiller {
 
 std::set<std::int64_t> blocks_that_leave_out_syncs(const SyncLevels& levels) {
   std::set<std::int64_t> found;
-  for (std::int64_t first = 0; first < std::ssize(levels.attn);) {
+  for (std::int64_t first = 0; first < levels.blocks();) {
     const std::int64_t last = end_of_group(levels, first);
     for (std::int64_t block = first; block < last; ++block) {
-      if (leaves_out_syncs(levels, first, last)) found.insert(block);
+      if (levels.leaves_out(first, last)) found.insert(block);
     }
     first = last;
   }

@@ -24,7 +24,7 @@ struct DistillOptions {
   TrainingOptions training;
   /// What the trained blocks' products are made of, if the processor has it; f32 in any case where
   /// the engine is exact.
-  CpuProducts products = CpuProducts::bf16_tiles;
+  MatmulMode products = MatmulMode::bf16_tiles;
 };
 
 /// What became of blocks [first, last), trained together since only their last mlp sync is full.

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "kernels/gradients.h"
-#include "model/trained_tensor.h"
+#include "model/training/trained_tensor.h"
 #include "runtime/distillation/training.h"
 #include "runtime/inference/engine.h"
 

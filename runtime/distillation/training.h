@@ -5,7 +5,7 @@
 #include <functional>
 #include <vector>
 
-#include "model/trainee.h"
+#include "model/training/trainee.h"
 
 namespace spd {
 

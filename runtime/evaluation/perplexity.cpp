@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "kernels/device/error.h"
-#include "kernels/distribution.h"
+#include "kernels/row_divergence.h"
 #include "runtime/inference/logit_scorer.h"
 
 namespace spd {

@@ -6,9 +6,9 @@
 
 #include "kernels/device/error.h"
 #include "kernels/device/log.h"
-#include "model/mapped_file.h"
+#include "model/checkpoint/mapped_file.h"
+#include "model/checkpoint/weight_check.h"
 #include "model/repair.h"
-#include "model/weight_check.h"
 #include "runtime/job/cpu_placement.h"
 #include "runtime/job/interrupt.h"
 #include "runtime/job/machine_memory.h"
@@ -67,7 +67,6 @@ ModelConfig load_config(const EngineOptions& options) {
 
 Engine::Engine(RankContext& context, const EngineOptions& options, std::int64_t max_length)
     : context_(context), options_(options) {
-  const auto begin = std::chrono::steady_clock::now();
   CpuOptions placement;
   if (context.root()) warn_of_threads(options.threads);
   // Virtual ranks share the cores of one process: one unpinned thread each is as good as it gets.
@@ -76,14 +75,13 @@ Engine::Engine(RankContext& context, const EngineOptions& options, std::int64_t 
   } else {
     placement = place_rank(context.comms, options.threads, options.pin);
   }
-  if (options.exact) placement.products = CpuProducts::f32_by_token;
+  if (options.exact) placement.products = MatmulMode::f32_by_token;
   name_reader(fmt::format("rank {}", context.rank()), !context.is_virtual);
   agree(context.comms, "loading the model", [&] {
     operators_ = make_cpu_operators(device_, placement);
     stream_ = device_.make_stream();
     load(max_length);
   });
-  load_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
 void Engine::load(std::int64_t max_length) {

@@ -25,7 +25,7 @@ struct EngineOptions {
   std::vector<std::string> wire;  ///< formats and selections, e.g. "bf16=attn:all"
   int threads = 0;                ///< of a rank; 0: the node's cores shared by its ranks
   bool pin = true;
-  /// Multiply in f32, and give a token the same bits in any batch and step; see CpuProducts.
+  /// Multiply in f32, and give a token the same bits in any batch and step; see MatmulMode.
   bool exact = false;
   DType kv_dtype = DType::f16;
   std::int64_t batch_tokens = 512;  ///< tokens of a prefill step
@@ -47,7 +47,6 @@ class Engine {
   const Transformer& transformer() const { return *transformer_; }
   Operators& operators() { return *operators_; }
   Stream& stream() { return *stream_; }
-  double load_seconds() const { return load_seconds_; }
 
   /// Splits one block's heads and neurons over the ranks in another way: [ranks]. Its repairs are
   /// gone; caches made before are no longer for it. All ranks call it alike.
@@ -79,7 +78,6 @@ class Engine {
   std::unique_ptr<Operators> operators_;
   std::unique_ptr<WeightSource> source_;
   std::unique_ptr<Transformer> transformer_;
-  double load_seconds_ = 0.0;
 };
 
 /// The model's configuration, cut to the first `layers` blocks where asked for.

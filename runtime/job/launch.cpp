@@ -6,7 +6,7 @@
 #include <array>
 #include <cstring>
 
-#include "comm/collective.h"
+#include "comm/failure/collective.h"
 #include "comm/thread_communicator.h"
 #include "kernels/device/cpu_device.h"
 #include "runtime/job/agreed_error.h"

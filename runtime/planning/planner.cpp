@@ -43,7 +43,7 @@ Planner::Planner(const ModelConfig& config, const LinkModel& links, const Worklo
                  const PhaseTimes& compute)
     : blocks_(config.blocks), hidden_(config.hidden), workload_(workload), compute_(compute) {
   for (std::int64_t block = 0; block < blocks_; ++block) {
-    for (const SyncPoint which : {SyncPoint::attn, SyncPoint::mlp}) {
+    for (const SyncPoint which : kSyncPoints) {
       PlanPoint point{which, block, {}};
       add_choices(point, links, sensitivities, form);
       std::vector<KnapsackChoice> choices;
@@ -70,10 +70,10 @@ PhaseTimes Planner::sync_times(const LinkModel& links, LinkGroup group, WireForm
 void Planner::add_choices(PlanPoint& point, const LinkModel& links,
                           const std::vector<SensitivityTable>& sensitivities,
                           SensitivityForm form) {
-  const bool output = point.point == SyncPoint::mlp && point.block + 1 == blocks_;
+  const bool output = is_output(point.block, point.point, blocks_);
   const bool several_nodes = links.ranks(LinkGroup::cross) > 1;
   const bool several_ranks = links.ranks(LinkGroup::node) > 1;
-  for (const SyncLevel level : {SyncLevel::full, SyncLevel::node, SyncLevel::drop}) {
+  for (const SyncLevel level : kSyncLevels) {
     if (output && level != SyncLevel::full) continue;
     if (level == SyncLevel::node && !(several_nodes && several_ranks)) continue;
     const Found lost = find_last(sensitivities, form, point, level, WireFormat::f32);

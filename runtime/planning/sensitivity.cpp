@@ -91,8 +91,7 @@ SyncLevels levels_of(const SensitivityEntry& entry, std::int64_t blocks) {
   const std::int64_t last = entry.form == SensitivityForm::single ? entry.block : blocks - 1;
   for (std::int64_t block = entry.block; block <= last; ++block) {
     levels.wire_at(block, entry.point) = entry.wire;
-    const bool output = entry.point == SyncPoint::mlp && block + 1 == blocks;
-    if (!output) levels.at(block, entry.point) = entry.level;
+    if (!is_output(block, entry.point, blocks)) levels.at(block, entry.point) = entry.level;
   }
   return levels;
 }
@@ -178,8 +177,7 @@ std::vector<SensitivityEntry> sensitivity_items(const SensitivityOptions& option
     for (const Change& change : changes) {
       for (const SyncPoint point : options.points) {
         for (std::int64_t block = blocks - 1; block >= 0; --block) {
-          const bool output = point == SyncPoint::mlp && block + 1 == blocks;
-          if (output && change.level != SyncLevel::full) continue;
+          if (change.level != SyncLevel::full && is_output(block, point, blocks)) continue;
           SensitivityEntry item;
           item.form = form;
           item.point = point;
@@ -198,8 +196,7 @@ void note_repairs(Engine& engine, std::vector<SensitivityEntry>& entries) {
   const RankComms& comms = engine.context().comms;
   for (SensitivityEntry& entry : entries) {
     const BlockWeights& block = engine.transformer().shard().blocks.at(entry.block);
-    const auto& prediction =
-        entry.point == SyncPoint::attn ? block.attn_prediction : block.mlp_prediction;
+    const auto& prediction = block.prediction[entry.point];
     const bool used = prediction && prediction->level == entry.level;
     const double mine =
         used ? static_cast<double>(prediction->elements()) / static_cast<double>(block.elements())

@@ -69,7 +69,7 @@ class BlockRepairer {
   PointOutcome attn() {
     begin(SyncPoint::attn);
     SyncLevels full = levels_;
-    full.attn[block_] = full.mlp[block_] = SyncLevel::full;
+    full.at(block_, SyncPoint::attn) = full.at(block_, SyncPoint::mlp) = SyncLevel::full;
     calibration_.for_fit([&] { targets_.push_back(run_block(full)); });
     if (outcome_.block_class == BlockClass::insensitive) return outcome_;
     if (options_.grouping && outcome_.block_class == BlockClass::extreme) group();
@@ -133,29 +133,29 @@ class BlockRepairer {
     FitObserver observer(engine_, point_, fit);
     transformer_.set_observer(&observer);
     calibration_.for_fit([&] {
-      for (const SyncPoint point : {SyncPoint::attn, SyncPoint::mlp}) {
+      for (const SyncPoint point : kSyncPoints) {
         transformer_.run_sub_layer(block_, point, levels_, calibration_.cache(), engine_.stream());
         if (point == point_) break;
       }
     });
     transformer_.set_observer(nullptr);
-    agree(engine_.context().comms, "fitting a prediction", [&] { fit.solve(options_.ridge, {}); });
+    agree(engine_.context().comms, "fitting a prediction", [&] { fit.solve(options_.ridge); });
 
     std::optional<Prediction> kept;
     const double least_gain = options_.worth * error_;
     std::vector<std::int64_t> ks = {0};
     ks.insert(ks.end(), options_.ks.begin(), options_.ks.end());
     for (const std::int64_t k : ks) {
-      repair_.at(point_) = fit.prediction(k, outcome_.level);
+      repair_.prediction[point_] = fit.prediction(k, outcome_.level);
       reinstall();
       if (!note(k == 0 ? "mean" : fmt::format("k{}", k), least_gain)) continue;
       for (RepairStep& step : outcome_.steps) {  // it takes the place of a smaller one
         const bool smaller = step.what == "mean" || step.what[0] == 'k';
         if (smaller && &step != &outcome_.steps.back()) step.kept = false;
       }
-      kept = repair_.at(point_);
+      kept = repair_.prediction[point_];
     }
-    repair_.at(point_) = kept;
+    repair_.prediction[point_] = kept;
     reinstall();
   }
 
@@ -191,9 +191,9 @@ class BlockRepairer {
     SyncLevels levels = levels_;
     if (full) levels.at(block_, point_) = SyncLevel::full;
     if (point_ == SyncPoint::attn) {
-      levels.mlp[block_] = SyncLevel::full;
+      levels.at(block_, SyncPoint::mlp) = SyncLevel::full;
     } else {
-      levels.attn[block_ + 1] = SyncLevel::full;
+      levels.at(block_ + 1, SyncPoint::attn) = SyncLevel::full;
     }
     std::vector<float> all;
     calibration_.for_held_out([&] {

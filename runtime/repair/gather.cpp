@@ -78,8 +78,8 @@ class Unpacker {
 
 std::vector<std::byte> pack(const BlockRepair& repair) {
   Packer packer;
-  packer.put(repair.attn);
-  packer.put(repair.mlp);
+  packer.put(repair.prediction.attn);
+  packer.put(repair.prediction.mlp);
   packer.put(static_cast<std::int64_t>(repair.weights.size()));
   for (const auto& [name, matrix] : repair.weights) {
     packer.put(name);
@@ -91,8 +91,8 @@ std::vector<std::byte> pack(const BlockRepair& repair) {
 BlockRepair unpack(const std::vector<std::byte>& bytes) {
   Unpacker unpacker(bytes);
   BlockRepair repair;
-  repair.attn = unpacker.prediction();
-  repair.mlp = unpacker.prediction();
+  repair.prediction.attn = unpacker.prediction();
+  repair.prediction.mlp = unpacker.prediction();
   for (std::int64_t left = unpacker.number(); left > 0; --left) {
     const std::string name = unpacker.text();
     repair.weights[name] = unpacker.matrix();

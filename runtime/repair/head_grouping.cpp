@@ -179,7 +179,7 @@ Grouping group_heads(Engine& engine, Calibration& calibration, const SyncLevels&
   const std::int64_t block = calibration.block(), per_kv = engine.config().queries_per_kv();
   const std::vector<BlockShard> original = engine.plan().partition.blocks.at(block);
   SyncLevels summed = levels;
-  summed.mlp[block] = SyncLevel::full;
+  summed.at(block, SyncPoint::mlp) = SyncLevel::full;
 
   const auto install = [&](const Heads& heads) {
     std::vector<BlockShard> shards = original;

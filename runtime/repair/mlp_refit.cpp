@@ -100,7 +100,7 @@ void refit_down(Engine& engine, Calibration& calibration, const SyncLevels& leve
   RidgeFit fit(neurons, hidden);
   DownObserver observer(engine, neurons, targets, fit);
   SyncLevels summed = levels;
-  summed.mlp[block] = SyncLevel::full;
+  summed.at(block, SyncPoint::mlp) = SyncLevel::full;
   transformer.set_observer(&observer);
   calibration.for_fit(
       [&] { transformer.run(block, block + 1, summed, calibration.cache(), stream); });

@@ -43,11 +43,11 @@ class PlacementObserver : public SyncObserver {
     Device& device = engine_.operators().device();
     Buffer buffer(device, x.rows * all_.neurons * sizeof(float));
     const Activations y{buffer.as<float>(), x.rows, all_.neurons};
-    const Norm norm = all_.mlp_norm.view();
+    const Norm norm = all_.norm.mlp.view();
     engine_.operators().linear({.x = x,
                                 .norm = &norm,
-                                .weight = &all_.up,
-                                .bias = all_.up_bias.data(),
+                                .weight = &all_.gate_up,
+                                .bias = all_.gate_up_bias.data(),
                                 .epilogue = engine_.config().activation,
                                 .accumulate = false,
                                 .y = y},

@@ -142,10 +142,6 @@ class PartialWork {
   std::string settings_;
 };
 
-bool left_out(const SyncLevels& levels, std::int64_t block) {
-  return levels.attn[block] != SyncLevel::full || levels.mlp[block] != SyncLevel::full;
-}
-
 }  // namespace
 
 nlohmann::json to_json(const BlockOutcome& outcome) {
@@ -175,7 +171,7 @@ RepairRun repair_plan(Engine& engine, const std::vector<std::int32_t>& tokens,
   const std::int64_t blocks = engine.config().blocks;
   std::int64_t end = 0;
   for (std::int64_t block = 0; block < blocks; ++block) {
-    if (left_out(levels, block)) end = block + 1;
+    if (levels.leaves_out(block)) end = block + 1;
   }
   std::optional<Calibration> calibration;
   agree(comms, "calibration", [&] { calibration.emplace(engine, tokens, calibration_options); });
@@ -186,7 +182,7 @@ RepairRun repair_plan(Engine& engine, const std::vector<std::int32_t>& tokens,
   run.ranks.assign(comms.ranks(), RankRepair(blocks));
   for (std::int64_t block = 0; block < end; ++block) {
     if (progress) progress(block, end);
-    if (left_out(levels, block)) {
+    if (levels.leaves_out(block)) {
       BlockRepair mine;
       BlockOutcome outcome;
       outcome.block = block;

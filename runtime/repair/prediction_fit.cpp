@@ -36,30 +36,10 @@ void PredictionFit::add(ConstActivations input, ConstActivations inner, ConstAct
   fit_.add(features, missing, weight);
 }
 
-void PredictionFit::solve(double ridge, const DenseMatrix& metric) {
+void PredictionFit::solve(double ridge) {
   solution_ = fit_.solve(ridge);
   const DenseMatrix& full = solution_.coefficients;
-  const DenseMatrix covariance = product(full, product(solution_.gram, full), true);
-  if (metric.rows == 0) {
-    from_all_ = symmetric_eigen(covariance).vectors;
-    to_view_ = from_all_;
-    return;
-  }
-  // The symmetric root of the metric and its inverse.
-  const Eigen scales = symmetric_eigen(metric);
-  DenseMatrix forward(hidden_, hidden_), backward(hidden_, hidden_);
-  for (std::int64_t i = 0; i < hidden_; ++i) {
-    const double root = std::sqrt(std::max(scales.values[i], 1e-9 * scales.values[0]));
-    for (std::int64_t j = 0; j < hidden_; ++j) {
-      forward.at(i, j) = root * scales.vectors.at(i, j);
-      backward.at(i, j) = scales.vectors.at(i, j) / root;
-    }
-  }
-  const DenseMatrix there = product(scales.vectors, forward, true);
-  const DenseMatrix back = product(scales.vectors, backward, true);
-  const DenseMatrix vectors = symmetric_eigen(product(there, product(covariance, there))).vectors;
-  from_all_ = product(vectors, there);
-  to_view_ = product(vectors, back);
+  leading_ = symmetric_eigen(product(full, product(solution_.gram, full), true)).vectors;
 }
 
 Prediction PredictionFit::prediction(std::int64_t k, SyncLevel level) const {
@@ -70,7 +50,7 @@ Prediction PredictionFit::prediction(std::int64_t k, SyncLevel level) const {
   std::vector<double> mean = solution_.y_mean;
   if (k > 0) {
     DenseMatrix leading(k, hidden_);
-    std::copy_n(from_all_.values.begin(), k * hidden_, leading.values.begin());
+    std::copy_n(leading_.values.begin(), k * hidden_, leading.values.begin());
     const DenseMatrix factors = product(leading, solution_.coefficients, false, true);  // [k, f]
     prediction.from_input = HostMatrix(k, inputs_);
     if (inner_ > 0) prediction.from_inner = HostMatrix(k, inner_);
@@ -93,7 +73,7 @@ Prediction PredictionFit::prediction(std::int64_t k, SyncLevel level) const {
     store(prediction.from_inner, inputs_);
     for (std::int64_t j = 0; j < hidden_; ++j) {
       float* row = prediction.to_hidden.row(j);
-      for (std::int64_t i = 0; i < k; ++i) row[i] = static_cast<float>(to_view_.at(i, j));
+      for (std::int64_t i = 0; i < k; ++i) row[i] = static_cast<float>(leading_.at(i, j));
       round_row(row, k, dtype_);
       mean[j] -= std::inner_product(row, row + k, offsets.data(), 0.0);
     }

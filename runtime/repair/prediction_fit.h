@@ -1,5 +1,5 @@
 // Fits what a rank adds to its view behind a sync that is left out: ridge regression of what is
-// missing on what the rank has at hand, cut to low rank (design.md, "Missing-sum prediction").
+// missing on what the rank has at hand, cut to low rank (model/README.md).
 #pragma once
 
 #include <cstdint>
@@ -15,9 +15,8 @@ namespace spd {
 ///
 /// With features f = [norm(x), inner] and the missing sum m, both centred by their weighted means,
 ///   P = argmin sum_t w_t |m_t - P f_t|^2 + ridge
-/// and for rank k the prediction's covariance C = P G P^T (G = sum_t w_t f_t f_t^T) is projected on
-/// its k leading directions in the metric S: with S = T^T T and V the leading eigenvectors of
-/// T C T^T, to_hidden = T^-1 V and [from_input, from_inner] = V^T T P.
+/// and for width k the prediction's covariance C = P G P^T (G = sum_t w_t f_t f_t^T) is projected
+/// on its k leading eigenvectors V: to_hidden = V and [from_input, from_inner] = V^T P.
 class PredictionFit {
  public:
   /// Features of the normed input, of the inner activations, and outputs.
@@ -29,12 +28,11 @@ class PredictionFit {
   void add(ConstActivations input, ConstActivations inner, ConstActivations missing,
            std::span<const double> weight);
 
-  /// Solves for the full-rank P. `metric`: [hidden, hidden], positive definite, or empty for the
-  /// identity. Throws input Error where the data are not finite or too few.
+  /// Solves for the full-rank P. Throws input Error where the data are not finite or too few.
   /// `ridge`: see RidgeFit.
-  void solve(double ridge, const DenseMatrix& metric);
+  void solve(double ridge);
 
-  /// The prediction of rank k (0: the mean alone), after solve().
+  /// The prediction of width k (0: the mean alone), after solve().
   Prediction prediction(std::int64_t k, SyncLevel level) const;
 
  private:
@@ -42,8 +40,7 @@ class PredictionFit {
   DType dtype_;
   RidgeFit fit_;
   RidgeFit::Solution solution_;
-  DenseMatrix to_view_;   // [hidden, hidden], rows by falling eigenvalue: (T^-1 v)^T
-  DenseMatrix from_all_;  // [hidden, hidden], rows alike: v^T T
+  DenseMatrix leading_;  // [hidden, hidden]: eigenvectors as rows, by falling eigenvalue
 };
 
 }  // namespace spd

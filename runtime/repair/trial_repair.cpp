@@ -14,13 +14,6 @@
 #include "runtime/report/output_file.h"
 
 namespace spd {
-namespace {
-
-bool leaves_out(const SyncLevels& levels) {
-  return levels.count(SyncLevel::drop) + levels.count(SyncLevel::node) > 0;
-}
-
-}  // namespace
 
 TrialRepairs::TrialRepairs(RankContext& context, const EngineOptions& engine,
                            const std::vector<std::int32_t>& text,
@@ -74,7 +67,7 @@ std::filesystem::path TrialRepairs::plan_for(const SyncLevels& levels) {
          "the same command goes on from there");
   };
   RepairRun run;
-  if (leaves_out(levels)) {
+  if (levels.leaves_out()) {
     run =
         repair_plan(engine, text_, calibration_, options, [&](std::int64_t done, std::int64_t of) {
           if (!bar) bar.emplace("repairing", of, context_.root());

@@ -91,7 +91,7 @@ SensitivityTable sensitivities() {
   table.tokens = {100, 100};
   table.base_nll_sum = {300.0, 310.0};
   for (std::int64_t block = 0; block < tiny_config().blocks; ++block) {
-    for (const SyncPoint point : {SyncPoint::attn, SyncPoint::mlp}) {
+    for (const SyncPoint point : kSyncPoints) {
       for (const SyncLevel level : {SyncLevel::drop, SyncLevel::full}) {
         if (level == SyncLevel::drop && point == SyncPoint::mlp &&
             block + 1 == tiny_config().blocks) {

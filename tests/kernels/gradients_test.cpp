@@ -75,7 +75,7 @@ TEST(Gradients, Products) {
   for (const int threads : kThreads) {
     for (const Case& s : {Case{1, 5, 3}, Case{33, 48, 57}, Case{70, 100, 130}}) {
       Pair ops(threads);
-      const auto gradients = make_cpu_gradients({.threads = threads, .products = CpuProducts::f32});
+      const auto gradients = make_cpu_gradients({.threads = threads, .products = MatmulMode::f32});
       Random random;
       Weight weight = ops.random_weight(random, DType::f32, s.out, s.in);
       const auto* w = weight.storage.as<float>();
@@ -129,7 +129,7 @@ TEST(Gradients, Bf16Products) {
        {Case{1, 5, 3}, Case{3, 1, 1}, Case{33, 48, 57}, Case{70, 100, 130}, Case{512, 576, 200}}) {
     const std::string what = fmt::format("{} tokens, {} to {}", s.tokens, s.in, s.out);
     Pair ops;
-    const auto exact = make_cpu_gradients({.threads = 1, .products = CpuProducts::f32});
+    const auto exact = make_cpu_gradients({.threads = 1, .products = MatmulMode::f32});
     Random random;
     const Weight weight = ops.random_weight(random, DType::bf16, s.out, s.in);
     const Weight wide = ops.cpu->make_weight(DType::f32, s.out, s.in);
@@ -181,7 +181,7 @@ TEST(Gradients, Norms) {
       for (const std::int64_t cols : {1, 7, 33}) {
         Pair ops(threads);
         const auto gradients =
-            make_cpu_gradients({.threads = threads, .products = CpuProducts::f32});
+            make_cpu_gradients({.threads = threads, .products = MatmulMode::f32});
         Random random;
         Matrix x = random.matrix(5, cols, -1.0f, 2.0f), direction = random.matrix(5, cols);
         std::vector<float> weight = random.vector(cols, 0.5f, 1.5f), bias = random.vector(cols);
@@ -230,7 +230,7 @@ TEST(Gradients, Activations) {
         Epilogue::gated_silu, Epilogue::gated_gelu_tanh}) {
     for (const int threads : kThreads) {
       Pair ops(threads);
-      const auto gradients = make_cpu_gradients({.threads = threads, .products = CpuProducts::f32});
+      const auto gradients = make_cpu_gradients({.threads = threads, .products = MatmulMode::f32});
       Random random;
       constexpr std::int64_t kCols = 37;
       const std::int64_t wide = is_gated(epilogue) ? 2 * kCols : kCols;
@@ -328,7 +328,7 @@ class AttentionCase {
     return inner_product(out_, direction);
   }
 
-  void check(int threads, CpuProducts products = CpuProducts::f32, double tolerance = 3e-3) {
+  void check(int threads, MatmulMode products = MatmulMode::f32, double tolerance = 3e-3) {
     const auto gradients = make_cpu_gradients({.threads = threads, .products = products});
     const auto reference = [&] { return loss(*ops_.reference); };
     Matrix wanted = slopes(qkv, reference, kRowStep);
@@ -348,18 +348,18 @@ class AttentionCase {
     const Norm q{NormKind::rms, q_norm.data(), nullptr, 0.1f};
     const Norm k{NormKind::rms, k_norm.data(), nullptr, 0.1f};
     std::vector<float> dq(kHeadDim), dk(kHeadDim);
-    gradients->turn_back({.dqkv = dqkv.view(),
-                          .qkv = qkv.view(),
-                          .q_heads = q_heads_,
-                          .kv_heads = kv_heads_,
-                          .head_dim = kHeadDim,
-                          .q_norm = norms_ ? &q : nullptr,
-                          .k_norm = norms_ ? &k : nullptr,
-                          .dq_norm = dq.data(),
-                          .dk_norm = dk.data(),
-                          .rope = &rope_,
-                          .segments = segments_},
-                         *ops_.stream);
+    gradients->store_kv({.dqkv = dqkv.view(),
+                         .qkv = qkv.view(),
+                         .q_heads = q_heads_,
+                         .kv_heads = kv_heads_,
+                         .head_dim = kHeadDim,
+                         .q_norm = norms_ ? &q : nullptr,
+                         .k_norm = norms_ ? &k : nullptr,
+                         .dq_norm = dq.data(),
+                         .dk_norm = dk.data(),
+                         .rope = &rope_,
+                         .segments = segments_},
+                        *ops_.stream);
     for (std::int64_t r = 0; r < dqkv.view().rows; ++r) {
       for (std::int64_t c = 0; c < dqkv.view().cols && r % kRowStep != 0; ++c) dqkv.at(r, c) = 0.0f;
     }
@@ -405,15 +405,15 @@ TEST(Gradients, Attention) {
 TEST(Gradients, Bf16Attention) {
   if (!multiplies_bf16()) GTEST_SKIP() << "this processor has no AVX-512-BF16";
   for (const int threads : kThreads) {
-    AttentionCase(4, 2, false, 0).check(threads, CpuProducts::bf16_tiles, 1.5e-2);
-    AttentionCase(3, 1, false, 20).check(threads, CpuProducts::bf16_tiles, 1.5e-2);
-    AttentionCase(2, 2, true, 0).check(threads, CpuProducts::bf16_tiles, 1.5e-2);
+    AttentionCase(4, 2, false, 0).check(threads, MatmulMode::bf16_tiles, 1.5e-2);
+    AttentionCase(3, 1, false, 20).check(threads, MatmulMode::bf16_tiles, 1.5e-2);
+    AttentionCase(2, 2, true, 0).check(threads, MatmulMode::bf16_tiles, 1.5e-2);
   }
 }
 
 TEST(Gradients, Losses) {
   Pair ops;
-  const auto gradients = make_cpu_gradients({.threads = 2, .products = CpuProducts::f32});
+  const auto gradients = make_cpu_gradients({.threads = 2, .products = MatmulMode::f32});
   Random random;
   Matrix a = random.matrix(5, 37), b = random.matrix(5, 37), diff(5, 37), wanted(5, 37);
   const std::vector<float> of_row = random.vector(5, 0.5f, 2.0f);
@@ -481,7 +481,7 @@ TEST(Gradients, Losses) {
 TEST(Gradients, Adam) {
   // Three steps against the formulas of the paper in f64, 37 parameters.
   Pair ops;
-  const auto gradients = make_cpu_gradients({.threads = 2, .products = CpuProducts::f32});
+  const auto gradients = make_cpu_gradients({.threads = 2, .products = MatmulMode::f32});
   Random random;
   std::vector<float> weight = random.vector(37), mean(37), square(37);
   std::vector<std::uint16_t> rounded(37), expected(37);
@@ -523,7 +523,7 @@ TEST(Gradients, Adam) {
 
 TEST(Gradients, RefusesShapesThatDoNotFit) {
   Pair ops;
-  const auto gradients = make_cpu_gradients({.threads = 1, .products = CpuProducts::f32});
+  const auto gradients = make_cpu_gradients({.threads = 1, .products = MatmulMode::f32});
   Matrix a(3, 4), b(3, 5);
   const Weight weight = ops.cpu->make_weight(DType::f32, 5, 3);
   EXPECT_THROW(gradients->activate(Epilogue::gated_silu, a.view(), b.view(), *ops.stream), Error);

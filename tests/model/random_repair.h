@@ -39,7 +39,7 @@ inline RankRepair random_repair(const ModelConfig& config, const Partition& part
       if (shape.inner) prediction.from_inner = random_matrix(shape.k, inner, random);
       if (shape.k > 0) prediction.to_hidden = random_matrix(config.hidden, shape.k, random);
       prediction.mean = random_matrix(1, config.hidden, random);
-      repair[block].at(point) = prediction;
+      repair[block].prediction[point] = prediction;
     }
   }
   return repair;

@@ -8,6 +8,8 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 
+#include "kernels/device/cpu_device.h"
+#include "kernels/operators.h"
 #include "model/fingerprint.h"
 #include "model/repair.h"
 #include "model/sync_plan.h"
@@ -30,9 +32,9 @@ class RepairFiles : public testing::Test {
 
   SyncPlan make_plan() const {
     SyncPlan plan = SyncPlan::all_full(config_, Topology::contiguous(kRanks, 2));
-    plan.levels.attn.assign(config_.blocks, SyncLevel::drop);
-    plan.levels.mlp.assign(config_.blocks, SyncLevel::node);
-    plan.levels.mlp.back() = SyncLevel::full;
+    plan.levels.level.attn.assign(config_.blocks, SyncLevel::drop);
+    plan.levels.level.mlp.assign(config_.blocks, SyncLevel::node);
+    plan.levels.level.mlp.back() = SyncLevel::full;
     return plan;
   }
   std::vector<RankRepair> make_repairs() const {
@@ -64,8 +66,9 @@ TEST_F(RepairFiles, RoundTrip) {
     const RankRepair read = file.load(rank);
     ASSERT_EQ(read.size(), ranks_[rank].size());
     for (std::size_t block = 0; block < read.size(); ++block) {
-      for (const SyncPoint point : {SyncPoint::attn, SyncPoint::mlp}) {
-        const auto &ours = read[block].at(point), &theirs = ranks_[rank][block].at(point);
+      for (const SyncPoint point : kSyncPoints) {
+        const auto &ours = read[block].prediction[point],
+                   &theirs = ranks_[rank][block].prediction[point];
         ASSERT_TRUE(ours.has_value());
         EXPECT_EQ(ours->level, theirs->level);
         EXPECT_EQ(ours->k(), theirs->k());
@@ -96,7 +99,7 @@ TEST_F(RepairFiles, AnotherPlanIsRefused) {
          std::swap(plan.partition.blocks[0][0].neurons[0], plan.partition.blocks[0][1].neurons[0]);
        }},
       {"block 1 attn was repaired for level drop, the plan says node",
-       [](SyncPlan& plan) { plan.levels.attn[1] = SyncLevel::node; }},
+       [](SyncPlan& plan) { plan.levels.at(1, SyncPoint::attn) = SyncLevel::node; }},
   };
   for (const auto& [expected, change] : changes) {
     SyncPlan plan = plan_;
@@ -104,7 +107,7 @@ TEST_F(RepairFiles, AnotherPlanIsRefused) {
     EXPECT_NE(refusal(plan).find(expected), std::string::npos) << expected << ": " << refusal(plan);
   }
   SyncPlan elsewhere = plan_;  // nothing that stays within nodes: they may be others
-  elsewhere.levels.mlp.assign(config_.blocks, SyncLevel::full);
+  elsewhere.levels.level.mlp.assign(config_.blocks, SyncLevel::full);
   elsewhere.ranks_per_node = {1, 3};
   EXPECT_NE(refusal(elsewhere), "") << "the repairs are of syncs within nodes";
   std::vector<RankRepair> dropped;
@@ -117,7 +120,7 @@ TEST_F(RepairFiles, AnotherPlanIsRefused) {
   RepairFile::write(file_, plan_, ranks_, DType::bf16);
 
   SyncPlan fewer = plan_;  // a sync that is full after all needs no repair
-  fewer.levels.attn[1] = SyncLevel::full;
+  fewer.levels.at(1, SyncPoint::attn) = SyncLevel::full;
   EXPECT_EQ(refusal(fewer), "");
 }
 
@@ -143,12 +146,12 @@ TEST_F(RepairFiles, PlanRefersToItByPathAndContent) {
   const auto source = make_checkpoint_source(Checkpoint::open(kModels / "llama"));
   Shard shard = load_shard(config_, plan_.partition, 0, *source, *operators);
   install_repair(read, 0, shard, *operators);
-  EXPECT_TRUE(shard.blocks[0].attn_prediction.has_value());
+  EXPECT_TRUE(shard.blocks[0].prediction.attn.has_value());
 
-  ranks_[0][0].attn->mean.values[0] += 1.0f;  // another file under the same name
+  ranks_[0][0].prediction.attn->mean.values[0] += 1.0f;  // another file under the same name
   RepairFile::write(file_, plan_, ranks_, DType::f32);
   EXPECT_THROW(install_repair(read, 0, shard, *operators), Error);
-  ranks_[0][0].attn->mean.values[0] = NAN;
+  ranks_[0][0].prediction.attn->mean.values[0] = NAN;
   plan_.repair->hash = RepairFile::write(file_, plan_, ranks_, DType::f32);
   EXPECT_THROW(install_repair(plan_, 0, shard, *operators), Error);
 }

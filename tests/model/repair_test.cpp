@@ -45,7 +45,7 @@ class FormulaCheck : public SyncObserver {
   explicit FormulaCheck(const RankRepair& repair) : repair_(repair) {}
 
   void before_sync(const SyncPassage& passage, Stream&) override {
-    const Prediction& p = *repair_[passage.block].at(passage.point);
+    const Prediction& p = *repair_[passage.block].prediction[passage.point];
     expected_.clear();
     for (std::int64_t row = 0; row < passage.view.rows; ++row) {
       std::vector<float> z(p.k());
@@ -97,9 +97,9 @@ std::vector<float> run_repaired(const Case& c, bool in_parts, bool check, int* c
   }();
   const auto length = static_cast<std::int64_t>(tokens.size());
   SyncLevels levels = SyncLevels::all_full(config.blocks);
-  levels.attn.assign(config.blocks, c.attn);
-  levels.mlp.assign(config.blocks, c.mlp);
-  levels.mlp.back() = SyncLevel::full;
+  levels.level.attn.assign(config.blocks, c.attn);
+  levels.level.mlp.assign(config.blocks, c.mlp);
+  levels.level.mlp.back() = SyncLevel::full;
   const Topology topology = Topology::contiguous(kRanks, 2);
   const Partition partition = Partition::contiguous(config, kRanks);
   std::vector<float> result;
@@ -190,7 +190,7 @@ TEST(ReplacedWeights, AreForStepsThatLeaveSomethingOut) {
     KvCache cache(device, config, partition, rank, {1, 8, DType::f32});
     const auto run = [&](SyncLevel attn) {
       SyncLevels levels = SyncLevels::all_full(config.blocks);
-      levels.attn[0] = attn;
+      levels.at(0, SyncPoint::attn) = attn;
       const auto out = transformer.forward(tokens, {&segment, 1}, levels, cache, *stream);
       return std::vector<float>(out.data, out.data + out.rows * out.cols);
     };
@@ -199,7 +199,7 @@ TEST(ReplacedWeights, AreForStepsThatLeaveSomethingOut) {
     std::mt19937 random(9);
     BlockRepair repair;
     repair.weights["down"] = random_matrix(config.hidden, block.neurons, random);
-    repair.weights["up_bias"] = random_matrix(1, block.up.rows, random);
+    repair.weights["up_bias"] = random_matrix(1, block.gate_up.rows, random);
     for (int again = 0; again < 2; ++again) install(repair, block, *operators, "test");
     EXPECT_EQ(run(SyncLevel::full), full);
     EXPECT_NE(run(SyncLevel::drop), dropped);

@@ -15,7 +15,7 @@ namespace spd::jinja {
 /// Reads one template. Throws Failure with its place.
 class Parser {
  public:
-  Parser(Engine& engine, std::string_view source) : tokens_(tokenize(engine, source)) {}
+  Parser(Rendering& rendering, std::string_view source) : tokens_(tokenize(rendering, source)) {}
   Statements parse();
 
  private:

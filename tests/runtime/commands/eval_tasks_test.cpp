@@ -130,7 +130,7 @@ TEST_F(TaskEval, TheBaselineOfARepairedPlanIsTheModelAsItWas) {
     Engine engine(context, common_.engine, 32);
     SyncPlan plan = engine.plan();
     std::swap(plan.partition.blocks[0][0].neurons, plan.partition.blocks[0][1].neurons);
-    plan.levels.attn[0] = plan.levels.attn[1] = SyncLevel::drop;
+    plan.levels.at(0, SyncPoint::attn) = plan.levels.at(1, SyncPoint::attn) = SyncLevel::drop;
     std::vector<RankRepair> ranks(2, RankRepair(engine.config().blocks));
     for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
       HostMatrix& down = ranks[rank][1].weights["down"];

@@ -175,11 +175,11 @@ TEST(Distillation, Bf16ProductsLearnAsMuch) {
   DistillOptions options = small_options();
   options.training.rate = 5e-4f;
   for (const char* model : {"llama", "opt"}) {
-    const auto trained = [&](CpuProducts products, int threads = 1) {
+    const auto trained = [&](MatmulMode products, int threads = 1) {
       options.products = products;
       return distilled(model, 2, {"attn:all"}, options, {}, threads, false);
     };
-    const Outcome exact = trained(CpuProducts::f32), rounded = trained(CpuProducts::bf16_tiles);
+    const Outcome exact = trained(MatmulMode::f32), rounded = trained(MatmulMode::bf16_tiles);
     const TrainingResult& wanted = exact.blocks[0].training;
     const TrainingResult& got = rounded.blocks[0].training;
     EXPECT_NEAR(got.before, wanted.before, 0.02 * wanted.before) << model;
@@ -190,7 +190,7 @@ TEST(Distillation, Bf16ProductsLearnAsMuch) {
     // Adam's copies, not the rounding at the start, are what was multiplied with.
     EXPECT_NEAR(rounded.blocks[0].rounded, got.after, 0.05 * got.after) << model;
     if (std::string(model) != "llama") continue;
-    EXPECT_EQ(trained(CpuProducts::bf16_tiles, 2).blocks[0].training.after, got.after);
+    EXPECT_EQ(trained(MatmulMode::bf16_tiles, 2).blocks[0].training.after, got.after);
   }
 }
 

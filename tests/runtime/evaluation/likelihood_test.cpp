@@ -34,7 +34,7 @@ std::vector<EncodedItem> make_items() {
 
 SyncLevels some_dropped(std::int64_t blocks) {
   SyncLevels levels = SyncLevels::all_full(blocks);
-  levels.attn.assign(blocks, SyncLevel::drop);
+  levels.level.attn.assign(blocks, SyncLevel::drop);
   return levels;
 }
 
@@ -43,9 +43,7 @@ std::vector<std::vector<Likelihood>> expected(int ranks, bool drop) {
   run.model = fixture_model(kModel);
   run.ranks = ranks;
   if (drop) {
-    run.edit_levels = [](SyncLevels& levels) {
-      levels = some_dropped(static_cast<std::int64_t>(levels.attn.size()));
-    };
+    run.edit_levels = [](SyncLevels& levels) { levels = some_dropped(levels.blocks()); };
   }
   std::vector<std::vector<Likelihood>> result;
   for (const EncodedItem& item : make_items()) {
@@ -201,12 +199,13 @@ TEST(LikelihoodScorer, TellsOfEveryStep) {
   on_ranks({2, 1}, options, 32, [&](Engine& engine) {
     const SyncLevels levels = SyncLevels::all_full(engine.config().blocks);
     std::vector<std::int64_t> computed;
-    LikelihoodScorer scorer(engine, 1, 32);
-    scorer.score(items, levels, [&] { computed.push_back(scorer.work().tokens); });
+    const auto done = [](std::size_t, const ItemLikelihoods&) {};
+    LikelihoodScorer scorer(engine, {levels}, 1, 32);
+    scorer.score(items, done, [&] { computed.push_back(scorer.work().tokens); });
     EXPECT_EQ(computed, (std::vector<std::int64_t>{8, 16, 24, 30}));
-    LikelihoodScorer stopped(engine, 1, 32);
+    LikelihoodScorer stopped(engine, {levels}, 1, 32);
     EXPECT_THROW(
-        stopped.score(items, levels, [] { throw AgreedError(ErrorCode::interrupted, "stop"); }),
+        stopped.score(items, done, [] { throw AgreedError(ErrorCode::interrupted, "stop"); }),
         AgreedError);
     EXPECT_EQ(stopped.work().tokens, 8);
   });

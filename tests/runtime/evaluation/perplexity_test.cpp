@@ -23,7 +23,7 @@ std::vector<std::int32_t> tokens(std::int64_t count) {
 
 SyncLevels without_attention_syncs(std::int64_t blocks) {
   SyncLevels levels = SyncLevels::all_full(blocks);
-  levels.attn.assign(blocks, SyncLevel::drop);
+  levels.level.attn.assign(blocks, SyncLevel::drop);
   return levels;
 }
 
@@ -50,9 +50,7 @@ std::vector<std::vector<double>> log_probs(int ranks, const std::vector<std::int
   run.model = fixture_model(kModel);
   run.ranks = ranks;
   if (drop) {
-    run.edit_levels = [](SyncLevels& levels) {
-      levels = without_attention_syncs(static_cast<std::int64_t>(levels.attn.size()));
-    };
+    run.edit_levels = [](SyncLevels& levels) { levels = without_attention_syncs(levels.blocks()); };
   }
   std::vector<std::vector<double>> result;
   for (const auto& row : run_logits(run, window)) result.push_back(log_softmax(row));

@@ -27,7 +27,7 @@ std::vector<std::int32_t> some_text(std::int64_t windows) {
 
 SyncLevels dropped(std::int64_t blocks) {
   SyncLevels levels = SyncLevels::all_full(blocks);
-  levels.attn.assign(blocks, SyncLevel::drop);
+  levels.level.attn.assign(blocks, SyncLevel::drop);
   return levels;
 }
 

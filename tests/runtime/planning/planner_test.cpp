@@ -30,7 +30,7 @@ SensitivityTable sensitivities() {
   table.base_nll_sum = {3000.0};
   for (std::int64_t block = 0; block < kBlocks; ++block) {
     const double from_middle = std::abs(static_cast<double>(block) - 5.5) / 5.5;
-    for (const SyncPoint point : {SyncPoint::attn, SyncPoint::mlp}) {
+    for (const SyncPoint point : kSyncPoints) {
       const double drop = 0.001 * std::exp(5.0 * from_middle);
       const auto add = [&](SyncLevel level, WireFormat wire, double nats) {
         if (point == SyncPoint::mlp && block + 1 == kBlocks && level != SyncLevel::full) return;

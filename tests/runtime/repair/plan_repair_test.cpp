@@ -127,8 +127,8 @@ TEST(RepairPlan, MlpPointsAlone) {
   EXPECT_EQ(point.point, SyncPoint::mlp);
   EXPECT_LT(point.after(), point.before()) << point.methods();
   for (const RankRepair& rank : repaired.ranks) {
-    EXPECT_TRUE(rank[0].mlp);
-    EXPECT_FALSE(rank[0].attn);
+    EXPECT_TRUE(rank[0].prediction.mlp);
+    EXPECT_FALSE(rank[0].prediction.attn);
     EXPECT_TRUE(rank[0].weights.empty());
   }
 }
