@@ -28,14 +28,23 @@ namespace {
 
 constexpr std::string_view kRemedy = "\n  remedy: ";
 
+// what() ends at a zero byte, which names of files in files may have.
+std::string visible(const std::string& text) {
+  std::string shown;
+  for (const char c : text) c == '\0' ? shown += "\\0" : shown += c;
+  return shown;
+}
+
 std::string join(const std::string& message, const std::string& remedy) {
-  return remedy.empty() ? message : message + std::string(kRemedy) + remedy;
+  return visible(remedy.empty() ? message : message + std::string(kRemedy) + remedy);
 }
 
 }  // namespace
 
 Error::Error(ErrorCode code, const std::string& message, const std::string& remedy)
-    : std::runtime_error(join(message, remedy)), code_(code), message_bytes_(message.size()) {}
+    : std::runtime_error(join(message, remedy)),
+      code_(code),
+      message_bytes_(visible(message).size()) {}
 
 std::string Error::message() const { return std::string(what()).substr(0, message_bytes_); }
 

@@ -17,5 +17,13 @@ TEST(Error, HasAMessageAndARemedy) {
   EXPECT_EQ(Error(whole).remedy(), "mend it");
 }
 
+TEST(Error, ShowsZeroBytes) {
+  const std::string name("one\0two", 7);
+  const Error error(ErrorCode::input, name + ": wrong", "mend " + name);
+  EXPECT_STREQ(error.what(), "one\\0two: wrong\n  remedy: mend one\\0two");
+  EXPECT_EQ(error.message(), "one\\0two: wrong");
+  EXPECT_EQ(error.remedy(), "mend one\\0two");
+}
+
 }  // namespace
 }  // namespace spd

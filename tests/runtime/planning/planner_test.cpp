@@ -98,7 +98,7 @@ TEST(Planner, PlansDifferentlyOnTheShippedMachines) {
   std::vector<double> saved;
   for (const char* file :
        {"8-h100-nvlink", "8-rtx4090-pcie", "2x8-h100-ib400", "2x8-h100-100gbe"}) {
-    const auto path = std::filesystem::path(SPD_SOURCE_DIR) / "runtime" / "topologies" /
+    const auto path = std::filesystem::path(SPD_SOURCE_DIR) / "runtime" / "cluster" / "topologies" /
                       (std::string(file) + ".json");
     const TopologyFile machine = TopologyFile::load(path);
     EXPECT_GT(machine.source.size(), 50u) << file;
