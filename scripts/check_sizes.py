@@ -37,7 +37,8 @@ def functions(lines):
     """(name, lines of the body)."""
     for start, end in blocks(lines, ""):
         text = " ".join(lines[start:end + 1][:6])
-        if OPENS_TYPE.match(lines[start]):
+        opening = lines[start + 1] if lines[start].startswith("template") else lines[start]
+        if OPENS_TYPE.match(opening):
             for inner, inner_end in blocks(lines, "  ", start + 1, end):
                 if not NOT_A_FUNCTION.match(lines[inner]):
                     yield lines[inner].strip(), inner_end - inner - 1

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
+#include <numeric>
 #include <random>
 
 namespace spd {
@@ -161,6 +161,126 @@ void add(Profile& sum, const Profile& other) {
   sum.steps += other.steps;
 }
 
+struct Test {
+  std::string name;
+  std::int64_t tokens;  // of one repetition
+  std::function<std::vector<double>(const SyncLevels&)> run;
+};
+
+std::vector<Test> tests_of(Benchmark& benchmark, const BenchmarkOptions& options) {
+  const std::string batch = options.batch > 1 ? fmt::format(" x{}", options.batch) : "";
+  std::vector<Test> tests;
+  if (options.prompt_tokens > 0) {
+    tests.push_back({fmt::format("pp{}{}", options.prompt_tokens, batch),
+                     options.prompt_tokens * options.batch, [&](const SyncLevels& levels) {
+                       return benchmark.prefill(levels, options.prompt_tokens);
+                     }});
+  }
+  if (options.gen_tokens > 0) {
+    const std::string depth = options.depth > 0 ? fmt::format(" @ d{}", options.depth) : "";
+    tests.push_back({fmt::format("tg{}{}{}", options.gen_tokens, depth, batch),
+                     options.gen_tokens * options.batch,
+                     [&](const SyncLevels& levels) { return benchmark.decode(levels); }});
+  }
+  return tests;
+}
+
+// Repetitions of every test under every variant, in turn.
+class Rounds {
+ public:
+  Rounds(Engine& engine, Benchmark& benchmark, const std::vector<Test>& tests,
+         const std::vector<Variant>& variants)
+      : engine_(engine),
+        comms_(engine.context().comms),
+        benchmark_(benchmark),
+        tests_(tests),
+        variants_(variants),
+        no_world_(comms_.rank, comms_.ranks()),
+        no_node_(comms_.node->rank(), comms_.node->size()),
+        no_comms_(comms_) {
+    no_comms_.world = &no_world_;
+    no_comms_.node = &no_node_;
+    for (const Test& test : tests_) {
+      for (const Variant& variant : variants_) {
+        run_.results.push_back({variant.name, test.name, test.tokens, {}, {}, {}, {}, {}});
+      }
+    }
+    profiles_.assign(run_.results.size(), Profile(engine.config().blocks));
+    sent_.resize(run_.results.size());
+  }
+
+  // One repetition; a warm-up is not counted. False: stopped, and nothing of it is kept.
+  bool repeat(bool counted) {
+    std::vector<TestResult> before = run_.results;
+    std::vector<Profile> profiles = profiles_;
+    std::size_t index = 0;
+    for (const Test& test : tests_) {
+      for (const Variant& variant : variants_) {
+        if (!time(test, variant, index++, counted)) {
+          run_.results = std::move(before);
+          profiles_ = std::move(profiles);
+          return false;
+        }
+      }
+    }
+    run_.repetitions += counted ? 1 : 0;
+    return true;
+  }
+
+  // Means over the repetitions, gathered from all ranks.
+  BenchmarkRun finish() {
+    if (run_.repetitions == 0) run_.results.clear();
+    for (std::size_t i = 0; i < run_.results.size(); ++i) {
+      const auto repetitions = static_cast<double>(run_.repetitions);
+      for (double& seconds : profiles_[i].seconds) seconds /= repetitions;
+      for (const SyncPoint point : kSyncPoints) {
+        for (double& seconds : profiles_[i].sync_seconds[point]) seconds /= repetitions;
+      }
+      average(comms_, run_.results[i].work_s, engine_.stream());
+      run_.results[i].profile = gather(comms_, profiles_[i], engine_.stream());
+      run_.results[i].traffic = gather(comms_, sent_[i], engine_.stream());
+    }
+    return std::move(run_);
+  }
+
+ private:
+  bool time(const Test& test, const Variant& variant, std::size_t index, bool counted) {
+    Transformer& transformer = engine_.transformer();
+    comms_.world->barrier(kSite);
+    transformer.set_comms(variant.no_comm ? no_comms_ : comms_);
+    transformer.use_predictions(variant.predictions);
+    transformer.profile().reset();
+    const Traffic before = comms_.traffic();
+    const Traffic asked = benchmark_.asked();
+    const auto mine = test.run(variant.levels);
+    sent_[index] = comms_.traffic() - before - (benchmark_.asked() - asked);  // always the same
+    transformer.set_comms(comms_);
+    transformer.use_predictions(true);
+    run_.stopped = benchmark_.stopped();
+    if (!run_.stopped) run_.stopped = find_interruption(comms_, engine_.stream());
+    if (run_.stopped) return false;
+    if (!counted) return true;
+    const auto steps = slowest(comms_, mine, engine_.stream(), kSite);
+    TestResult& result = run_.results[index];
+    result.repetition_s.push_back(std::accumulate(steps.begin(), steps.end(), 0.0));
+    result.step_s.insert(result.step_s.end(), steps.begin(), steps.end());
+    result.work_s.push_back(transformer.profile().seconds);
+    add(profiles_[index], transformer.profile());
+    return true;
+  }
+
+  Engine& engine_;
+  const RankComms comms_;
+  Benchmark& benchmark_;
+  const std::vector<Test>& tests_;
+  const std::vector<Variant>& variants_;
+  NullCommunicator no_world_, no_node_;
+  RankComms no_comms_;
+  BenchmarkRun run_;
+  std::vector<Profile> profiles_;  // this rank's, summed
+  std::vector<Traffic> sent_;      // by this rank in a repetition
+};
+
 }  // namespace
 
 double time_weight_reading(Engine& engine) {
@@ -179,105 +299,17 @@ double time_weight_reading(Engine& engine) {
 BenchmarkRun run_benchmark(Engine& engine, const std::vector<Variant>& variants,
                            const BenchmarkOptions& options,
                            const std::function<void(std::int64_t, std::int64_t)>& progress) {
-  Transformer& transformer = engine.transformer();
-  const RankComms comms = engine.context().comms;
-  NullCommunicator no_world(comms.rank, comms.ranks());
-  NullCommunicator no_node(comms.node->rank(), comms.node->size());
-  RankComms no_comms = comms;
-  no_comms.world = &no_world;
-  no_comms.node = &no_node;
   Benchmark benchmark(engine, options);
-
-  const std::string batch = options.batch > 1 ? fmt::format(" x{}", options.batch) : "";
-  struct Test {
-    std::string name;
-    std::int64_t tokens;
-    std::function<std::vector<double>(const SyncLevels&)> run;
-  };
-  std::vector<Test> tests;
-  if (options.prompt_tokens > 0) {
-    tests.push_back({fmt::format("pp{}{}", options.prompt_tokens, batch),
-                     options.prompt_tokens * options.batch, [&](const SyncLevels& levels) {
-                       return benchmark.prefill(levels, options.prompt_tokens);
-                     }});
+  const std::vector<Test> tests = tests_of(benchmark, options);
+  if (options.gen_tokens > 0 && options.depth > 0) {
+    benchmark.prefill(variants.front().levels, options.depth);
   }
-  if (options.gen_tokens > 0) {
-    const std::string depth = options.depth > 0 ? fmt::format(" @ d{}", options.depth) : "";
-    tests.push_back({fmt::format("tg{}{}{}", options.gen_tokens, depth, batch),
-                     options.gen_tokens * options.batch,
-                     [&](const SyncLevels& levels) { return benchmark.decode(levels); }});
-    if (options.depth > 0) benchmark.prefill(variants.front().levels, options.depth);
+  Rounds rounds(engine, benchmark, tests, variants);
+  const std::int64_t all = options.warmup + options.repetitions;
+  for (std::int64_t round = 0; round < all && rounds.repeat(round >= options.warmup); ++round) {
+    if (progress) progress(round + 1, all);
   }
-
-  BenchmarkRun run;
-  std::vector<TestResult>& results = run.results;
-  std::vector<Profile> own;
-  std::vector<Traffic> sent;
-  for (const Test& test : tests) {
-    for (const Variant& variant : variants) {
-      results.push_back({variant.name, test.name, test.tokens, {}, {}, {}, {}, {}});
-      own.emplace_back(engine.config().blocks);
-      sent.emplace_back();
-    }
-  }
-  const std::int64_t rounds = options.warmup + options.repetitions;
-  for (std::int64_t round = 0; round < rounds && !run.stopped; ++round) {
-    std::size_t next = 0;
-    std::vector<Profile> of_round(results.size(), Profile(engine.config().blocks));
-    std::vector<TestResult> before_round = results;
-    for (const Test& test : tests) {
-      for (const Variant& variant : variants) {
-        if (run.stopped) break;
-        comms.world->barrier(kSite);
-        transformer.set_comms(variant.no_comm ? no_comms : comms);
-        transformer.use_predictions(variant.predictions);
-        transformer.profile().reset();
-        const Traffic before = comms.traffic();
-        const Traffic asked = benchmark.asked();
-        const auto mine = test.run(variant.levels);
-        const Traffic traffic = comms.traffic() - before - (benchmark.asked() - asked);
-        transformer.set_comms(comms);
-        transformer.use_predictions(true);
-        run.stopped = benchmark.stopped();
-        if (!run.stopped) run.stopped = find_interruption(comms, engine.stream());
-        if (run.stopped) break;
-        const std::size_t index = next++;
-        sent[index] = traffic;  // the same in every repetition
-        if (round < options.warmup) continue;
-        const auto steps = slowest(comms, mine, engine.stream(), kSite);
-        double total = 0.0;
-        for (const double step : steps) total += step;
-        results[index].repetition_s.push_back(total);
-        results[index].step_s.insert(results[index].step_s.end(), steps.begin(), steps.end());
-        results[index].work_s.push_back(transformer.profile().seconds);
-        of_round[index] = transformer.profile();
-      }
-    }
-    if (run.stopped) {
-      results = std::move(before_round);
-      break;
-    }
-    if (progress) progress(round + 1, rounds);
-    if (round < options.warmup) continue;
-    ++run.repetitions;
-    for (std::size_t i = 0; i < own.size(); ++i) add(own[i], of_round[i]);
-  }
-  if (run.repetitions == 0) {
-    results.clear();
-    return run;
-  }
-  for (std::size_t i = 0; i < results.size(); ++i) {
-    for (double& seconds : own[i].seconds) seconds /= static_cast<double>(run.repetitions);
-    for (const SyncPoint point : kSyncPoints) {
-      for (double& seconds : own[i].sync_seconds[point]) {
-        seconds /= static_cast<double>(run.repetitions);
-      }
-    }
-    average(comms, results[i].work_s, engine.stream());
-    results[i].profile = gather(comms, own[i], engine.stream());
-    results[i].traffic = gather(comms, sent[i], engine.stream());
-  }
-  return run;
+  return rounds.finish();
 }
 
 }  // namespace spd

@@ -81,71 +81,93 @@ std::vector<double> round_ticks(double low, double high, int most) {
   return ticks;
 }
 
-std::string to_svg(const Plot& plot) {
-  Range x_range;
-  Range y_range;
-  for (const PlotSeries& series : plot.series) {
-    for (const auto& point : series.points) {
-      if (!finite(point)) continue;
-      x_range.take(point.first);
-      y_range.take(point.second);
+namespace {
+
+// Values to places on the page: each axis from its first tick to its last.
+class Axes {
+ public:
+  explicit Axes(const Plot& plot) {
+    Range x, y;
+    for (const PlotSeries& series : plot.series) {
+      for (const auto& point : series.points) {
+        if (!finite(point)) continue;
+        x.take(point.first);
+        y.take(point.second);
+      }
+    }
+    if (x.low > x.high) x = y = {0.0, 1.0};
+    x_ticks_ = round_ticks(x.low, x.high, 9);
+    y_ticks_ = round_ticks(y.low, y.high, 7);
+  }
+
+  double x_of(double x) const { return scale(x, x_ticks_, kLeft, kWidth - kRight); }
+  double y_of(double y) const { return scale(y, y_ticks_, kHeight - kBottom, kTop); }
+
+  std::string draw() const {
+    std::string svg;
+    for (const double tick : x_ticks_) {
+      svg += line(x_of(tick), kTop, x_of(tick), kHeight - kBottom, "#eee");
+      svg += text(x_of(tick), kHeight - kBottom + 18, "middle", fmt::format("{:.6g}", tick));
+    }
+    for (const double tick : y_ticks_) {
+      // A tick of 0 that rounding has left at 1e-19 is 0.
+      const double shown =
+          std::abs(tick) < 1e-9 * std::abs(y_ticks_.back() - y_ticks_.front()) ? 0.0 : tick;
+      svg += line(kLeft, y_of(tick), kWidth - kRight, y_of(tick), shown == 0.0 ? "#888" : "#eee");
+      svg += text(kLeft - 8, y_of(tick) + 4, "end", fmt::format("{:.4g}", shown));
+    }
+    return svg;
+  }
+
+ private:
+  static double scale(double value, const std::vector<double>& ticks, double from, double to) {
+    return from + (value - ticks.front()) / (ticks.back() - ticks.front()) * (to - from);
+  }
+
+  std::vector<double> x_ticks_, y_ticks_;
+};
+
+// Its points, labels and line, and its `row` of the legend.
+std::string draw(const PlotSeries& series, std::size_t row, const Axes& axes) {
+  const char* colour = kColours[row % kColours.size()];
+  std::string svg, path;
+  for (std::size_t k = 0; k < series.points.size(); ++k) {
+    if (!finite(series.points[k])) continue;
+    const double x = axes.x_of(series.points[k].first);
+    const double y = axes.y_of(series.points[k].second);
+    path += fmt::format("{:.1f},{:.1f} ", x, y);
+    svg += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3\" fill=\"{}\"/>\n", x, y, colour);
+    if (k < series.labels.size()) {
+      svg += text(x + 5, y - 5, "start", series.labels[k], "font-size=\"10\"");
     }
   }
-  if (x_range.low > x_range.high) x_range = y_range = {0.0, 1.0};
-  const auto x_ticks = round_ticks(x_range.low, x_range.high, 9);
-  const auto y_ticks = round_ticks(y_range.low, y_range.high, 7);
-  const auto scale = [](double value, const std::vector<double>& ticks, double from, double to) {
-    return from + (value - ticks.front()) / (ticks.back() - ticks.front()) * (to - from);
-  };
-  const auto x_of = [&](double x) { return scale(x, x_ticks, kLeft, kWidth - kRight); };
-  const auto y_of = [&](double y) { return scale(y, y_ticks, kHeight - kBottom, kTop); };
+  if (series.line) {
+    svg +=
+        fmt::format("<polyline points=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"1.5\"/>\n",
+                    path, colour);
+  }
+  const double y = kTop + 10 + 18 * static_cast<double>(row);
+  svg += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"4\" fill=\"{}\"/>\n",
+                     kWidth - kRight + 16, y, colour);
+  return svg + text(kWidth - kRight + 26, y + 4, "start", series.name);
+}
 
+}  // namespace
+
+std::string to_svg(const Plot& plot) {
+  const Axes axes(plot);
   std::string svg = fmt::format(
       "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0:.0f} {1:.0f}\" width=\"{0:.0f}\" "
       "height=\"{1:.0f}\" font-family=\"sans-serif\" font-size=\"12\" fill=\"#222\">\n"
       "<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n",
       kWidth, kHeight);
   svg += text(kLeft, 22, "start", plot.title, "font-size=\"15\"");
-  for (const double tick : x_ticks) {
-    svg += line(x_of(tick), kTop, x_of(tick), kHeight - kBottom, "#eee");
-    svg += text(x_of(tick), kHeight - kBottom + 18, "middle", fmt::format("{:.6g}", tick));
-  }
-  for (const double tick : y_ticks) {
-    // A tick of 0 that rounding has left at 1e-19 is 0.
-    const double shown =
-        std::abs(tick) < 1e-9 * std::abs(y_ticks.back() - y_ticks.front()) ? 0.0 : tick;
-    svg += line(kLeft, y_of(tick), kWidth - kRight, y_of(tick), shown == 0.0 ? "#888" : "#eee");
-    svg += text(kLeft - 8, y_of(tick) + 4, "end", fmt::format("{:.4g}", shown));
-  }
+  svg += axes.draw();
   svg += text((kLeft + kWidth - kRight) / 2, kHeight - 12, "middle", plot.x_label);
   svg += text(
       18, (kTop + kHeight - kBottom) / 2, "middle", plot.y_label,
       fmt::format("transform=\"rotate(-90 18 {:.1f})\"", (kTop + kHeight - kBottom) / 2).c_str());
-  for (std::size_t i = 0; i < plot.series.size(); ++i) {
-    const PlotSeries& series = plot.series[i];
-    const char* colour = kColours[i % kColours.size()];
-    std::string path;
-    for (std::size_t k = 0; k < series.points.size(); ++k) {
-      if (!finite(series.points[k])) continue;
-      const double x = x_of(series.points[k].first);
-      const double y = y_of(series.points[k].second);
-      path += fmt::format("{:.1f},{:.1f} ", x, y);
-      svg +=
-          fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3\" fill=\"{}\"/>\n", x, y, colour);
-      if (k < series.labels.size()) {
-        svg += text(x + 5, y - 5, "start", series.labels[k], "font-size=\"10\"");
-      }
-    }
-    if (series.line) {
-      svg += fmt::format(
-          "<polyline points=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"1.5\"/>\n", path,
-          colour);
-    }
-    const double y = kTop + 10 + 18 * static_cast<double>(i);
-    svg += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"4\" fill=\"{}\"/>\n",
-                       kWidth - kRight + 16, y, colour);
-    svg += text(kWidth - kRight + 26, y + 4, "start", series.name);
-  }
+  for (std::size_t i = 0; i < plot.series.size(); ++i) svg += draw(plot.series[i], i, axes);
   return svg + "</svg>\n";
 }
 
