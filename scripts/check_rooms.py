@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Which room includes which: arrows go downwards only. And no type's name stands in two headers.
+"""Which room includes which: arrows go downwards only. And no type stands in two headers.
 
 The linker sees layers (one target a folder); rooms within a layer are seen here alone.
 """
@@ -9,21 +9,30 @@ import pathlib
 import re
 import sys
 
-# Of each layer, from the top; rooms of one line may not include each other.
+# Of each layer, from the top; rooms of one line may not include each other. "." is what stands in no
+# room. What a communicator does when something breaks (comm/failure) is one with communicators.
 FLOORS = {
     "runtime": [["."], ["commands"], ["planning", "distillation"], ["bench", "evaluation", "repair"],
                 ["cluster", "inference"], ["report"], ["job"]],
-    "model": [["training"], ["."], ["tokenizer", "checkpoint"]],
-    "comm": [["bench"], ["."], ["failure"]],
+    "model": [["training"], ["."], ["tokenizer", "checkpoint"], ["leaves"]],
+    "comm": [["bench"], ["."]],
 }
+SAME_ROOM = {("comm", "failure"): "."}
+# What stands in no room, for all rooms stand on it.
+LEAVES = {"model": {"config", "config_families", "hash", "input_file", "json_object", "json_text",
+                    "nearest_name", "read_patience", "rope_config", "rope_frequencies"}}
 INCLUDE = re.compile(r'^\s*#\s*include\s*"((\w+)/.+)"', re.M)
-TYPE = re.compile(r"^(?:  )?(?:class|struct|enum class|enum) (\w+)(?: final)?(?: *:[^:].*)? *\{", re.M)
+TYPE = re.compile(r"^namespace ([\w:]+) \{|^(?:class|struct|enum class|enum) (\w+)(?: final)?(?: *:[^:].*)? *\{",
+                  re.M)
 
 
 def room_of(path):
     """("runtime", "planning") of runtime/planning/knapsack.h; (layer, ".") of what stands flat."""
-    parts = pathlib.PurePath(path).parts
-    return parts[0], parts[1] if len(parts) > 2 else "."
+    path = pathlib.PurePath(path)
+    layer, room = path.parts[0], path.parts[1] if len(path.parts) > 2 else "."
+    if room == "." and path.stem in LEAVES.get(layer, ()):
+        room = "leaves"
+    return layer, SAME_ROOM.get((layer, room), room)
 
 
 def floor_of(layer, room):
@@ -40,9 +49,11 @@ def main():
         layer, room = room_of(path)
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".h" and layer != "tests":
+            namespace = ""
             for line in TYPE.finditer(text):
-                if not line.group(0).startswith("  "):
-                    types[line.group(1)].add(str(path))
+                namespace = line.group(1) or namespace
+                if line.group(2):
+                    types[f"{namespace}::{line.group(2)}"].add(str(path))
         if layer not in FLOORS:
             continue
         here = floor_of(layer, room)

@@ -5,10 +5,11 @@ cd "$(dirname "$0")/.."
 
 usage() {
   cat <<'TEXT'
-Usage: scripts/lint.sh [--no-tidy | --no-analyzer | --changed [COMMIT]] [--fix]
+Usage: scripts/lint.sh [--no-tidy | --changed [COMMIT]] [--no-analyzer] [--no-tests] [--fix]
   (none)              everything, clang-tidy on all sources (those known to be clean are skipped)
   --changed [COMMIT]  clang-tidy only on what differs from COMMIT (default: HEAD)
   --no-analyzer       everything but clang-tidy's static analyzer, half of the time
+  --no-tests          clang-tidy does not look at tests/, half of the rest
   --no-tidy           everything but clang-tidy: seconds
   --fix               let clang-format mend the formatting
 Environment: SPD_BUILD_ROOT (default: build), whose release/ clang-tidy reads its commands from
@@ -22,7 +23,7 @@ fix=false
 while (($#)); do
   case $1 in
     --no-tidy) tidy=none ;;
-    --no-analyzer) tidy_options=(--no-analyzer) ;;
+    --no-analyzer | --no-tests) tidy_options+=("$1") ;;
     --changed)
       tidy=changed
       if [[ ${2:-} && $2 != -* ]]; then base=$2; shift; fi
@@ -85,9 +86,19 @@ no_std_regex() {
     xargs grep -nHE '#[[:space:]]*include[[:space:]]*<regex>|std::(regex|smatch|cmatch)' >&2
 }
 
-file_lengths() { # a warning, never a failure
-  wc -l "${sources[@]}" "${python_files[@]}" "${shell_files[@]}" |
-    awk '$2 != "total" && $1 > 400 { print "warning: " $2 " has " $1 " lines (more than 400)" }'
+sizes() { # of files and functions
+  scripts/check_sizes.py "${sources[@]}" "${python_files[@]}" "${shell_files[@]}" >&2
+}
+
+# Within a layer; and types of one name, of which a program may see either.
+rooms() {
+  local ours
+  mapfile -t ours < <(printf '%s\n' "${sources[@]}" | grep -v '^tests/')
+  scripts/check_rooms.py "${ours[@]}" >&2
+}
+
+results_page() { # is what its lines say
+  scripts/results/render.py --check >&2
 }
 
 python_syntax() {
@@ -128,7 +139,9 @@ clang_tidy() {
 check "formatting" formatting
 check "layer arrows" layer_arrows
 check "no std::regex" no_std_regex
-check "file lengths" file_lengths
+check "sizes" sizes
+check "rooms" rooms
+check "results' page" results_page
 check "python syntax" python_syntax
 check "shell scripts" shell_scripts
 [[ $tidy == none ]] || check "clang-tidy" clang_tidy

@@ -25,7 +25,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "spd-tidy"
-SOURCES_PER_UNIT = 10
+SOURCES_PER_UNIT = 16
 
 
 def parse_arguments():
@@ -35,6 +35,7 @@ def parse_arguments():
     parser.add_argument("sources", nargs="*", help="only these (default: all of the build)")
     parser.add_argument("--no-analyzer", action="store_true",
                         help="leave out clang-analyzer-*, which takes most of the time")
+    parser.add_argument("--no-tests", action="store_true", help="leave out the sources of tests/")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     return parser.parse_args()
 
@@ -172,6 +173,9 @@ def main():
     if arguments.sources:
         wanted = {str(pathlib.Path(source).resolve()) for source in arguments.sources}
         entries = [entry for entry in entries if entry["file"] in wanted]
+    if arguments.no_tests:
+        entries = [entry for entry in entries
+                   if not pathlib.Path(entry["file"]).is_relative_to(ROOT / "tests")]
     version = subprocess.run(["clang-tidy", "--version"], capture_output=True, text=True,
                              check=True).stdout
     options = ["--checks=-clang-analyzer-*"] if arguments.no_analyzer else []

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "runtime/inference/engine.h"
+#include "runtime/inference/result_header.h"
 #include "runtime/job/launch.h"
 #include "runtime/report/named_files.h"
 #include "runtime/report/output_file.h"
@@ -70,11 +71,5 @@ NamedFiles parse_arguments(const po::options_description& options,
 /// Reads only the start options, leaving everything else unread. Where ranks are virtual, those of
 /// messages between processes are checked all the same, and listed as unused.
 StartOptions parse_start_options(const std::vector<std::string>& arguments);
-
-/// {"schema": "spd.KIND/1", "version", "model": {...}, "tp", "ranks_per_node", ...}: what every
-/// result file begins with.
-nlohmann::json result_header(const char* kind, Engine& engine);
-/// {"full": n, "node": n, "drop": n, "bf16": n, "int8": n}: sync points by level and wire format.
-nlohmann::json count_levels(const SyncLevels& levels);
 
 }  // namespace spd

@@ -12,7 +12,7 @@
 #include "kernels/device/error.h"
 #include "kernels/device/printable.h"
 #include "model/input_file.h"
-#include "runtime/commands/command.h"
+#include "runtime/inference/result_header.h"
 #include "runtime/job/console.h"
 
 namespace spd {
