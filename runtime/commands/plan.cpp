@@ -42,8 +42,8 @@ With --repair each plan tried is repaired first, and judged so; give sensitiviti
 plans, too: spd repair --drop attn:all, spd sensitivity --plan with the result, and the same for
 mlp. With --plan, its partition and repairs are kept and its levels chosen anew; the
 sensitivities must have been measured with the same; those of level node count only where nodes
-have as many ranks as here. The time without syncs is measured here unless given; virtual ranks share this machine's cores, so give it for a
-machine elsewhere.
+have as many ranks as here. The time without syncs is measured here unless given;
+virtual ranks share this machine's cores, so give it for a machine elsewhere.
 
 Examples:
   mpirun -n 2 spd plan -m DIR --topology t.json --sensitivity s.json --max-loss 1% \

@@ -56,6 +56,12 @@ std::vector<std::int64_t> parse_numbers(const std::string& flag, const std::stri
   return numbers;
 }
 
+bool tells_of_all(std::string_view help, const std::vector<std::string_view>& names) {
+  return std::all_of(names.begin(), names.end(), [&](std::string_view name) {
+    return help.find(name) != std::string_view::npos;
+  });
+}
+
 }  // namespace
 
 bool Limits::hold(double value) const {
@@ -175,12 +181,17 @@ std::string OptionGroup::shown(const std::string& value, const DefaultWords& wor
   return fmt::format(" (default{} {})", words ? ":" : "", text);
 }
 
+std::string OptionGroup::with_list(std::string_view help,
+                                   const std::vector<std::string_view>& names, ListOf of) {
+  if (tells_of_all(help, names)) return std::string(help);
+  return fmt::format("{}: {}{}", help, fmt::join(names, ", "),
+                     of == ListOf::some_or_none ? ", or none" : "");
+}
+
 std::string OptionGroup::with_names(std::string_view help,
                                     const std::vector<std::string_view>& names) {
-  const bool tells_of_all = std::all_of(names.begin(), names.end(), [&](std::string_view name) {
-    return help.find(name) != std::string_view::npos;
-  });
-  return tells_of_all ? std::string(help) : fmt::format("{}: {}", help, either_of(names));
+  return tells_of_all(help, names) ? std::string(help)
+                                   : fmt::format("{}: {}", help, either_of(names));
 }
 
 po::typed_value<std::string>* OptionGroup::one(const char* takes) {

@@ -163,9 +163,8 @@ class OptionGroup {
         for (const T& one : choices.parse_list(flag, part)) variable->push_back(one);
       }
     };
-    std::vector<std::string_view> all = choices.names();
-    if (may_be_none) all.emplace_back("none");
-    push(names, several(takes)->notifier(parse), with_names(help, all), shown(value, {}));
+    push(names, several(takes)->notifier(parse), with_list(help, choices.names(), of),
+         shown(value, {}));
   }
   /// A list of numbers, "16,32".
   void add(const std::string& names, const char* takes, std::vector<std::int64_t>* variable,
@@ -218,6 +217,8 @@ class OptionGroup {
   static std::string flag_of(const std::string& names);
   static std::string shown(const std::string& value, const DefaultWords& words);
   static std::string with_names(std::string_view help, const std::vector<std::string_view>& names);
+  static std::string with_list(std::string_view help, const std::vector<std::string_view>& names,
+                               ListOf of);
   static boost::program_options::typed_value<std::string>* one(const char* takes);
   static boost::program_options::typed_value<std::vector<std::string>>* several(const char* takes);
   void push(const std::string& names, const boost::program_options::value_semantic* value,
