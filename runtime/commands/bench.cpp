@@ -16,20 +16,20 @@ namespace spd {
 namespace {
 
 constexpr const char* kUsage =
-    "spd bench: time prefill (pp) and decoding (tg) under a plan, a baseline and no syncs at "
-    "all.\n\n"
-    "  mpirun -n R spd bench --model DIR [options]";
+    R"(spd bench: time prefill (pp) and decoding (tg) under a plan, a baseline and no syncs at all.
+
+  mpirun -n R spd bench --model DIR [options])";
 constexpr const char* kExamples =
-    "Rows are named as llama-bench names them: pp512 is a prefill of 512 tokens, tg128 the "
-    "decoding\n"
-    "of 128 tokens one by one; tokenising and sampling are left out. Variants run in turn within\n"
-    "each repetition; a step's time is the slowest rank's. \"no-comm\" is the same work with "
-    "every\n"
-    "sync removed: the most that any sync policy can win.\n\n"
-    "Examples:\n"
-    "  mpirun -n 2 spd bench -m DIR --drop attn:5-20\n"
-    "  mpirun -n 2 spd bench -m DIR --plan a.json --against b.json --json out.json\n"
-    "  mpirun -n 8 spd bench -m DIR_WITH_CONFIG_JSON --random-weights --layers 2\n";
+    R"(Rows are named as llama-bench names them: pp512 is a prefill of 512 tokens, tg128 the decoding
+of 128 tokens one by one; tokenising and sampling are left out. Variants run in turn within
+each repetition; a step's time is the slowest rank's. "no-comm" is the same work with every
+sync removed: the most that any sync policy can win.
+
+Examples:
+  mpirun -n 2 spd bench -m DIR --drop attn:5-20
+  mpirun -n 2 spd bench -m DIR --plan a.json --against b.json --json out.json
+  mpirun -n 8 spd bench -m DIR_WITH_CONFIG_JSON --random-weights --layers 2
+)";
 
 struct BenchOptions {
   CommonOptions common;
@@ -42,35 +42,31 @@ struct BenchOptions {
 
   void parse(const std::vector<std::string>& arguments) {
     EngineOptions& engine = common.engine;
-    po::options_description work("Work");
-    work.add_options()                                                                      //
-        ("prompt-tokens", po::value(&benchmark.prompt_tokens)->value_name("N"),             //
-         "tokens of the prefill test, 0: none (default 512)")                               //
-        ("gen-tokens", po::value(&benchmark.gen_tokens)->value_name("N"),                   //
-         "tokens of the decoding test, 0: none (default 128)")                              //
-        ("depth", po::value(&benchmark.depth)->value_name("N"),                             //
-         "tokens in the cache before decoding begins (default 0)")                          //
-        ("batch", po::value(&benchmark.batch)->value_name("B"), "sequences (default 1)")    //
-        ("repetitions,r", po::value(&benchmark.repetitions)->value_name("N"), "default 5")  //
-        ("warmup", po::value(&benchmark.warmup)->value_name("N"),
-         "repetitions not counted (default 1)")            //
-        ("against", po::value(&against)->value_name("B"),  //
-         "baseline to run in turn: full, none, or a plan file (default: full where the plan "
-         "skips a sync)")                                                          //
-        ("no-bound", po::bool_switch(&skip_bound), "leave the no-comm bound out")  //
-        ("prediction-cost", po::bool_switch(&prediction_cost),
-         "run the plan without its predictions, too, and say what they cost")                //
-        ("random-weights", po::bool_switch(&engine.random_weights),                          //
-         "config.json is enough: time the shapes of a model whose weights are not at hand")  //
-        ("layers", po::value(&engine.layers)->value_name("N"), "use the first N blocks only");
-    po::options_description all;
-    all.add(work).add(common.describe()).add(start.describe());
-    files = parse_arguments(all, arguments, kUsage, kExamples);
-    const bool sane = benchmark.prompt_tokens >= 0 && benchmark.gen_tokens >= 0 &&
-                      benchmark.depth >= 0 && benchmark.batch >= 1 && benchmark.repetitions >= 1 &&
-                      benchmark.warmup >= 0;
-    if (!sane || benchmark.prompt_tokens + benchmark.gen_tokens == 0) {
-      throw Error(ErrorCode::usage, "nothing to time, or a negative count", "see spd bench --help");
+    OptionTable table;
+    OptionGroup work = table.group("Work");
+    work.add("prompt-tokens", "N", &benchmark.prompt_tokens, at_least(0),
+             "tokens of the prefill test, 0: none");
+    work.add("gen-tokens", "N", &benchmark.gen_tokens, at_least(0),
+             "tokens of the decoding test, 0: none");
+    work.add("depth", "N", &benchmark.depth, at_least(0),
+             "tokens in the cache before decoding begins");
+    work.add("batch", "B", &benchmark.batch, at_least(1), "sequences");
+    work.add("repetitions,r", "N", &benchmark.repetitions, at_least(1), "repetitions of each test");
+    work.add("warmup", "N", &benchmark.warmup, at_least(0), "repetitions not counted");
+    work.add("against", "B", &against, "baseline to run in turn: full, none, or a plan file",
+             "full where the plan skips a sync");
+    work.flag("no-bound", &skip_bound, "leave the no-comm bound out");
+    work.flag("prediction-cost", &prediction_cost,
+              "run the plan without its predictions, too, and say what they cost");
+    work.flag("random-weights", &engine.random_weights,
+              "config.json is enough: time the shapes of a model whose weights are not at hand");
+    work.add("layers", "N", &engine.layers, at_least(0), "use the first N blocks only", "all");
+    common.add_to(table);
+    start.add_to(table);
+    files = parse_arguments(table, arguments, kUsage, kExamples);
+    if (benchmark.prompt_tokens + benchmark.gen_tokens == 0) {
+      throw Error(ErrorCode::usage, "--prompt-tokens and --gen-tokens are both 0: nothing to time",
+                  "give one of them");
     }
     if (benchmark.batch > engine.batch_tokens) {
       throw Error(ErrorCode::usage,

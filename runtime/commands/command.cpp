@@ -2,14 +2,15 @@
 
 #include <fmt/format.h>
 
-#include <limits>
 #include <sstream>
 
 #include "comm/job_network.h"
 #include "kernels/device/error.h"
-#include "runtime/commands/option_values.h"
+#include "runtime/job/option_values.h"
 
 namespace spd {
+
+namespace po = boost::program_options;
 
 const std::vector<Command>& commands() {
   static const std::vector<Command> registered = {
@@ -29,113 +30,84 @@ const std::vector<Command>& commands() {
 
 namespace {
 
-// For an option's notifier: refuses a value below `least` or above `most`.
-auto within(const char* flag, std::int64_t least,
-            std::int64_t most = std::numeric_limits<std::int64_t>::max()) {
-  return [=](std::int64_t value) {
-    if (value >= least && value <= most) return;
-    throw Error(ErrorCode::usage,
-                value < least ? fmt::format("{} {} is less than {}", flag, value, least)
-                              : fmt::format("{} {} is more than {}", flag, value, most),
-                "see --help for what it means");
-  };
-}
-
-constexpr std::int64_t kMostThreads = 4096;
-
-// Names of files, which may hold blanks and quotes: Boost would read them as quoted words.
-auto* path_option(std::filesystem::path& path) {
-  return po::value<std::string>()->notifier([&path](const std::string& text) { path = text; });
-}
+constexpr int kMostThreads = 4096;
+constexpr int kMostVirtualRanks = 1024;  // threads of one process
 
 }  // namespace
 
-po::options_description StartOptions::describe() {
-  po::options_description options("Ranks");
-  options.add_options()                                                           //
-      ("virtual-ranks", po::value(&launch.virtual_ranks)->value_name("R"),        //
-       "run R ranks as threads of this process instead of under mpirun or srun")  //
-      ("virtual-nodes", po::value(&launch.virtual_nodes)->value_name("N"),        //
-       "spread the virtual ranks over N virtual nodes (default 1)")               //
-      ("deadline", po::value(&deadline_s)->value_name("S"),                       //
-       "seconds that a rank waits for its peers before it gives up, also when the job starts (then "
-       "5 at least) (default 30)")  //
-      ("intra",
-       po::value<std::string>()->value_name("B")->notifier(
-           [this](const std::string& text) { launch.backends.intra = parse_intra_backend(text); }),
-       "how ranks of a node talk: auto (default), shm or mpi; thread only with --virtual-ranks")  //
-      ("inter",
-       po::value<std::string>()->value_name("B")->notifier(
-           [this](const std::string& text) { launch.backends.inter = parse_inter_backend(text); }),
-       "how nodes talk: auto (default), ucx or mpi")  //
-      ("nic", po::value(&nic)->value_name("NIC"),
-       "what nodes talk over and listen on: an interface (eth0), a network (10.0.0.0/24) or an "
-       "RDMA device (mlx5_0:1) (default: UCX_NET_DEVICES, or what joins the nodes; spd topo prints "
-       "it)")  //
-      ("algo", po::value<std::string>()->value_name("A")->notifier([this](const std::string& text) {
+void StartOptions::add_to(OptionTable& table) {
+  OptionGroup ranks = table.group("Ranks");
+  ranks.add("virtual-ranks", "R", &launch.virtual_ranks, at_least(1).and_at_most(kMostVirtualRanks),
+            "run R ranks as threads of this process instead of under mpirun or srun", "");
+  ranks.add("virtual-nodes", "N", &launch.virtual_nodes, at_least(1),
+            "spread the virtual ranks over N virtual nodes");
+  ranks.add("deadline", "S", &deadline_s, above(0).and_below(1e6),
+            R"(seconds that a rank waits for its peers before it gives up, also when the job starts
+            (then 5 at least))");
+  ranks.add_parsed(
+      "intra", "B",
+      [this](const std::string& text) { launch.backends.intra = parse_intra_backend(text); },
+      "how ranks of a node talk: auto, shm or mpi; thread only with --virtual-ranks", "auto");
+  ranks.add_parsed(
+      "inter", "B",
+      [this](const std::string& text) { launch.backends.inter = parse_inter_backend(text); },
+      "how nodes talk: auto, ucx or mpi", "auto");
+  ranks.add("nic", "NIC", &nic,
+            R"(what nodes talk over and listen on: an interface (eth0), a network (10.0.0.0/24) or
+            an RDMA device (mlx5_0:1))",
+            "UCX_NET_DEVICES, or what joins the nodes; spd topo prints it");
+  ranks.add_parsed(
+      "algo", "A",
+      [this](const std::string& text) {
         if (text.ends_with(".json")) {
           algo_topology = text;
         } else {
           launch.backends.algorithms = parse_algorithm_table(text);
         }
-      }),
-       "all-reduce across nodes: one_shot, recursive_doubling, ring or scatter_gather, or several "
-       "with the bytes from which each is used, one_shot,scatter_gather:524288, or what was "
-       "fastest in a topology.json of spd topo (default: by size; spd topo prints it)")  //
-      ("rails",
-       po::value(&launch.backends.rails)->value_name("N")->notifier(within("--rails", 1)),  //
-       "ranks of a node that talk to other nodes at once (default: by size)")               //
-      ("flat", po::bool_switch(&launch.backends.flat),                                      //
-       "no hierarchy: every rank talks to every rank, for comparison");                     //
-  return options;
+      },
+      R"(all-reduce across nodes: one_shot, recursive_doubling, ring or scatter_gather, or several
+      with the bytes from which each is used, one_shot,scatter_gather:524288, or what was fastest
+      in a topology.json of spd topo)",
+      "by size; spd topo prints it");
+  ranks.add("rails", "N", &launch.backends.rails, at_least(1),
+            "ranks of a node that talk to other nodes at once", "by size");
+  ranks.flag("flat", &launch.backends.flat,
+             "no hierarchy: every rank talks to every rank, for comparison");
 }
 
-po::options_description CommonOptions::describe() {
-  po::options_description options("Model and plan");
-  options.add_options()                                                       //
-      ("model,m", path_option(engine.model)->value_name("DIR")->required(),   //
-       "Hugging Face directory: config.json, *.safetensors, tokenizer.json")  //
-      ("plan", path_option(engine.plan)->value_name("FILE"),
-       "sync plan (default: every sync full)")  //
-      ("any-repair-path", po::bool_switch()->notifier([this](bool any) {
-        engine.repair_paths = any ? RepairPaths::any : RepairPaths::beside;
-      }),
-       "let plans name repair files outside of their own folder")                 //
-      ("drop", po::value(&engine.drop)->value_name("SEL")->composing(),           //
-       "drop these syncs, repeatable: attn:5-20,22 or mlp:3 or attn:all")         //
-      ("node", po::value(&engine.node)->value_name("SEL")->composing(),           //
-       "sync these within each node only, repeatable; --drop wins over --node")   //
-      ("wire", po::value(&engine.wire)->value_name("F=SEL")->composing(),         //
-       "send these syncs' sums as f32, bf16 or int8, repeatable: bf16=attn:all")  //
-      ("threads,t",
-       po::value(&engine.threads)
-           ->value_name("T")
-           ->notifier(within("--threads", 0, kMostThreads)),                               //
-       "threads of a rank (default: the node's cores shared by its ranks; 1 if virtual)")  //
-      ("pin", po::value(&engine.pin)->value_name("0|1")->default_value(true, "1"),         //
-       "pin threads to cores; turn off where several jobs or emulated nodes share cores")  //
-      ("exact", po::bool_switch(&engine.exact),                                            //
-       "a prompt's results do not depend, to the bit, on --batch, --batch-tokens or the prompts "
-       "beside it: f32 products in one order, also where others are faster. Long prompts and large "
-       "batches take several times as long; a token alone does not")  //
-      ("kv-dtype",
-       po::value<std::string>()->value_name("T")->default_value("f16")->notifier(  //
-           [this](const std::string& text) { engine.kv_dtype = parse_dtype(text); }),
-       "type of the KV cache: f16, bf16 or f32")  //
-      ("batch-tokens",
-       po::value(&engine.batch_tokens)->value_name("N")->notifier(within("--batch-tokens", 1)),  //
-       "tokens that one prefill step takes at most (default 512)")                               //
-      ("json", po::value(&json)->value_name("FILE"),                                             //
-       "write the results as JSON, too; -: to stdout, and what is printed to stderr")            //
-      ("config", po::value<std::string>()->value_name("FILE"),                                   //
-       "read options from a file of lines \"name = value\"; the command line wins")              //
-      ("help,h", "this text");
-  return options;
+void CommonOptions::add_to(OptionTable& table) {
+  OptionGroup model = table.group("Model and plan");
+  model.require("model,m", "DIR", &engine.model,
+                "Hugging Face directory: config.json, *.safetensors, tokenizer.json");
+  model.add("plan", "FILE", &engine.plan, "sync plan", "every sync full");
+  model.flag("any-repair-path", &engine.repair_paths, RepairPaths::any,
+             "let plans name repair files outside of their own folder");
+  model.add("drop", "SEL", &engine.drop,
+            "drop these syncs, repeatable: attn:5-20,22 or mlp:3 or attn:all");
+  model.add("node", "SEL", &engine.node,
+            "sync these within each node only, repeatable; --drop wins over --node");
+  model.add("wire", "F=SEL", &engine.wire,
+            "send these syncs' sums as f32, bf16 or int8, repeatable: bf16=attn:all");
+  model.add("threads,t", "T", &engine.threads, at_least(0).and_at_most(kMostThreads),
+            "threads of a rank", "the node's cores shared by its ranks; 1 if virtual");
+  model.add("pin", &engine.pin,
+            "pin threads to cores; turn off where several jobs or emulated nodes share cores");
+  model.flag("exact", &engine.exact,
+             R"(a prompt's results do not depend, to the bit, on --batch, --batch-tokens or the
+             prompts beside it: f32 products in one order, also where others are faster. Long
+             prompts and large batches take several times as long; a token alone does not)");
+  model.add("kv-dtype", "T", &engine.kv_dtype, one_of(DType::f16, DType::bf16, DType::f32),
+            "type of the KV cache");
+  model.add("batch-tokens", "N", &engine.batch_tokens, at_least(1),
+            "tokens that one prefill step takes at most");
+  model.add("json", "FILE", &json,
+            "write the results as JSON, too; -: to stdout, and what is printed to stderr");
+  model.add_config_and_help();
 }
 
-NamedFiles parse_arguments(const po::options_description& options,
-                           const std::vector<std::string>& arguments, const std::string& usage,
-                           const std::string& examples) {
+NamedFiles parse_arguments(const OptionTable& table, const std::vector<std::string>& arguments,
+                           const std::string& usage, const std::string& examples) {
+  const po::options_description options = table.description();
   po::variables_map values;
   store_arguments(options, arguments, OtherOptions::refused, values);
   if (values.count("help")) {
@@ -172,7 +144,9 @@ void check_unused(const po::variables_map& values, StartOptions& start) {
 
 StartOptions parse_start_options(const std::vector<std::string>& arguments) {
   StartOptions start;
-  const po::options_description options = start.describe();
+  OptionTable table;
+  start.add_to(table);
+  const po::options_description options = table.description();
   po::options_description and_config;
   and_config.add(options).add_options()("config", po::value<std::string>());
   po::variables_map values;
@@ -181,25 +155,9 @@ StartOptions parse_start_options(const std::vector<std::string>& arguments) {
     store_option_file(options, values["config"].as<std::string>(), OtherOptions::left, values);
   }
   notify_options(values);
-  constexpr int kMostVirtualRanks = 1024;  // threads of one process
-  if (start.launch.virtual_ranks > kMostVirtualRanks) {
-    throw Error(ErrorCode::usage,
-                fmt::format("--virtual-ranks {} is more than {}", start.launch.virtual_ranks,
-                            kMostVirtualRanks),
-                "give fewer: they are threads of one process");
-  }
-  if (values.count("virtual-ranks") && start.launch.virtual_ranks < 1) {
-    throw Error(ErrorCode::usage,
-                fmt::format("--virtual-ranks {} is less than 1", start.launch.virtual_ranks),
-                "give the number of ranks, e.g. --virtual-ranks 4");
-  }
   if (values.count("virtual-nodes") && !values.count("virtual-ranks")) {
     throw Error(ErrorCode::usage, "--virtual-nodes needs --virtual-ranks",
                 "under mpirun the nodes are the real ones");
-  }
-  if (!(start.deadline_s > 0.0 && start.deadline_s < 1e6)) {
-    throw Error(ErrorCode::usage, fmt::format("--deadline {} is not a time", start.deadline_s),
-                "give seconds, e.g. --deadline 30");
   }
   if (start.launch.virtual_ranks > 0) check_unused(values, start);
   start.launch.deadline =

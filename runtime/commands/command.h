@@ -1,7 +1,6 @@
 // What a subcommand is, and the options that all model-running subcommands share.
 #pragma once
 
-#include <boost/program_options.hpp>
 #include <chrono>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -10,12 +9,11 @@
 #include "runtime/inference/engine.h"
 #include "runtime/inference/result_header.h"
 #include "runtime/job/launch.h"
+#include "runtime/job/option_table.h"
 #include "runtime/report/named_files.h"
 #include "runtime/report/output_file.h"
 
 namespace spd {
-
-namespace po = boost::program_options;
 
 /// One subcommand: registered in command.cpp's table, implemented in commands/NAME.cpp.
 struct Command {
@@ -42,7 +40,7 @@ struct CommonOptions {
   EngineOptions engine;
   std::string json;  ///< file for the results, empty: none
 
-  po::options_description describe();
+  void add_to(OptionTable& table);
 };
 
 /// Options that decide how ranks are started; parsed before there are ranks.
@@ -53,7 +51,7 @@ struct StartOptions {
   std::string
       algo_topology;  ///< of --algo, where it names a file; read by whoever starts the ranks
   std::vector<std::string> unused;  ///< options given that have no meaning for virtual ranks
-  po::options_description describe();
+  void add_to(OptionTable& table);
 };
 
 /// Thrown where --help was given: not an error, the text is to be printed.
@@ -64,9 +62,8 @@ struct HelpRequest {
 /// Parses arguments and then, for what they leave open, the --config file (lines "name = value").
 /// Returns the files that they name. Throws usage Error for what is unknown or malformed,
 /// HelpRequest for --help. `usage` introduces the help; examples close it.
-NamedFiles parse_arguments(const po::options_description& options,
-                           const std::vector<std::string>& arguments, const std::string& usage,
-                           const std::string& examples);
+NamedFiles parse_arguments(const OptionTable& table, const std::vector<std::string>& arguments,
+                           const std::string& usage, const std::string& examples);
 
 /// Reads only the start options, leaving everything else unread. Where ranks are virtual, those of
 /// messages between processes are checked all the same, and listed as unused.

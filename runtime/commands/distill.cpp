@@ -23,138 +23,124 @@ namespace spd {
 namespace {
 
 constexpr const char* kUsage =
-    "spd distill: trains the blocks whose syncs a plan leaves out to do what they did with all of\n"
-    "them, on a calibration text. Each rank trains its own shard.\n\n"
-    "  mpirun -n R spd distill --model DIR --plan PLAN --text FILE --out PLAN2 [options]";
+    R"(spd distill: trains the blocks whose syncs a plan leaves out to do what they did with all of
+them, on a calibration text. Each rank trains its own shard.
+
+  mpirun -n R spd distill --model DIR --plan PLAN --text FILE --out PLAN2 [options])";
 constexpr const char* kExamples =
-    "Blocks are trained one after the other, each to turn the stream that the blocks before it "
-    "make\n"
-    "into the one that the model with every sync makes (mean squared error), or, with --input\n"
-    "teacher, on the latter model's own streams, which blocks can do without each other: runs may\n"
-    "share the blocks (--blocks) and --merge each other's results. --logits N then trains all "
-    "blocks\n"
-    "together for N epochs on the divergence of the next token's distribution.\n"
-    "The first windows of the text are trained on, the ones behind them decide when to stop. What "
-    "was\n"
-    "done before an interruption is in PLAN2 (written as often as a twentieth of the time allows;\n"
-    "how far the training on the logits got, in PLAN2.progress): the same command with --resume\n"
-    "goes on from there. A plan that leaves out no sync passes through.\n\n"
-    "Examples:\n"
-    "  spd distill -m DIR --virtual-ranks 2 --plan repaired.json --text valid.txt --out "
-    "taught.json\n"
-    "  spd distill -m DIR --virtual-ranks 2 --drop attn:all --text valid.txt --out taught.json\n"
-    "  mpirun -n 2 spd distill -m DIR --plan repaired.json --text valid.txt --out taught.json \\\n"
-    "      --epochs 0 --logits 1 --logits-rate 3e-5\n";
+    R"(Blocks are trained one after the other, each to turn the stream that the blocks before it make
+into the one that the model with every sync makes (mean squared error), or, with --input
+teacher, on the latter model's own streams, which blocks can do without each other: runs may
+share the blocks (--blocks) and --merge each other's results. --logits N then trains all blocks
+together for N epochs on the divergence of the next token's distribution.
+The first windows of the text are trained on, the ones behind them decide when to stop. What was
+done before an interruption is in PLAN2 (written as often as a twentieth of the time allows;
+how far the training on the logits got, in PLAN2.progress): the same command with --resume
+goes on from there. A plan that leaves out no sync passes through.
+
+Examples:
+  spd distill -m DIR --virtual-ranks 2 --plan repaired.json --text valid.txt --out taught.json
+  spd distill -m DIR --virtual-ranks 2 --drop attn:all --text valid.txt --out taught.json
+  mpirun -n 2 spd distill -m DIR --plan repaired.json --text valid.txt --out taught.json \
+      --epochs 0 --logits 1 --logits-rate 3e-5
+)";
+
+enum class Part : std::uint8_t { attention, mlp, norms, prediction };
+
+Choices<RateSchedule> schedules() {
+  return {{"cosine", RateSchedule::cosine}, {"constant", RateSchedule::constant}};
+}
 
 struct DistillCommand {
   CommonOptions common;
   StartOptions start;
   NamedFiles files;
   DistillOptions distill;
-  std::string text, out, blocks = "all", input = "own", schedule = "cosine", products = "bf16";
-  std::vector<std::string> merge, train = {"attention", "mlp", "norms", "prediction"};
+  std::string text, out, blocks = "all";
+  std::vector<std::string> merge;
+  std::vector<Part> train = {Part::attention, Part::mlp, Part::norms, Part::prediction};
   std::int64_t tokens = 24'576, held_out = 2'048, skip_windows = 0;
   std::int64_t logits_epochs = 0;
   float logits_rate = 3e-5f;
-  bool plain = false, resume = false;
+  bool resume = false;
 
   void parse(const std::vector<std::string>& arguments) {
-    po::options_description work("Work");
-    TrainingOptions& training = distill.training;
-    work.add_options()  //
-        ("text", po::value(&text)->value_name("FILE")->required(),
-         "UTF-8 calibration text; -: stdin")  //
-        ("out", po::value(&out)->value_name("PLAN")->required(),
-         "plan to write, which may be that of --plan; its repairs go beside it, for p.json as "
-         "p.HASH.safetensors")  //
-        ("blocks", po::value(&blocks)->value_name("LIST"),
-         "blocks to train, e.g. 0-4,29 (default all that leave out a sync)")  //
-        ("merge", po::value(&merge)->value_name("PLAN")->composing(),
-         "take trained blocks from another run's plan; may be repeated")  //
-        ("resume", po::bool_switch(&resume), "keep what --out already holds");
-    po::options_description how("Training");
-    how.add_options()                                                                     //
-        ("tokens", po::value(&tokens)->value_name("N"), "to train on (default 24576)")    //
-        ("held-out", po::value(&held_out)->value_name("N"), "to stop by (default 2048)")  //
-        ("skip-windows", po::value(&skip_windows)->value_name("W"),
-         "windows to leave out at the text's beginning: those that spd repair fitted to say\n"
-         "little about its errors elsewhere (default 0)")                                       //
-        ("window", po::value(&distill.set.window)->value_name("N"), "of tokens (default 512)")  //
-        ("epochs", po::value(&training.epochs)->value_name("N"), "block by block (default 2)")  //
-        ("rate", po::value(&training.rate)->value_name("R"), "Adam's (default 2e-4)")           //
-        ("schedule", po::value(&schedule)->value_name("S"), "cosine (default) or constant")     //
-        ("batch", po::value(&training.batch)->value_name("W"), "windows a step (default 1)")    //
-        ("clip", po::value(&training.clip)->value_name("L"),
-         "longest gradient (default 0: no limit)")  //
-        ("patience", po::value(&training.patience)->value_name("N"),
-         "epochs without progress before stopping (default 2)")                        //
-        ("seed", po::value(&training.seed)->value_name("N"), "of the windows' order")  //
-        ("input", po::value(&input)->value_name("I"),
-         "what a block learns on: own stream (default) or teacher's")  //
-        ("plain", po::bool_switch(&plain),
-         "plain squared error (default: log(1 + error relative to the token's size))")  //
-        ("train", po::value(&train)->value_name("PART")->composing(),
-         "attention, mlp, norms, prediction: only these; may be repeated (default all)")  //
-        ("logits", po::value(&logits_epochs)->value_name("N"),
-         "epochs of all blocks together on the logits (default 0)")                               //
-        ("logits-rate", po::value(&logits_rate)->value_name("R"), "Adam's there (default 3e-5)")  //
-        ("products", po::value(&products)->value_name("P"),
-         "bf16 (default where the processor multiplies it: about twice as fast) rounds what is\n"
-         "multiplied and sums in f32; weights, gradients and Adam stay f32. f32: nothing is "
-         "rounded\n"
-         "in the trained blocks, nor anywhere else with --exact");
-    po::options_description all;
-    all.add(work).add(how).add(common.describe()).add(start.describe());
-    files = parse_arguments(all, arguments, kUsage, kExamples);
+    OptionTable table;
+    add_work(table.group("Work"));
+    add_training(table.group("Training"));
+    common.add_to(table);
+    start.add_to(table);
+    files = parse_arguments(table, arguments, kUsage, kExamples);
     check();
   }
 
  private:
+  void add_work(OptionGroup group) {
+    group.require("text", "FILE", &text, "UTF-8 calibration text; -: stdin");
+    group.require("out", "PLAN", &out,
+                  R"(plan to write, which may be that of --plan; its repairs go beside it, for
+                  p.json as p.HASH.safetensors)");
+    group.add("blocks", "LIST", &blocks, "blocks to train, e.g. 0-4,29",
+              "all that leave out a sync");
+    group.add("merge", "PLAN", &merge,
+              "take trained blocks from another run's plan; may be repeated");
+    group.flag("resume", &resume, "keep what --out already holds");
+  }
+
+  void add_training(OptionGroup group) {
+    TrainingOptions& training = distill.training;
+    group.add("tokens", "N", &tokens, at_least(2), "to train on");
+    group.add("held-out", "N", &held_out, at_least(2), "to stop by");
+    group.add("skip-windows", "W", &skip_windows, at_least(0),
+              R"(windows to leave out at the text's beginning: those that spd repair fitted to say
+              little about its errors elsewhere)");
+    group.add("window", "N", &distill.set.window, at_least(2), "of tokens");
+    group.add("epochs", "N", &training.epochs, at_least(0), "block by block");
+    group.add("rate", "R", &training.rate, above(0), "Adam's");
+    group.add("schedule", "S", &training.schedule, schedules(), "of the rate");
+    group.add("batch", "W", &training.batch, at_least(1), "windows a step");
+    group.add("clip", "L", &training.clip, at_least(0), "longest gradient, 0: no limit");
+    group.add("patience", "N", &training.patience, at_least(1),
+              "epochs without progress before stopping");
+    group.add("seed", "N", &training.seed, any_number(), "of the windows' order");
+    group.add(
+        "input", "I", &distill.input,
+        one_of<StudentInput>({{"own", StudentInput::own}, {"teacher", StudentInput::teacher}}),
+        "what a block learns on: own stream or teacher's");
+    group.flag("plain", &distill.relative, false,
+               "plain squared error (default: log(1 + error relative to the token's size))");
+    group.add("train", "PART", &train,
+              one_of<Part>({{"attention", Part::attention},
+                            {"mlp", Part::mlp},
+                            {"norms", Part::norms},
+                            {"prediction", Part::prediction}}),
+              "attention, mlp, norms, prediction: only these; may be repeated");
+    group.add("logits", "N", &logits_epochs, at_least(0),
+              "epochs of all blocks together on the logits");
+    group.add("logits-rate", "R", &logits_rate, above(0), "Adam's there");
+    group.add("products", "P", &distill.products,
+              one_of<MatmulMode>({{"bf16", MatmulMode::bf16_tiles}, {"f32", MatmulMode::f32}}),
+              R"(bf16, where the processor multiplies it (about twice as fast), rounds what is
+              multiplied and sums in f32; weights, gradients and Adam stay f32. f32: nothing is
+              rounded in the trained blocks, nor anywhere else with --exact)");
+  }
+
   void check() {
-    const auto refuse = [](const std::string& what, const std::string& remedy) {
-      throw Error(ErrorCode::usage, what, remedy);
-    };
     WindowSet& set = distill.set;
-    if (set.window < 2) refuse("--window is less than 2", "use e.g. 512");
     set.windows = tokens / set.window;
     set.held_out = held_out / set.window;
-    if (skip_windows < 0) refuse("--skip-windows is negative", "use 0 or more");
     if (set.windows < 1 || set.held_out < 1) {
-      refuse("--tokens and --held-out must each hold a --window", "give more tokens");
+      throw Error(ErrorCode::usage,
+                  fmt::format("{} {} is less than a --window of {} tokens",
+                              set.windows < 1 ? "--tokens" : "--held-out",
+                              set.windows < 1 ? tokens : held_out, set.window),
+                  "give more tokens");
     }
-    const TrainingOptions& training = distill.training;
-    if (training.epochs < 0 || logits_epochs < 0 || training.batch < 1 || training.patience < 1) {
-      refuse("--epochs and --logits must be at least 0, --batch and --patience at least 1", "");
-    }
-    if (!(training.rate > 0.0f) || !(logits_rate > 0.0f)) refuse("a rate is not above 0", "");
-    if (schedule != "cosine" && schedule != "constant") {
-      refuse(fmt::format("--schedule {}: unknown", schedule), "use cosine or constant");
-    }
-    if (input != "own" && input != "teacher") {
-      refuse(fmt::format("--input {}: unknown", input), "use own or teacher");
-    }
-    if (products != "bf16" && products != "f32") {
-      refuse(fmt::format("--products {}: unknown", products), "use bf16 or f32");
-    }
-    distill.products = products == "bf16" ? MatmulMode::bf16_tiles : MatmulMode::f32;
-    distill.training.schedule =
-        schedule == "cosine" ? RateSchedule::cosine : RateSchedule::constant;
-    distill.input = input == "own" ? StudentInput::own : StudentInput::teacher;
-    distill.relative = !plain;
-    distill.parts = {false, false, false, false};
-    for (const std::string& part : train) {
-      if (part == "attention") {
-        distill.parts.attention = true;
-      } else if (part == "mlp") {
-        distill.parts.mlp = true;
-      } else if (part == "norms") {
-        distill.parts.norms = true;
-      } else if (part == "prediction") {
-        distill.parts.prediction = true;
-      } else {
-        refuse(fmt::format("--train {}: unknown", part), "use attention, mlp, norms or prediction");
-      }
-    }
+    const auto trains = [this](Part part) {
+      return std::find(train.begin(), train.end(), part) != train.end();
+    };
+    distill.parts = {trains(Part::attention), trains(Part::mlp), trains(Part::norms),
+                     trains(Part::prediction)};
     common.engine.batch_tokens = std::max(common.engine.batch_tokens, set.window);
   }
 };
@@ -180,7 +166,8 @@ std::string logits_settings(const DistillCommand& command,
   const TrainingOptions& training = command.distill.training;
   return fmt::format("text {} windows {} {} {} epochs {} rate {} {} batch {} seed {}",
                      hash_ids(tokens), set.window, set.windows, set.held_out, command.logits_epochs,
-                     command.logits_rate, command.schedule, training.batch, training.seed);
+                     command.logits_rate, schedules().name_of(training.schedule), training.batch,
+                     training.seed);
 }
 
 std::string describe(const DistilledBlocks& blocks) {
@@ -284,8 +271,9 @@ void run_distill(RankContext& context, const std::vector<std::string>& arguments
   under_way.remove_progress();
   if (context.root()) {
     say("\nheld-out losses: {}; of the logits in nats a token\nwritten: {}\n",
-        command.plain ? "mean squared error of a token's stream"
-                      : "log(1 + squared error of a token's stream relative to its size)",
+        !command.distill.relative
+            ? "mean squared error of a token's stream"
+            : "log(1 + squared error of a token's stream relative to its size)",
         written);
   }
   nlohmann::json json = result_header("distill", engine);

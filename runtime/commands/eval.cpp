@@ -17,19 +17,21 @@ namespace spd {
 namespace {
 
 constexpr const char* kUsage =
-    "spd eval: perplexity on a text, or zero-shot tasks; where the plan skips syncs, beside a "
-    "baseline.\n\n"
-    "  mpirun -n R spd eval --model DIR --text FILE [options]\n"
-    "  mpirun -n R spd eval --model DIR --tasks LIST --data DIR [options]";
+    R"(spd eval: perplexity on a text, or zero-shot tasks; where the plan skips syncs, beside a baseline.
+
+  mpirun -n R spd eval --model DIR --text FILE [options]
+  mpirun -n R spd eval --model DIR --tasks LIST --data DIR [options])";
 constexpr const char* kTextHelp =
-    "A text is tokenised once, as a whole; each window is run on its own and its first token is\n"
-    "not scored.\n\n";
-constexpr const char* kExamples =
-    "Examples:\n"
-    "  mpirun -n 3 spd eval -m DIR --text valid.txt --limit 8\n"
-    "  mpirun -n 3 spd eval -m DIR --text valid.txt --drop attn:5-20 --json drop.json\n"
-    "  spd eval -m DIR --text valid.txt --virtual-ranks 8 --virtual-nodes 2 --node attn:all\n"
-    "  spd eval -m DIR --tasks all --data tasks --limit 200 --virtual-ranks 3 --drop attn:5-20\n";
+    R"(A text is tokenised once, as a whole; each window is run on its own and its first token is
+not scored.
+
+)";
+constexpr const char* kExamples = R"(Examples:
+  mpirun -n 3 spd eval -m DIR --text valid.txt --limit 8
+  mpirun -n 3 spd eval -m DIR --text valid.txt --drop attn:5-20 --json drop.json
+  spd eval -m DIR --text valid.txt --virtual-ranks 8 --virtual-nodes 2 --node attn:all
+  spd eval -m DIR --tasks all --data tasks --limit 200 --virtual-ranks 3 --drop attn:5-20
+)";
 
 struct EvalOptions {
   CommonOptions common;
@@ -41,26 +43,22 @@ struct EvalOptions {
   std::string baseline = "auto";
 
   void parse(const std::vector<std::string>& arguments) {
-    po::options_description input("Text");
-    input.add_options()                                 //
-        ("text", po::value(&text)->value_name("FILE"),  //
-         "UTF-8 text; -: from stdin")                   //
-        ("window", po::value(&windows.window)->value_name("N"),
-         "tokens of a window (default 512)")                     //
-        ("stride", po::value(&windows.stride)->value_name("N"),  //
-         "tokens from one window to the next (default 512)")     //
-        ;
-    po::options_description both("Text and tasks");
-    both.add_options()                                             //
-        ("limit", po::value(&windows.limit)->value_name("N"),      //
-         "windows, or items of a task, at most (default 0: all)")  //
-        ("baseline", po::value(&baseline)->value_name("B"),        //
-         "compare with: full (every sync full), none, or a plan file (default: full where the "
-         "plan skips a sync)");
-    po::options_description all;
-    all.add(input).add(tasks.describe()).add(both).add(common.describe()).add(start.describe());
+    OptionTable table;
+    OptionGroup input = table.group("Text");
+    input.add("text", "FILE", &text, "UTF-8 text; -: from stdin");
+    input.add("window", "N", &windows.window, at_least(2), "tokens of a window");
+    input.add("stride", "N", &windows.stride, at_least(1), "tokens from one window to the next");
+    tasks.add_to(table);
+    OptionGroup both = table.group("Text and tasks");
+    both.add("limit", "N", &windows.limit, at_least(0),
+             "windows, or items of a task, at most, 0: all");
+    both.add("baseline", "B", &baseline,
+             "compare with: full (every sync full), none, or a plan file",
+             "full where the plan skips a sync");
+    common.add_to(table);
+    start.add_to(table);
     files =
-        parse_arguments(all, arguments, kUsage, std::string(kTextHelp) + kTasksHelp + kExamples);
+        parse_arguments(table, arguments, kUsage, std::string(kTextHelp) + kTasksHelp + kExamples);
     if (text.empty() == tasks.names.empty()) {
       throw Error(ErrorCode::usage, "give either --text FILE or --tasks LIST", "see --help");
     }
@@ -73,12 +71,6 @@ struct EvalOptions {
                   "leave them out; --json FILE keeps a text's result");
     }
     tasks.limit = windows.limit;
-    if (windows.window < 2 || windows.stride < 1 || windows.limit < 0) {
-      throw Error(ErrorCode::usage,
-                  "--window must be at least 2, --stride at least 1, --limit at "
-                  "least 0",
-                  "see spd eval --help");
-    }
   }
 };
 

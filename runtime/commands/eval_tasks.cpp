@@ -46,9 +46,6 @@ TaskSlice slice_of(const TaskOptions& options) {
     throw Error(ErrorCode::usage, fmt::format("--shard {}: not a part i/n", options.shard),
                 "count parts from 0, e.g. --shard 0/4 to --shard 3/4");
   }
-  if (slice.limit < 0) {
-    throw Error(ErrorCode::usage, "--limit is less than 0", "give 0 for all items");
-  }
   return slice;
 }
 
@@ -351,38 +348,37 @@ class TaskRun {
 }  // namespace
 
 const char* const kTasksHelp =
-    "Tasks are scored as lm-evaluation-harness scores them, without examples in the prompt:\n"
-    "acc, acc_norm (log-likelihood by characters), LAMBADA's acc and perplexity, each with its\n"
-    "standard error. Where the plan skips syncs, the baseline runs on the same items and the\n"
-    "differences are tested. --data holds TASK.jsonl files, an item a line, in either form:\n"
-    "  lambada_openai  context, continuation          or  text\n"
-    "  piqa            query, choices, gold           or  goal, sol1, sol2, label\n"
-    "  hellaswag       query, choices, gold           or  activity_label, ctx_a, ctx_b, endings,\n"
-    "                                                     label\n"
-    "  winogrande      context_options, continuation, or  sentence, option1, option2, answer\n"
-    "                  gold\n"
-    "  arc_easy, arc_challenge\n"
-    "                  query, choices, gold           or  question, choices, answerKey\n"
-    "  sciq            support, question, choices,    or  support, question, distractor1..3,\n"
-    "                  gold                               correct_answer\n"
-    "The second is what the Hugging Face data sets hold: load_dataset(...).to_json(FILE). gold\n"
-    "counts from 0; a query of piqa or arc begins with \"Question: \".\n"
-    "With --items FILE each result is kept as it comes, and the same command goes on after an\n"
-    "interruption. Parts done with --shard i/n are merged by putting their files one behind the\n"
-    "other and running without --shard on the result.\n\n";
+    R"(Tasks are scored as lm-evaluation-harness scores them, without examples in the prompt:
+acc, acc_norm (log-likelihood by characters), LAMBADA's acc and perplexity, each with its
+standard error. Where the plan skips syncs, the baseline runs on the same items and the
+differences are tested. --data holds TASK.jsonl files, an item a line, in either form:
+  lambada_openai  context, continuation          or  text
+  piqa            query, choices, gold           or  goal, sol1, sol2, label
+  hellaswag       query, choices, gold           or  activity_label, ctx_a, ctx_b, endings,
+                                                     label
+  winogrande      context_options, continuation, or  sentence, option1, option2, answer
+                  gold
+  arc_easy, arc_challenge
+                  query, choices, gold           or  question, choices, answerKey
+  sciq            support, question, choices,    or  support, question, distractor1..3,
+                  gold                               correct_answer
+The second is what the Hugging Face data sets hold: load_dataset(...).to_json(FILE). gold
+counts from 0; a query of piqa or arc begins with "Question: ".
+With --items FILE each result is kept as it comes, and the same command goes on after an
+interruption. Parts done with --shard i/n are merged by putting their files one behind the
+other and running without --shard on the result.
 
-po::options_description TaskOptions::describe() {
-  po::options_description description("Tasks");
-  description.add_options()                             //
-      ("tasks", po::value(&names)->value_name("LIST"),  //
-       "all, or some of: lambada_openai, piqa, hellaswag, winogrande, arc_easy, "
-       "arc_challenge, sciq")                                                             //
-      ("data", po::value(&data)->value_name("DIR"), "folder of the tasks' .jsonl files")  //
-      ("items", po::value(&items)->value_name("FILE"),
-       "write each item's result as a line of JSON, and go on from what the file holds")  //
-      ("shard", po::value(&shard)->value_name("i/n"),
-       "only part i of n of every task's items, counted from 0");
-  return description;
+)";
+
+void TaskOptions::add_to(OptionTable& table) {
+  OptionGroup group = table.group("Tasks");
+  group.add("tasks", "LIST", &names,
+            R"(all, or some of: lambada_openai, piqa, hellaswag, winogrande, arc_easy,
+            arc_challenge, sciq)");
+  group.add("data", "DIR", &data, "folder of the tasks' .jsonl files");
+  group.add("items", "FILE", &items,
+            "write each item's result as a line of JSON, and go on from what the file holds");
+  group.add("shard", "i/n", &shard, "only part i of n of every task's items, counted from 0", "");
 }
 
 void run_tasks(RankContext& context, const CommonOptions& common, const TaskOptions& options,

@@ -16,7 +16,7 @@ struct TaskOptions {
 
   /// Whether all items are this job's.
   bool is_whole() const { return shard == "0/1"; }
-  po::options_description describe();
+  void add_to(OptionTable& table);
 };
 
 /// What --help says of tasks, behind the options.

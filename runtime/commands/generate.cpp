@@ -21,17 +21,18 @@
 namespace spd {
 namespace {
 
-constexpr const char* kUsage =
-    "spd generate: complete prompts with a tensor-parallel model.\n\n"
-    "  mpirun -n R spd generate --model DIR --prompt TEXT [options]";
-constexpr const char* kExamples =
-    "Examples:\n"
-    "  mpirun -n 3 spd generate -m models/smollm2-135m --prompt \"Gravity is\" --max-new-tokens "
-    "64\n"
-    "  mpirun -n 3 spd generate -m DIR --prompts in.jsonl --format jsonl > out.jsonl\n"
-    "  mpirun -n 3 spd generate -m DIR --chat                       a conversation on stdin\n"
-    "  mpirun -n 3 spd generate -m DIR --prompt Hi --drop attn:5-20 without 16 of the syncs\n"
-    "  spd generate -m DIR --prompt Hi --virtual-ranks 8 --virtual-nodes 2 --node attn:all\n";
+constexpr const char* kUsage = R"(spd generate: complete prompts with a tensor-parallel model.
+
+  mpirun -n R spd generate --model DIR --prompt TEXT [options])";
+constexpr const char* kExamples = R"(Examples:
+  mpirun -n 3 spd generate -m models/smollm2-135m --prompt "Gravity is" --max-new-tokens 64
+  mpirun -n 3 spd generate -m DIR --prompts in.jsonl --format jsonl > out.jsonl
+  mpirun -n 3 spd generate -m DIR --chat                       a conversation on stdin
+  mpirun -n 3 spd generate -m DIR --prompt Hi --drop attn:5-20 without 16 of the syncs
+  spd generate -m DIR --prompt Hi --virtual-ranks 8 --virtual-nodes 2 --node attn:all
+)";
+
+enum class Format : std::uint8_t { automatic, text, jsonl };
 
 struct GenerateOptions {
   CommonOptions common;
@@ -39,57 +40,39 @@ struct GenerateOptions {
   NamedFiles files;
   GenerationOptions generation;
   PromptOptions input;
-  std::string format = "auto";
-  bool ignore_eos = false;
+  Format format = Format::automatic;
 
   void parse(const std::vector<std::string>& arguments) {
     SamplingOptions& sampling = generation.sampling;
-    po::options_description output("Output");
-    output.add_options()                                 //
-        ("format", po::value(&format)->value_name("F"),  //
-         "text: stream the completion; jsonl: a line a prompt; default: text for a single "
-         "--prompt, jsonl otherwise");
-    po::options_description decoding("Decoding");
-    decoding.add_options()                                                            //
-        ("max-new-tokens,n", po::value(&generation.max_new_tokens)->value_name("N"),  //
-         "tokens a completion has at most (default 128)")                             //
-        ("temperature", po::value(&sampling.temperature)->value_name("T"),
-         "0: greedy (default)")                                                                //
-        ("top-k", po::value(&sampling.top_k)->value_name("K"), "sample from the K likeliest")  //
-        ("top-p", po::value(&sampling.top_p)->value_name("P"),
-         "sample from the likeliest that "
-         "add up to P")                                                             //
-        ("seed", po::value(&sampling.seed)->value_name("S"),                        //
-         "the same seed draws the same tokens on any number of ranks (default 0)")  //
-        ("batch", po::value(&generation.batch)->value_name("B"),                    //
-         "prompts decoded together at most (default 8); without --exact some prompts (2 of 300) go "
-         "on in another way in another batch, for sums are rounded in another order")  //
-        ("ignore-eos", po::bool_switch(&ignore_eos), "go on past the end-of-sequence token");
-    po::options_description all;
-    all.add(input.describe())
-        .add(output)
-        .add(decoding)
-        .add(common.describe())
-        .add(start.describe());
-    files = parse_arguments(all, arguments, kUsage, kExamples);
-    generation.stop_at_eos = !ignore_eos;
+    OptionTable table;
+    input.add_to(table);
+    OptionGroup output = table.group("Output");
+    output.add("format", "F", &format,
+               one_of<Format>(
+                   {{"auto", Format::automatic}, {"text", Format::text}, {"jsonl", Format::jsonl}}),
+               "text: stream the completion; jsonl: a line a prompt; auto: text for a single "
+               "--prompt, jsonl otherwise");
+    OptionGroup decoding = table.group("Decoding");
+    decoding.add("max-new-tokens,n", "N", &generation.max_new_tokens, at_least(1),
+                 "tokens a completion has at most");
+    decoding.add("temperature", "T", &sampling.temperature, at_least(0), "0: greedy");
+    decoding.add("top-k", "K", &sampling.top_k, at_least(0), "sample from the K likeliest, 0: all");
+    decoding.add("top-p", "P", &sampling.top_p, above(0).and_at_most(1),
+                 "sample from the likeliest that add up to P");
+    decoding.add("seed", "S", &sampling.seed, any_number(),
+                 "the same seed draws the same tokens on any number of ranks");
+    decoding.add("batch", "B", &generation.batch, at_least(1),
+                 R"(prompts decoded together at most; without --exact some prompts (2 of 300) go on
+                 in another way in another batch, for sums are rounded in another order)");
+    decoding.flag("ignore-eos", &generation.stop_at_eos, false,
+                  "go on past the end-of-sequence token");
+    common.add_to(table);
+    start.add_to(table);
+    files = parse_arguments(table, arguments, kUsage, kExamples);
     check();
   }
 
   void check() const {
-    generation.sampling.validate();
-    const auto at_least_one = [](const char* flag, std::int64_t value) {
-      if (value < 1) {
-        throw Error(ErrorCode::usage, fmt::format("{} {} is less than 1", flag, value),
-                    "see spd generate --help");
-      }
-    };
-    at_least_one("--max-new-tokens", generation.max_new_tokens);
-    at_least_one("--batch", generation.batch);
-    if (format != "auto" && format != "text" && format != "jsonl") {
-      throw Error(ErrorCode::usage, fmt::format("--format {} is unknown", format),
-                  "use text or jsonl");
-    }
     if (input.prompts.empty() && input.file.empty() && !input.chat) {
       throw Error(ErrorCode::usage, "there is nothing to complete",
                   "give --prompt TEXT, --prompts FILE or --chat");
@@ -98,8 +81,8 @@ struct GenerateOptions {
   }
 
   bool streams() const {
-    return format == "text" ||
-           (format == "auto" && input.file.empty() && input.prompts.size() == 1);
+    return format == Format::text ||
+           (format == Format::automatic && input.file.empty() && input.prompts.size() == 1);
   }
 };
 

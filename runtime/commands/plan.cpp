@@ -27,48 +27,31 @@ namespace spd {
 namespace {
 
 constexpr const char* kUsage =
-    "spd plan: the sync plan that is fastest on a machine within a loss, or best within a "
-    "latency.\n\n"
-    "  mpirun -n R spd plan --model DIR --topology FILE --sensitivity FILE --max-loss 1% \\\n"
-    "      --text HELD_OUT --out plan.json";
-constexpr const char* kExamples =
-    "--topology is what spd topo --json wrote, or a description by hand "
-    "(runtime/cluster/topologies). "
-    "Losses\n"
-    "do not quite add up, so with --text the plan's joint loss is measured, window by window "
-    "against\n"
-    "every sync full, and the choice tightened until the budget holds for its upper confidence "
-    "bound:\n"
-    "more windows let a plan come nearer to the budget. Give text that neither the sensitivities "
-    "nor\n"
-    "the repairs have seen. What was measured is kept beside --out until the plan is there: an\n"
-    "interrupted search goes on when repeated.\n"
-    "With --repair each plan tried is repaired first, and judged so; give sensitivities of "
-    "repaired\n"
-    "plans, too: spd repair --drop attn:all, spd sensitivity --plan with the result, and the same "
-    "for\nmlp. With --plan, its partition and repairs are kept and "
-    "its levels chosen anew; the\n"
-    "sensitivities must have been measured with the same; those of level node count only where "
-    "nodes\n"
-    "have as many ranks as here. The time without syncs is measured here\n"
-    "unless given; virtual ranks share this machine's cores, so give it for a machine "
-    "elsewhere.\n\n"
-    "Examples:\n"
-    "  mpirun -n 2 spd plan -m DIR --topology t.json --sensitivity s.json --max-loss 1% \\\n"
-    "      --text valid.txt --skip-windows 16 --limit 8 --out plan.json --plot front.svg\n"
-    "  spd plan -m DIR --virtual-ranks 8 --virtual-nodes 2 --assume-links --sensitivity s.json \\\n"
-    "      --topology runtime/cluster/topologies/2x8-h100-100gbe.json --max-loss 0.02 --prompt "
-    "2048 \\\n"
-    "      --prefill-compute-ms 20 --decode-compute-ms 3 --out plan.json\n";
+    R"(spd plan: the sync plan that is fastest on a machine within a loss, or best within a latency.
 
-// Below zero is what these are where they are not given.
-auto not_negative(const char* flag) {
-  return [=](double value) {
-    if (value >= 0.0) return;
-    throw Error(ErrorCode::usage, fmt::format("{} {} is negative", flag, value),
-                "give 0 or more, or leave it out");
-  };
-}
+  mpirun -n R spd plan --model DIR --topology FILE --sensitivity FILE --max-loss 1% \
+      --text HELD_OUT --out plan.json)";
+constexpr const char* kExamples =
+    R"(--topology is what spd topo --json wrote, or a description by hand
+(runtime/cluster/topologies). Losses do not quite add up, so with --text the plan's joint loss is
+measured, window by window against every sync full, and the choice tightened until the budget holds
+for its upper confidence bound: more windows let a plan come nearer to the budget. Give text that
+neither the sensitivities nor the repairs have seen. What was measured is kept beside --out until
+the plan is there: an interrupted search goes on when repeated.
+With --repair each plan tried is repaired first, and judged so; give sensitivities of repaired
+plans, too: spd repair --drop attn:all, spd sensitivity --plan with the result, and the same for
+mlp. With --plan, its partition and repairs are kept and its levels chosen anew; the
+sensitivities must have been measured with the same; those of level node count only where nodes
+have as many ranks as here. The time without syncs is measured here unless given;
+virtual ranks share this machine's cores, so give it for a machine elsewhere.
+
+Examples:
+  mpirun -n 2 spd plan -m DIR --topology t.json --sensitivity s.json --max-loss 1% \
+      --text valid.txt --skip-windows 16 --limit 8 --out plan.json --plot front.svg
+  spd plan -m DIR --virtual-ranks 8 --virtual-nodes 2 --assume-links --sensitivity s.json \
+      --topology runtime/cluster/topologies/2x8-h100-100gbe.json --max-loss 0.02 --prompt 2048 \
+      --prefill-compute-ms 20 --decode-compute-ms 3 --out plan.json
+)";
 
 struct Options {
   CommonOptions common;
@@ -78,9 +61,10 @@ struct Options {
   PlanJudgeOptions held_out;
   CalibrationOptions calibration;
   std::vector<std::string> sensitivity;
-  std::string topology, text, repair, out, plot, max_loss, form = "single";
+  std::string topology, text, repair, out, plot, max_loss;
   SensitivityForm sums_up = SensitivityForm::single;
   double max_latency_ms = 0.0;
+  // Below zero: not given.
   double prefill_compute_ms = -1.0;
   double decode_compute_ms = -1.0;
   double tau1 = -1.0;
@@ -89,98 +73,23 @@ struct Options {
   bool check_latency = false;
 
   void parse(const std::vector<std::string>& arguments) {
-    po::options_description input("Input");
-    input.add_options()                                                     //
-        ("topology", po::value(&topology)->value_name("FILE")->required(),  //
-         "all-reduce times of the machine: spd topo --json, or "
-         "runtime/cluster/topologies/*.json")  //
-        ("sensitivity", po::value(&sensitivity)->value_name("FILE")->required()->composing(),
-         "from spd sensitivity --json, for this model and number of ranks; of several, the last "
-         "that knows a sync point's level counts")  //
-        ("form", po::value(&form)->value_name("F"),
-         "sensitivities to add up: single (default) or backward")  //
-        ("assume-links", po::bool_switch(&assume_links),
-         "use the topology's times although it describes other numbers of ranks");
-    po::options_description work("Workload and budget");
-    work.add_options()  //
-        ("prompt", po::value(&workload.prompt)->value_name("N"),
-         "tokens of a prompt (default 512)")  //
-        ("gen", po::value(&workload.generate)->value_name("N"),
-         "tokens generated (default 128)")                                               //
-        ("batch", po::value(&workload.batch)->value_name("B"), "sequences (default 1)")  //
-        ("max-loss", po::value(&max_loss)->value_name("X"),
-         "budget: rise of NLL in nats (0.02), or of perplexity in percent (1%)")  //
-        ("max-latency",
-         po::value(&max_latency_ms)->value_name("MS")->notifier(not_negative("--max-latency")),
-         "instead: the least loss within this time of a whole request")  //
-        ("prefill-compute-ms",
-         po::value(&prefill_compute_ms)
-             ->value_name("MS")
-             ->notifier(not_negative("--prefill-compute-ms")),
-         "a prompt batch without syncs (default: measured here)")  //
-        ("decode-compute-ms",
-         po::value(&decode_compute_ms)
-             ->value_name("MS")
-             ->notifier(not_negative("--decode-compute-ms")),
-         "a decoding step without syncs (default: measured here)");
-    po::options_description held("Held-out text");
-    held.add_options()                                  //
-        ("text", po::value(&text)->value_name("FILE"),  //
-         "measure the joint loss on this; -: stdin")    //
-        ("skip-windows", po::value(&held_out.skip)->value_name("W"),
-         "leave out the text's first W windows (default 0)")                              //
-        ("window", po::value(&held_out.window)->value_name("N"), "tokens (default 512)")  //
-        ("limit", po::value(&held_out.windows)->value_name("W"),
-         "windows at most, spread over the text (default 64; 0: all)")  //
-        ("trials", po::value(&held_out.trials)->value_name("N"),
-         "plans measured at most (default 6)")  //
-        ("confidence", po::value(&held_out.confidence)->value_name("P"),
-         "that the loss is within the budget, over all trials (default 0.95)");
-    po::options_description repairs("Repairs");
-    repairs.add_options()  //
-        ("repair", po::value(&repair)->value_name("FILE"),
-         "repair what a plan leaves out before it is judged, as spd repair does, on this "
-         "calibration text")  //
-        ("repair-windows", po::value(&calibration.windows)->value_name("W"),
-         "windows to fit on (default 24)");
-    po::options_description output("Output");
-    output.add_options()                                                            //
-        ("out,o", po::value(&out)->value_name("FILE"), "the plan; -: to stdout")    //
-        ("plot", po::value(&plot)->value_name("FILE.svg"), "latency against loss")  //
-        ("check-latency", po::bool_switch(&check_latency),
-         "time every sync full, the plan and no syncs in turn, and compare with the prediction")  //
-        ("tau1", po::value(&tau1)->value_name("NATS")->notifier(not_negative("--tau1")),
-         "blocks whose attn sync costs at most this are in-sensitive (default: budget / blocks)")  //
-        ("tau2", po::value(&tau2)->value_name("NATS")->notifier(not_negative("--tau2")),
-         "beyond this, extremely sensitive (default: budget)");
-    po::options_description all;
-    all.add(input)
-        .add(work)
-        .add(held)
-        .add(repairs)
-        .add(output)
-        .add(common.describe())
-        .add(start.describe());
-    files = parse_arguments(all, arguments, kUsage, kExamples);
-    sums_up = parse_sensitivity_form(form);
+    OptionTable table;
+    add_input(table.group("Input"));
+    add_work(table.group("Workload and budget"));
+    add_held_out(table.group("Held-out text"));
+    OptionGroup repairs = table.group("Repairs");
+    repairs.add("repair", "FILE", &repair,
+                R"(repair what a plan leaves out before it is judged, as spd repair does, on this
+                calibration text)");
+    repairs.add("repair-windows", "W", &calibration.windows, at_least(1), "windows to fit on");
+    add_output(table.group("Output"));
+    common.add_to(table);
+    start.add_to(table);
+    files = parse_arguments(table, arguments, kUsage, kExamples);
     workload.step_tokens = common.engine.batch_tokens;
-    if (workload.prompt < 1 || workload.generate < 1 || workload.batch < 1 || held_out.window < 2 ||
-        held_out.windows < 0 || held_out.skip < 0 || held_out.trials < 1 ||
-        workload.step_tokens < 1) {
-      throw Error(ErrorCode::usage, "a count is too small", "see spd plan --help");
-    }
-    if (!(held_out.confidence >= 0.5 && held_out.confidence < 1.0)) {
-      throw Error(ErrorCode::usage, fmt::format("--confidence {}", held_out.confidence),
-                  "give a probability from 0.5 to below 1, such as 0.95");
-    }
     calibration.window = held_out.window;
     const EngineOptions& engine = common.engine;
     const bool chosen = !engine.plan.empty() || !engine.drop.empty() || !engine.node.empty();
-    if (calibration.windows < 1) {
-      throw Error(ErrorCode::usage,
-                  fmt::format("--repair-windows {} is less than 1", calibration.windows),
-                  "leave it at its default");
-    }
     if (!repair.empty() && (out.empty() || chosen)) {
       throw Error(ErrorCode::usage, "--repair needs --out, and no plan to begin with",
                   "it repairs each plan that is tried from scratch");
@@ -189,6 +98,56 @@ struct Options {
       throw Error(ErrorCode::usage, "give either --max-loss or --max-latency",
                   "for example --max-loss 1%");
     }
+  }
+
+  void add_input(OptionGroup group) {
+    group.require("topology", "FILE", &topology,
+                  R"(all-reduce times of the machine: spd topo --json, or
+                  runtime/cluster/topologies/*.json)");
+    group.require("sensitivity", "FILE", &sensitivity,
+                  R"(from spd sensitivity --json, for this model and number of ranks; of several,
+                  the last that knows a sync point's level counts)");
+    group.add("form", "F", &sums_up, one_of(SensitivityForm::single, SensitivityForm::backward),
+              "sensitivities to add up");
+    group.flag("assume-links", &assume_links,
+               "use the topology's times although it describes other numbers of ranks");
+  }
+
+  void add_work(OptionGroup group) {
+    group.add("prompt", "N", &workload.prompt, at_least(1), "tokens of a prompt");
+    group.add("gen", "N", &workload.generate, at_least(1), "tokens generated");
+    group.add("batch", "B", &workload.batch, at_least(1), "sequences");
+    group.add("max-loss", "X", &max_loss,
+              "budget: rise of NLL in nats (0.02), or of perplexity in percent (1%)");
+    group.add("max-latency", "MS", &max_latency_ms, at_least(0),
+              "instead: the least loss within this time of a whole request", "");
+    group.add("prefill-compute-ms", "MS", &prefill_compute_ms, at_least(0),
+              "a prompt batch without syncs", "measured here");
+    group.add("decode-compute-ms", "MS", &decode_compute_ms, at_least(0),
+              "a decoding step without syncs", "measured here");
+  }
+
+  void add_held_out(OptionGroup group) {
+    group.add("text", "FILE", &text, "measure the joint loss on this; -: stdin");
+    group.add("skip-windows", "W", &held_out.skip, at_least(0),
+              "leave out the text's first W windows");
+    group.add("window", "N", &held_out.window, at_least(2), "tokens");
+    group.add("limit", "W", &held_out.windows, at_least(0),
+              "windows at most, spread over the text, 0: all");
+    group.add("trials", "N", &held_out.trials, at_least(1), "plans measured at most");
+    group.add("confidence", "P", &held_out.confidence, at_least(0.5).and_below(1),
+              "that the loss is within the budget, over all trials");
+  }
+
+  void add_output(OptionGroup group) {
+    group.add("out,o", "FILE", &out, "the plan; -: to stdout");
+    group.add("plot", "FILE.svg", &plot, "latency against loss");
+    group.flag(
+        "check-latency", &check_latency,
+        "time every sync full, the plan and no syncs in turn, and compare with the prediction");
+    group.add("tau1", "NATS", &tau1, at_least(0),
+              "blocks whose attn sync costs at most this are in-sensitive", "budget / blocks");
+    group.add("tau2", "NATS", &tau2, at_least(0), "beyond this, extremely sensitive", "budget");
   }
 
   // Nats; of no account with --max-latency.

@@ -2,14 +2,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <fstream>
 #include <optional>
 #include <set>
 
-#include "kernels/device/comma_list.h"
 #include "kernels/device/error.h"
 #include "runtime/commands/command.h"
 #include "runtime/distillation/distillation.h"
@@ -26,30 +24,41 @@ namespace spd {
 namespace {
 
 constexpr const char* kUsage =
-    "spd repair: makes up for the syncs that a plan leaves out, by closed-form fits on text and,\n"
-    "where asked for, by training.\n\n"
-    "  mpirun -n R spd repair --model DIR --text FILE --drop SEL|--plan FILE --out PLAN [options]";
+    R"(spd repair: makes up for the syncs that a plan leaves out, by closed-form fits on text and,
+where asked for, by training.
+
+  mpirun -n R spd repair --model DIR --text FILE --drop SEL|--plan FILE --out PLAN [options])";
 constexpr const char* kExamples =
-    "Methods, each kept only where text that was not fitted to says that it helps:\n"
-    "  grouping    query heads are spread so that what a rank lacks resembles what it has (ESB)\n"
-    "  prediction  what a rank's view lacks is predicted from what it has, at rank k\n"
-    "  placement   MLP neurons go to the rank whose view drives them best\n"
-    "  refit       the MLP's output weights are regressed on what the block's output still lacks\n"
-    "  distillation  (not by default: minutes) then trains block by block, on windows behind "
-    "those\n"
-    "              of the fits, to make the stream that the model with every sync makes. The\n"
-    "              repaired plan is written before, so that nothing is lost by an interruption: "
-    "go\n"
-    "              on from it with spd distill, which has more ways to train\n"
-    "Classes, by the relative error of the block's output with nothing repaired: up to --tau1 ISB\n"
-    "(dropped as it is), up to --tau2 SB (repaired), above ESB (heads grouped, too).\n"
-    "An interrupted run goes on where it was when repeated. A plan that leaves out no sync passes\n"
-    "through.\n\n"
-    "Examples:\n"
-    "  mpirun -n 3 spd repair -m DIR --text valid.txt --drop attn:all --out repaired.json\n"
-    "  mpirun -n 3 spd eval   -m DIR --text test.txt --plan repaired.json\n"
-    "  spd repair -m DIR --text valid.txt --virtual-ranks 8 --virtual-nodes 2 --plan plan.json \\\n"
-    "      --methods prediction --out repaired.json\n";
+    R"(Methods, each kept only where text that was not fitted to says that it helps:
+  grouping    query heads are spread so that what a rank lacks resembles what it has (ESB)
+  prediction  what a rank's view lacks is predicted from what it has, at rank k
+  placement   MLP neurons go to the rank whose view drives them best
+  refit       the MLP's output weights are regressed on what the block's output still lacks
+  distillation  (not by default: minutes) then trains block by block, on windows behind those
+              of the fits, to make the stream that the model with every sync makes. The
+              repaired plan is written before, so that nothing is lost by an interruption: go
+              on from it with spd distill, which has more ways to train
+Classes, by the relative error of the block's output with nothing repaired: up to --tau1 ISB
+(dropped as it is), up to --tau2 SB (repaired), above ESB (heads grouped, too).
+An interrupted run goes on where it was when repeated. A plan that leaves out no sync passes
+through.
+
+Examples:
+  mpirun -n 3 spd repair -m DIR --text valid.txt --drop attn:all --out repaired.json
+  mpirun -n 3 spd eval   -m DIR --text test.txt --plan repaired.json
+  spd repair -m DIR --text valid.txt --virtual-ranks 8 --virtual-nodes 2 --plan plan.json \
+      --methods prediction --out repaired.json
+)";
+
+enum class Method : std::uint8_t { grouping, placement, prediction, refit, distillation };
+
+Choices<Method> known_methods() {
+  return {{"grouping", Method::grouping},
+          {"placement", Method::placement},
+          {"prediction", Method::prediction},
+          {"refit", Method::refit},
+          {"distillation", Method::distillation}};
+}
 
 struct RepairOptions {
   CommonOptions common;
@@ -61,106 +70,68 @@ struct RepairOptions {
   bool distillation = false;
   std::string text;
   std::string out;
-  std::string methods = "grouping,placement,prediction,refit";
-  std::string ks = "16,32,64";
+  std::vector<Method> methods = {Method::grouping, Method::placement, Method::prediction,
+                                 Method::refit};
 
   void parse(const std::vector<std::string>& arguments) {
-    BlockRepairOptions& block = run.block;
-    po::options_description input("Repair");
-    input.add_options()  //
-        ("text", po::value(&text)->value_name("FILE")->required(),
-         "UTF-8 calibration text; -: stdin")  //
-        ("out", po::value(&out)->value_name("FILE")->required(),
-         "plan to write, which may be that of --plan; its repairs go beside it, for p.json as "
-         "p.HASH.safetensors")  //
-        ("methods", po::value(&methods)->value_name("LIST"),
-         "of grouping, placement, prediction, refit, distillation (default: the first four)")  //
-        ("ks", po::value(&ks)->value_name("LIST"),
-         "ranks of predictions to choose among, beside none and the mean (default 16,32,64)")  //
-        ("window", po::value(&calibration.window)->value_name("N"),
-         "tokens of a window (default 512)")  //
-        ("windows", po::value(&calibration.windows)->value_name("W"),
-         "windows to fit on (default 24)")  //
-        ("held-out", po::value(&calibration.held_out)->value_name("W"),
-         "windows behind those, to choose by (default 4)")  //
-        ("ridge", po::value(&block.ridge)->value_name("X"),
-         "of predictions, as a share of the features' mean variance (default 0.1)")  //
-        ("refit-ridge", po::value(&block.refit_ridge)->value_name("X"),
-         "the same of refitted weights (default 0.1)")  //
-        ("tau1", po::value(&block.thresholds.tau1)->value_name("X"),
-         "relative error above which a block is repaired (default 0.0005)")  //
-        ("tau2", po::value(&block.thresholds.tau2)->value_name("X"),
-         "relative error above which its heads are grouped, too (default 0.05)")  //
-        ("worth", po::value(&block.worth)->value_name("X"),
-         "share of the error that a next larger k must take away (default 0.02)")  //
-        ("distill-windows", po::value(&distill.set.windows)->value_name("W"),
-         "windows to train on in distillation (default 48)")  //
-        ("distill-rate", po::value(&distill.training.rate)->value_name("R"),
-         "Adam's rate in distillation (default 2e-4)")  //
-        ("kv-copies", po::value(&block.heads.kv_copies)->value_name("N"),
-         "KV heads that grouping may add to a rank (default 0)");
-    po::options_description all;
-    all.add(input).add(common.describe()).add(start.describe());
+    OptionTable table;
+    add_to(table);
+    common.add_to(table);
+    start.add_to(table);
     distill.training.epochs = 1;
-    files = parse_arguments(all, arguments, kUsage, kExamples);
+    files = parse_arguments(table, arguments, kUsage, kExamples);
     distill.set.window = calibration.window;
-    if (distill.set.windows < 1 || !(distill.training.rate > 0.0f)) {
-      throw Error(ErrorCode::usage, "--distill-windows and --distill-rate must be positive",
-                  "leave them at their defaults");
-    }
-    if (calibration.window < 2 || calibration.windows < 1 || calibration.held_out < 1) {
-      throw Error(ErrorCode::usage,
-                  "--window must be at least 2, --windows and --held-out at least 1",
-                  "leave them at their defaults");
-    }
     if (calibration.window > common.engine.batch_tokens) {
       throw Error(ErrorCode::usage,
                   fmt::format("--window {} is longer than a prefill step of {} tokens",
                               calibration.window, common.engine.batch_tokens),
                   "raise --batch-tokens");
     }
-    if (!(block.ridge > 0.0) || !(block.refit_ridge > 0.0)) {
-      throw Error(ErrorCode::usage, "--ridge and --refit-ridge must be positive", "use e.g. 0.1");
-    }
-    parse_methods();
-    parse_ks();
+    std::sort(run.block.ks.begin(), run.block.ks.end());
+    choose_methods();
     run.partial = out + ".partial";
   }
 
  private:
-  void parse_methods() {
+  void add_to(OptionTable& table) {
     BlockRepairOptions& block = run.block;
-    block.grouping = block.placement = block.prediction = block.refit = false;
-    for (const std::string_view method : split_commas(methods)) {
-      if (method == "grouping") {
-        block.grouping = true;
-      } else if (method == "placement") {
-        block.placement = true;
-      } else if (method == "prediction") {
-        block.prediction = true;
-      } else if (method == "refit") {
-        block.refit = true;
-      } else if (method == "distillation") {
-        distillation = true;
-      } else {
-        throw Error(ErrorCode::usage, fmt::format("--methods: unknown method \"{}\"", method),
-                    "use grouping, placement, prediction, refit, distillation");
-      }
-    }
+    OptionGroup group = table.group("Repair");
+    group.require("text", "FILE", &text, "UTF-8 calibration text; -: stdin");
+    group.require("out", "FILE", &out,
+                  R"(plan to write, which may be that of --plan; its repairs go beside it, for
+                  p.json as p.HASH.safetensors)");
+    group.add("methods", "LIST", &methods, known_methods(), "methods of repair");
+    group.add("ks", "LIST", &run.block.ks, at_least(1).and_at_most(4096),
+              "ranks of predictions to choose among, beside none and the mean");
+    group.add("window", "N", &calibration.window, at_least(2), "tokens of a window");
+    group.add("windows", "W", &calibration.windows, at_least(1), "windows to fit on");
+    group.add("held-out", "W", &calibration.held_out, at_least(1),
+              "windows behind those, to choose by");
+    group.add("ridge", "X", &block.ridge, above(0),
+              "of predictions, as a share of the features' mean variance");
+    group.add("refit-ridge", "X", &block.refit_ridge, above(0), "the same of refitted weights");
+    group.add("tau1", "X", &block.thresholds.tau1, at_least(0),
+              "relative error above which a block is repaired");
+    group.add("tau2", "X", &block.thresholds.tau2, at_least(0),
+              "relative error above which its heads are grouped, too");
+    group.add("worth", "X", &block.worth, any_number(),
+              "share of the error that a next larger k must take away");
+    group.add("distill-windows", "W", &distill.set.windows, at_least(1),
+              "windows to train on in distillation");
+    group.add("distill-rate", "R", &distill.training.rate, above(0), "Adam's rate in distillation");
+    group.add("kv-copies", "N", &block.heads.kv_copies, at_least(0),
+              "KV heads that grouping may add to a rank");
   }
 
-  void parse_ks() {
-    run.block.ks.clear();
-    for (const std::string_view item : split_commas(ks)) {
-      std::int64_t k = 0;
-      const auto [end, error] = std::from_chars(item.data(), item.data() + item.size(), k);
-      if (error != std::errc() || end != item.data() + item.size() || k < 1 || k > 4096) {
-        throw Error(ErrorCode::usage, fmt::format("--ks: \"{}\" is not a rank", item),
-                    "give numbers such as 16,32,64");
-      }
-      run.block.ks.push_back(k);
-    }
-    std::sort(run.block.ks.begin(), run.block.ks.end());
+  void choose_methods() {
+    const auto chosen = [this](Method method) {
+      return std::find(methods.begin(), methods.end(), method) != methods.end();
+    };
+    run.block.grouping = chosen(Method::grouping);
+    run.block.placement = chosen(Method::placement);
+    run.block.prediction = chosen(Method::prediction);
+    run.block.refit = chosen(Method::refit);
+    distillation = chosen(Method::distillation);
   }
 };
 
@@ -285,7 +256,7 @@ void run_repair(RankContext& context, const std::vector<std::string>& arguments)
   json["window_tokens"] = options.calibration.window;
   json["windows"] = options.calibration.windows;
   json["held_out_windows"] = options.calibration.held_out;
-  json["methods"] = options.methods;
+  json["methods"] = known_methods().names_of(options.methods);
   json["seconds"] = seconds();
   json["blocks"] = nlohmann::json::array();
   for (const BlockOutcome& outcome : run.blocks) json["blocks"].push_back(to_json(outcome));

@@ -7,7 +7,6 @@
 #include <cstdio>
 #include <filesystem>
 
-#include "kernels/device/comma_list.h"
 #include "kernels/device/error.h"
 #include "kernels/device/log.h"
 #include "model/hash.h"
@@ -26,43 +25,26 @@ namespace spd {
 namespace {
 
 constexpr const char* kUsage =
-    "spd sensitivity: how much worse a text is predicted when a sync point is changed.\n\n"
-    "  mpirun -n R spd sensitivity --model DIR --text FILE --json OUT [options]";
+    R"(spd sensitivity: how much worse a text is predicted when a sync point is changed.
+
+  mpirun -n R spd sensitivity --model DIR --text FILE --json OUT [options])";
 constexpr const char* kExamples =
-    "Forms. single: one sync is changed, all others are full. backward: syncs are changed from "
-    "the\n"
-    "last block towards the first, and a block's share is the difference it makes (the order of\n"
-    "arXiv 2502.20727). Give calibration text, not the text that a plan is judged on. The inputs "
-    "of\n"
-    "all blocks are kept in memory for the windows of one step: blocks x batch-tokens x hidden x "
-    "4\n"
-    "bytes a rank.\n"
-    "The file of --json is written as the work goes; the same command goes on where it was "
-    "stopped,\n"
-    "and more windows, forms or levels asked for later are added to it.\n\n"
-    "Examples:\n"
-    "  mpirun -n 2 spd sensitivity -m DIR --text valid.txt --limit 4 --json s.json --plot s.svg\n"
-    "  spd sensitivity -m DIR --text valid.txt --virtual-ranks 8 --virtual-nodes 2 --json s.json\n"
-    "  mpirun -n 2 spd sensitivity -m DIR --plan repaired.json --text valid.txt --formats "
-    "bf16,int8 \\\n      --json s.json\n";
+    R"(Forms. single: one sync is changed, all others are full. backward: syncs are changed from the
+last block towards the first, and a block's share is the difference it makes (the order of
+arXiv 2502.20727). Give calibration text, not the text that a plan is judged on. The inputs of
+all blocks are kept in memory for the windows of one step: blocks x batch-tokens x hidden x 4
+bytes a rank.
+The file of --json is written as the work goes; the same command goes on where it was stopped,
+and more windows, forms or levels asked for later are added to it.
+
+Examples:
+  mpirun -n 2 spd sensitivity -m DIR --text valid.txt --limit 4 --json s.json --plot s.svg
+  spd sensitivity -m DIR --text valid.txt --virtual-ranks 8 --virtual-nodes 2 --json s.json
+  mpirun -n 2 spd sensitivity -m DIR --plan repaired.json --text valid.txt --formats bf16,int8 \
+      --json s.json
+)";
 
 using Clock = std::chrono::steady_clock;
-
-// Parses "a,b,c" with `parse`, naming the flag where an item is unknown.
-template <class T, class Parse>
-std::vector<T> parse_list(const char* flag, const std::string& text, Parse parse) {
-  std::vector<T> values;
-  if (text == "none") return values;
-  for (const std::string_view item : split_commas(text)) {
-    try {
-      values.push_back(parse(item));
-    } catch (const Error& error) {
-      throw Error(ErrorCode::usage, fmt::format("{} {}: {}", flag, text, error.message()),
-                  error.remedy());
-    }
-  }
-  return values;
-}
 
 struct Options {
   CommonOptions common;
@@ -73,42 +55,28 @@ struct Options {
   std::string plot;
 
   void parse(const std::vector<std::string>& arguments) {
-    std::string forms = "single";
-    std::string points = "attn,mlp";
-    std::string levels = "drop,node";
-    std::string formats = "none";
     work.windows.limit = 8;
-    po::options_description what("What to measure");
-    what.add_options()  //
-        ("text", po::value(&text)->value_name("FILE")->required(),
-         "UTF-8 text to calibrate on; -: stdin")  //
-        ("window", po::value(&work.windows.window)->value_name("N"),
-         "tokens of a window (default 512)")  //
-        ("stride", po::value(&work.windows.stride)->value_name("N"),
-         "tokens from one window to the next (default: the window)")  //
-        ("limit", po::value(&work.windows.limit)->value_name("W"),
-         "windows at most, 0: all (default 8)")                                                //
-        ("forms", po::value(&forms)->value_name("LIST"), "single, backward (default single)")  //
-        ("points", po::value(&points)->value_name("LIST"), "attn, mlp (default both)")         //
-        ("levels", po::value(&levels)->value_name("LIST"),
-         "drop, node, or none (default drop,node; node only where nodes have several ranks)")  //
-        ("formats", po::value(&formats)->value_name("LIST"),
-         "wire formats to try full syncs with: bf16, int8 (default none)")  //
-        ("plot", po::value(&plot)->value_name("FILE.svg"), "plot the sensitivities by block");
-    po::options_description all;
-    all.add(what).add(common.describe()).add(start.describe());
+    OptionTable table;
+    OptionGroup what = table.group("What to measure");
+    what.require("text", "FILE", &text, "UTF-8 text to calibrate on; -: stdin");
+    what.add("window", "N", &work.windows.window, at_least(2), "tokens of a window");
+    what.add("stride", "N", &work.windows.stride, at_least(1), "tokens from one window to the next",
+             "the window");
+    what.add("limit", "W", &work.windows.limit, at_least(0), "windows at most, 0: all");
+    what.add("forms", "LIST", &work.forms,
+             one_of(SensitivityForm::single, SensitivityForm::backward), "forms of sensitivity");
+    what.add("points", "LIST", &work.points, one_of(SyncPoint::attn, SyncPoint::mlp),
+             "sync points to change");
+    what.add("levels", "LIST", &work.levels, one_of(SyncLevel::drop, SyncLevel::node),
+             "levels to try, node only where nodes have several ranks", ListOf::some_or_none);
+    what.add("formats", "LIST", &work.wires, one_of(WireFormat::bf16, WireFormat::int8),
+             "wire formats to try full syncs with", ListOf::some_or_none);
+    what.add("plot", "FILE.svg", &plot, "plot the sensitivities by block");
+    common.add_to(table);
+    start.add_to(table);
     work.windows.stride = 0;
-    files = parse_arguments(all, arguments, kUsage, kExamples);
-    work.forms = parse_list<SensitivityForm>("--forms", forms, parse_sensitivity_form);
-    work.points = parse_list<SyncPoint>("--points", points, parse_sync_point);
-    work.levels = parse_list<SyncLevel>("--levels", levels, parse_sync_level);
-    work.wires = parse_list<WireFormat>("--formats", formats, parse_wire_format);
+    files = parse_arguments(table, arguments, kUsage, kExamples);
     if (work.windows.stride == 0) work.windows.stride = work.windows.window;
-    if (work.windows.window < 2 || work.windows.stride < 1 || work.windows.limit < 0) {
-      throw Error(ErrorCode::usage,
-                  "--window must be at least 2, --stride at least 1, --limit at least 0",
-                  "see spd sensitivity --help");
-    }
     EngineOptions& engine = common.engine;
     if (!engine.drop.empty() || !engine.node.empty() || !engine.wire.empty()) {
       throw Error(ErrorCode::usage,

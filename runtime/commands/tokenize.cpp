@@ -21,21 +21,22 @@ namespace spd {
 namespace {
 
 constexpr const char* kUsage =
-    "spd tokenize: show what generate would run a model on: the chat as its template renders it, "
-    "ids\nand pieces. Needs neither weights nor mpirun.\n\n"
-    "  spd tokenize --model DIR --prompt TEXT [options]";
+    R"(spd tokenize: show what generate would run a model on: the chat as its template renders it, ids
+and pieces. Needs neither weights nor mpirun.
+
+  spd tokenize --model DIR --prompt TEXT [options])";
 constexpr const char* kExamples =
-    "A line a token: its place, its id, its piece as the vocabulary spells it (byte-level ones "
-    "write a\nspace as \u0120, SentencePiece as \u2581), and * for special tokens.\n\n"
-    "Examples:\n"
-    "  spd tokenize -m models/smollm2-135m --prompt \"Gravity is\"\n"
-    "  spd tokenize -m DIR --chat --system \"Be brief.\" --prompt Hi     as a user's message\n"
-    "  spd tokenize -m DIR --prompts chats.jsonl --json ids.json       {\"messages\": [...]} a "
-    "line\n"
-    "  spd tokenize -m DIR --chat --prompt Hi --template-arg enable_thinking=false\n"
-    "  echo '{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}, {\"role\": \"assistant\", "
-    "\"content\": \"Well\"}]}' |\n"
-    "    spd tokenize -m DIR --prompts -          a reply that has begun is continued\n";
+    R"(A line a token: its place, its id, its piece as the vocabulary spells it (byte-level ones write a
+space as Ġ, SentencePiece as ▁), and * for special tokens.
+
+Examples:
+  spd tokenize -m models/smollm2-135m --prompt "Gravity is"
+  spd tokenize -m DIR --chat --system "Be brief." --prompt Hi     as a user's message
+  spd tokenize -m DIR --prompts chats.jsonl --json ids.json       {"messages": [...]} a line
+  spd tokenize -m DIR --chat --prompt Hi --template-arg enable_thinking=false
+  echo '{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Well"}]}' |
+    spd tokenize -m DIR --prompts -          a reply that has begun is continued
+)";
 
 struct TokenizeOptions {
   PromptOptions input;
@@ -44,18 +45,13 @@ struct TokenizeOptions {
   std::string json;
 
   void parse(const std::vector<std::string>& arguments) {
-    po::options_description work("Model and output");
-    work.add_options()                                                                 //
-        ("model,m", po::value(&model)->value_name("DIR")->required(),                  //
-         "Hugging Face directory; its tokenizer's files will do")                      //
-        ("json", po::value(&json)->value_name("FILE"),                                 //
-         "write texts, ids and pieces as JSON, too")                                   //
-        ("config", po::value<std::string>()->value_name("FILE"),                       //
-         "read options from a file of lines \"name = value\"; the command line wins")  //
-        ("help,h", "this text");
-    po::options_description all;
-    all.add(input.describe()).add(work);
-    files = parse_arguments(all, arguments, kUsage, kExamples);
+    OptionTable table;
+    input.add_to(table);
+    OptionGroup work = table.group("Model and output");
+    work.require("model,m", "DIR", &model, "Hugging Face directory; its tokenizer's files will do");
+    work.add("json", "FILE", &json, "write texts, ids and pieces as JSON, too");
+    work.add_config_and_help();
+    files = parse_arguments(table, arguments, kUsage, kExamples);
     if (input.prompts.empty() && input.file.empty()) {
       throw Error(ErrorCode::usage, "there is nothing to tokenise",
                   "give --prompt TEXT or --prompts FILE");

@@ -19,23 +19,21 @@ namespace spd {
 namespace {
 
 constexpr const char* kUsage =
-    "spd topo: discover the nodes, and measure what links and all-reduces take.\n\n"
-    "  mpirun -n R spd topo [options]";
+    R"(spd topo: discover the nodes, and measure what links and all-reduces take.
+
+  mpirun -n R spd topo [options])";
 constexpr const char* kExamples =
-    "Groups: \"node\" are the ranks of a node, on all nodes at once; \"cross\" is one rank of "
-    "each\n"
-    "node; \"world\" is all ranks. A sync of level full is an all-reduce of world, one of level "
-    "node\n"
-    "an all-reduce of node. Times are the slowest rank's, sizes those of the f32 numbers summed "
-    "up,\n"
-    "whatever they travel as. The fit, alpha + bytes * beta by segments, is what spd plan "
-    "predicts\n"
-    "from; it is checked at sizes that it was not made from.\n\n"
-    "Examples:\n"
-    "  mpirun -n 4 spd topo --json topology.json\n"
-    "  mpirun -n 4 spd bench -m DIR --algo topology.json     the algorithms that were fastest "
-    "there\n"
-    "  scripts/emulate-nodes.sh once -N 2 --rate 1gbit -- run -n 4 spd topo\n";
+    R"(Groups: "node" are the ranks of a node, on all nodes at once; "cross" is one rank of each
+node; "world" is all ranks. A sync of level full is an all-reduce of world, one of level node
+an all-reduce of node. Times are the slowest rank's, sizes those of the f32 numbers summed up,
+whatever they travel as. The fit, alpha + bytes * beta by segments, is what spd plan predicts
+from; it is checked at sizes that it was not made from.
+
+Examples:
+  mpirun -n 4 spd topo --json topology.json
+  mpirun -n 4 spd bench -m DIR --algo topology.json     the algorithms that were fastest there
+  scripts/emulate-nodes.sh once -N 2 --rate 1gbit -- run -n 4 spd topo
+)";
 
 constexpr double kMiB = 1024.0 * 1024.0;
 
@@ -43,31 +41,24 @@ struct TopoOptions {
   StartOptions start;
   NamedFiles files;
   double seconds = 11.0;
-  std::size_t max_kib = 4096;
+  std::int64_t max_kib = 4096;
   bool skip_algorithms = false;
   std::string json;
 
   void parse(const std::vector<std::string>& arguments) {
-    po::options_description work("Probing");
-    work.add_options()                                                                  //
-        ("seconds", po::value(&seconds)->value_name("S"),                               //
-         "time to spend on all-reduces, roughly (default 11)")                          //
-        ("max-kib", po::value(&max_kib)->value_name("N"),                               //
-         "largest all-reduce (default 4096; 512 tokens of hidden size 4096 are 8192)")  //
-        ("no-algorithms", po::bool_switch(&skip_algorithms),                            //
-         "time only what the runtime would use, not every algorithm")                   //
-        ("json", po::value(&json)->value_name("FILE"),                                  //
-         "write everything as JSON, for spd plan --topology; -: to stdout")             //
-        ("config", po::value<std::string>()->value_name("FILE"),                        //
-         "read options from a file of lines \"name = value\"; the command line wins")   //
-        ("help,h", "this text");
-    po::options_description all;
-    all.add(work).add(start.describe());
-    files = parse_arguments(all, arguments, kUsage, kExamples);
-    if (!(seconds > 0 && seconds < 1e5) || max_kib < 1 || max_kib > (1u << 20)) {
-      throw Error(ErrorCode::usage, "--seconds or --max-kib is out of range",
-                  "give some seconds, and 1 to 1048576 KiB");
-    }
+    OptionTable table;
+    OptionGroup work = table.group("Probing");
+    work.add("seconds", "S", &seconds, above(0).and_below(1e5),
+             "time to spend on all-reduces, roughly");
+    work.add("max-kib", "N", &max_kib, at_least(1).and_at_most(1 << 20),
+             "largest all-reduce; 512 tokens of hidden size 4096 are 8192");
+    work.flag("no-algorithms", &skip_algorithms,
+              "time only what the runtime would use, not every algorithm");
+    work.add("json", "FILE", &json,
+             "write everything as JSON, for spd plan --topology; -: to stdout");
+    work.add_config_and_help();
+    start.add_to(table);
+    files = parse_arguments(table, arguments, kUsage, kExamples);
   }
 };
 
@@ -230,7 +221,8 @@ void run_topo(RankContext& context, const std::vector<std::string>& arguments) {
            "the same command begins anew; --seconds and --no-algorithms make it shorter");
     };
     pairs = measure_pairs(context, nodes, safe_point);
-    const auto targets = probe_targets(context, options.max_kib * 1024, !options.skip_algorithms);
+    const auto targets = probe_targets(context, static_cast<std::size_t>(options.max_kib) * 1024,
+                                       !options.skip_algorithms);
     probe = probe_all_reduces(context.comms, targets, options.seconds,
                               [&](std::int64_t done, std::int64_t of) {
                                 if (!bar) bar.emplace("all-reduces", of, context.root());

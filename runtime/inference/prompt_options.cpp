@@ -12,7 +12,6 @@
 namespace spd {
 namespace {
 
-namespace po = boost::program_options;
 using Json = nlohmann::ordered_json;
 
 constexpr int kMaxDepth = 64;
@@ -73,33 +72,26 @@ void check_utf8(const std::string& flag, const std::string& text) {
 
 }  // namespace
 
-po::options_description PromptOptions::describe() {
+void PromptOptions::add_to(OptionTable& table) {
   now = std::time(nullptr);
-  po::options_description options("Prompts");
-  options.add_options()  //
-      ("prompt,p", po::value(&prompts)->value_name("TEXT")->composing(),
-       "a prompt, repeatable")                           //
-      ("prompts", po::value(&file)->value_name("FILE"),  //
-       "prompts from a file (- is stdin): a text a line, or JSON: {\"prompt\": ...} or "
-       "{\"messages\": [...]} a line, or one list of them; beside these, \"tools\", \"documents\", "
-       "\"chat_template_kwargs\" and \"id\"")  //
-      ("chat", po::bool_switch(&chat),         //
-       "put plain prompts through the model's chat template, as a user's messages; \"messages\" "
-       "always are")                                      //
-      ("system", po::value(&system)->value_name("TEXT"),  //
-       "system message for chats that have none")         //
-      ("template-arg",
-       po::value<std::vector<std::string>>()->value_name("N=JSON")->composing()->notifier(
-           [this](const std::vector<std::string>& all) {
-             for (const std::string& given : all) add_argument(given, template_arguments);
-           }),
-       "variable for the chat template, repeatable: enable_thinking=false")  //
-      ("date",
-       po::value<std::string>()->value_name("DAY")->notifier(
-           [this](const std::string& text) { now = parse_date(text); }),
-       "YYYY-MM-DD for chat templates that print today's date (default: today, so that such "
-       "prompts differ from day to day)");
-  return options;
+  OptionGroup options = table.group("Prompts");
+  options.add("prompt,p", "TEXT", &prompts, "a prompt, repeatable");
+  options.add("prompts", "FILE", &file,
+              R"(prompts from a file (- is stdin): a text a line, or JSON: {"prompt": ...} or
+              {"messages": [...]} a line, or one list of them; beside these, "tools", "documents",
+              "chat_template_kwargs" and "id")");
+  options.flag("chat", &chat,
+               R"(put plain prompts through the model's chat template, as a user's messages;
+               "messages" always are)");
+  options.add("system", "TEXT", &system, "system message for chats that have none");
+  options.add_each_parsed(
+      "template-arg", "N=JSON",
+      [this](const std::string& given) { add_argument(given, template_arguments); },
+      "variable for the chat template, repeatable: enable_thinking=false");
+  options.add_parsed(
+      "date", "DAY", [this](const std::string& text) { now = parse_date(text); },
+      "YYYY-MM-DD for chat templates that print today's date",
+      "today, so that such prompts differ from day to day");
 }
 
 void PromptOptions::check() const {

@@ -1,13 +1,13 @@
 // Options that say which prompts there are, and how they become the model's input.
 #pragma once
 
-#include <boost/program_options.hpp>
 #include <ctime>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "runtime/inference/prompt.h"
+#include "runtime/job/option_table.h"
 
 namespace spd {
 
@@ -20,7 +20,7 @@ struct PromptOptions {
   nlohmann::ordered_json template_arguments = nlohmann::ordered_json::object();
   std::time_t now = 0;  ///< what templates take for today
 
-  boost::program_options::options_description describe();
+  void add_to(OptionTable& table);
   /// Throws usage Error for options that contradict each other, and texts that are not UTF-8.
   void check() const;
   /// Whether a conversation was asked for instead of prompts.

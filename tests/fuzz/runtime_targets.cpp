@@ -143,8 +143,9 @@ void parse_command_line(std::string_view input, const fs::path& folder) {
 
   CommonOptions common;
   StartOptions start;
-  po::options_description all;
-  all.add(common.describe()).add(start.describe());
+  OptionTable all;
+  common.add_to(all);
+  start.add_to(all);
   words.insert(words.begin(), {"--config", (folder / "options.ini").string()});
   parse_start_options(words);
   try {

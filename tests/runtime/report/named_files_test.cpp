@@ -116,9 +116,10 @@ TEST_F(Files, AreThoseOfTheOptions) {
     StartOptions start;
   } all;
   std::string text;
-  po::options_description options;
-  options.add_options()("text", po::value(&text));
-  options.add(all.common.describe()).add(all.start.describe());
+  OptionTable options;
+  options.group("Work").add("text", "FILE", &text, "a text");
+  all.common.add_to(options);
+  all.start.add_to(options);
   dir_.write("c.ini", "json = r.json\n");
   const NamedFiles files = parse_arguments(options,
                                            {"-m", "d", "--text", "t", "--plan", "p.json", "--algo",

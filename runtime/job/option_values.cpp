@@ -1,4 +1,4 @@
-#include "runtime/commands/option_values.h"
+#include "runtime/job/option_values.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>

@@ -1,10 +1,11 @@
 // Command lines and files of options: values, and what is said of wrong ones.
-#include "runtime/commands/option_values.h"
+#include "runtime/job/option_values.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <fstream>
 #include <thread>
 
@@ -19,9 +20,10 @@ struct AllOptions {
   StartOptions start;
 
   void parse(const std::vector<std::string>& arguments) {
-    po::options_description all;
-    all.add(common.describe()).add(start.describe());
-    parse_arguments(all, arguments, "usage", "examples");
+    OptionTable table;
+    common.add_to(table);
+    start.add_to(table);
+    parse_arguments(table, arguments, "usage", "examples");
   }
 };
 
@@ -95,6 +97,92 @@ TEST(OptionValues, AreRefusedByNameAndValue) {
     } catch (const Error& error) {
       EXPECT_EQ(error.code(), ErrorCode::usage);
       EXPECT_THAT(error.what(), testing::HasSubstr(std::string("--virtual-ranks ") + ranks));
+    }
+  }
+}
+
+// A command's own options: one out of range is refused before anything is read.
+TEST(OptionValues, OfCommandsAreRefusedByNameAndValue) {
+  struct Case {
+    std::vector<std::string> words;  // command and arguments
+    std::string says;
+  };
+  for (const auto& [words, says] : std::vector<Case>{
+           {{"bench", "-m", "d", "--depth", "-1"}, "--depth -1 is less than 0"},
+           {{"bench", "-m", "d", "-r", "0"}, "--repetitions 0 is less than 1"},
+           {{"bench", "-m", "d", "--prompt-tokens", "0", "--gen-tokens", "0"}, "nothing to time"},
+           {{"bench", "-m", "d", "--layers", "-2"}, "--layers -2 is less than 0"},
+           {{"distill", "-m", "d", "--text", "t", "--out", "o", "--rate", "0"}, "--rate 0 is not"},
+           {{"distill", "-m", "d", "--text", "t", "--out", "o", "--schedule", "x"},
+            "--schedule x is unknown"},
+           {{"distill", "-m", "d", "--text", "t", "--out", "o", "--train", "attention,norm"},
+            "did you mean \"norms\""},
+           {{"distill", "-m", "d", "--text", "t", "--out", "o", "--tokens", "100"},
+            "--tokens 100 is less than a --window of 512"},
+           {{"distill", "-m", "d", "--text", "t", "--out", "o", "--clip", "-1"}, "--clip -1"},
+           {{"eval", "-m", "d", "--text", "t", "--window", "1"}, "--window 1 is less than 2"},
+           {{"eval", "-m", "d", "--text", "t", "--limit", "-1"}, "--limit -1 is less than 0"},
+           {{"generate", "-m", "d", "-p", "x", "--batch", "0"}, "--batch 0 is less than 1"},
+           {{"generate", "-m", "d", "-p", "x", "--top-p", "1.5"},
+            "--top-p 1.5 is not above 0 and at most 1"},
+           {{"generate", "-m", "d", "-p", "x", "--format", "json"}, "did you mean \"jsonl\""},
+           {{"generate", "-m", "d", "-p", "x", "--kv-dtype", "i8"}, "--kv-dtype i8 is unknown"},
+           {{"plan", "-m", "d", "--topology", "t", "--sensitivity", "s", "--max-loss", "1%",
+             "--trials", "0"},
+            "--trials 0 is less than 1"},
+           {{"plan", "-m", "d", "--topology", "t", "--sensitivity", "s", "--max-loss", "1%",
+             "--confidence", "1"},
+            "--confidence 1 is not at least 0.5 and below 1"},
+           {{"plan", "-m", "d", "--topology", "t", "--sensitivity", "s", "--form", "double"},
+            "--form double is unknown"},
+           {{"plan", "-m", "d", "--topology", "t"}, "--sensitivity is required"},
+           {{"repair", "-m", "d", "--text", "t", "--out", "o", "--ks", "16,5000"},
+            "--ks 5000 is not from 1 to 4096"},
+           {{"repair", "-m", "d", "--text", "t", "--out", "o", "--methods", "refit,groping"},
+            "did you mean \"grouping\""},
+           {{"repair", "-m", "d", "--text", "t", "--out", "o", "--kv-copies", "-1"},
+            "--kv-copies -1 is less than 0"},
+           {{"sensitivity", "-m", "d", "--text", "t", "--formats", "bf16,int4"}, "\"int4\""},
+           {{"sensitivity", "-m", "d", "--text", "t", "--stride", "0"},
+            "--stride 0 is less than 1"},
+           {{"tokenize", "-m", "d", "--prompt", "x", "--date", "now"}, "--date now is not a date"},
+           {{"topo", "--max-kib", "-1"}, "--max-kib -1 is not from 1 to 1048576"},
+           {{"topo", "--seconds", "0"}, "--seconds 0 is not above 0 and below 100000"}}) {
+    const auto& all = commands();
+    const auto command = std::find_if(
+        all.begin(), all.end(), [&, name = words[0]](const auto& one) { return one.name == name; });
+    RankContext context;
+    try {
+      command->run(context, {words.begin() + 1, words.end()});
+      ADD_FAILURE() << says;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::usage) << error.what();
+      EXPECT_THAT(error.what(), testing::HasSubstr(says));
+    }
+  }
+}
+
+TEST(OptionValues, OfCommandsAreToldWithTheirDefaults) {
+  for (const auto& [name, says] : std::vector<std::pair<std::string, std::string>>{
+           {"bench", "tokens of the prefill test, 0: none (default 512)"},
+           {"distill", "Adam's (default 0.0002)"},
+           {"eval", "tokens of a window (default 512)"},
+           {"generate", "0: greedy (default 0)"},
+           {"plan", "tokens of a prompt (default 512)"},
+           {"repair", "windows to fit on (default 24)"},
+           {"sensitivity", "windows at most, 0: all (default 8)"},
+           {"tokenize", "Hugging Face directory; its tokenizer's files will do"},
+           {"topo", "default 4096"}}) {
+    for (const Command& command : commands()) {
+      if (command.name != name) continue;
+      RankContext context;
+      try {
+        command.run(context, {"--help"});
+        ADD_FAILURE() << name;
+      } catch (const HelpRequest& help) {
+        EXPECT_THAT(help.text, testing::HasSubstr(says));
+        EXPECT_THAT(help.text, testing::HasSubstr("-h [ --help ]"));
+      }
     }
   }
 }
