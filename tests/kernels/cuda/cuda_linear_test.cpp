@@ -91,7 +91,9 @@ void compare(Gpu& gpu, const Case& c) {
     reference_args.y = into.view();
     gpu.reference->linear(reference_args, *gpu.host_stream);
   };
-  LinearArgs main{.bias = c.bias ? bias.data() : nullptr, .epilogue = c.epilogue};
+  LinearArgs main;
+  main.bias = c.bias ? bias.data() : nullptr;
+  main.epilogue = c.epilogue;
   if (c.addends) main.plus = {a.view(), b.view()};
   wanted(weight.host, y, main);
   if (c.side > 0) wanted(side.host, side_y, {});
