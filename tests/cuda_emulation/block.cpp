@@ -19,10 +19,11 @@ Now now{};
 
 namespace {
 
-constexpr std::uint64_t kCanary = 0x5af3107a4000c0de;  // at the far end of each stack
+constexpr std::uint64_t kCanary = 0x5af3107a4000c0de;
+constexpr std::size_t kStackGap = 4096;  // beyond the canary, so that who overwrites it harms nobody
 
 std::uint64_t& canary(char* stacks, int thread) {
-  return *reinterpret_cast<std::uint64_t*>(stacks + thread * kStackBytes);
+  return *reinterpret_cast<std::uint64_t*>(stacks + thread * kStackBytes + kStackGap);
 }
 
 // Tops lie apart, or the same line of every stack would fall into the same set of the cache.
@@ -109,7 +110,7 @@ void Block::thread_main() {
 void Block::end_thread(Thread& thread) {
   if (canary(stacks_, thread.number) != kCanary) {
     report(fmt::format("{}: thread {} used more than {} bytes of stack", operation_->name,
-                       thread.number, kStackBytes));
+                       thread.number, kStackBytes - kStackGap));
   }
   thread.waits = Waits::ended;
   clear_ready(thread);

@@ -46,7 +46,7 @@ struct Gathering {
 struct Warp {
   std::uint32_t alive = 0, ready = 0, spinning = 0;  ///< lanes
   std::uint32_t syncs = 0;                           ///< times that all its lanes met at __syncwarp
-  Gathering gatherings[kWarpLanes];                  ///< by the lowest lane of the mask
+  Gathering gatherings[kWarpLanes];
 };
 
 /// A piece of a block's shared memory, found by the address of a key that each SPD_SHARED has.

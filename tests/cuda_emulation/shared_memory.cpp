@@ -63,10 +63,11 @@ void note_write(Cell& cell, const Meantime& now_at, std::uint8_t bits) {
 void note_read(Cell& cell, const Meantime& now_at, std::uint8_t bits) {
   const bool same_epoch = cell.last_read != 0 && cell.read_epoch == now_at.epoch;
   const bool same_warp = cell.reader / kWarpLanes == now_at.thread.warp;
+  const bool same_sync = same_epoch && same_warp && cell.read_sync == now_at.sync;
   if (!same_epoch) cell.other_warps = false;
   if (same_epoch && !same_warp) cell.other_warps = true;
-  if (!same_epoch || !same_warp || cell.read_sync != now_at.sync) cell.other_lanes = false;
-  if (same_epoch && same_warp && cell.reader != now_at.thread.number) cell.other_lanes = true;
+  if (!same_sync) cell.other_lanes = false;
+  if (same_sync && cell.reader != now_at.thread.number) cell.other_lanes = true;
   cell.reader = now_at.thread.number;
   cell.read_epoch = now_at.epoch;
   cell.read_sync = now_at.sync;

@@ -24,6 +24,20 @@ float half_of(std::uint32_t pair, int half) {
   return std::bit_cast<float>(half != 0 ? pair & 0xffff0000u : pair << 16);
 }
 
+/// Where lanes of this mask gather: lanes of other masks may be waiting elsewhere.
+Gathering& find(Warp& warp, std::uint32_t mask) {
+  Gathering* unused = nullptr;
+  for (Gathering& gathering : warp.gatherings) {
+    if (gathering.arrived == 0) {
+      if (!unused) unused = &gathering;
+      if (gathering.mask == mask) return gathering;  // the last time, too: most often
+      continue;
+    }
+    if (gathering.mask == mask) return gathering;
+  }
+  return *unused;
+}
+
 /// Sums and maxima in the order of a butterfly of shuffles, so that a kernel gets the same bits
 /// from five shuffles as from one meeting.
 template <class Combine>
@@ -49,7 +63,7 @@ std::uint64_t Block::meet(Meeting kind, std::uint32_t mask, std::uint64_t value,
     return kNothing;
   }
   Warp& warp = warps_[thread.warp];
-  Gathering& gathering = warp.gatherings[std::countr_zero(mask)];
+  Gathering& gathering = find(warp, mask);
   if (gathering.arrived == 0) {
     gathering = {mask, 0, kind, place};
   } else if (gathering.mask != mask || gathering.kind != kind ||

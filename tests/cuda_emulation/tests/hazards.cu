@@ -13,10 +13,11 @@ using cuda::launch;
 constexpr int kThreads = 128;
 constexpr int kWarps = kThreads / kWarp;
 
-__device__ float use_stack(int depth, float value) {
-  volatile float frame[64];
-  for (int i = 0; i < 64; ++i) frame[i] = value + static_cast<float>(i);
-  return depth == 0 ? frame[7] : use_stack(depth - 1, frame[3]) + frame[63];
+__device__ float use_stack(float value) {
+  constexpr int kCount = 7300;  // nearly 29 KiB
+  volatile float frame[kCount];
+  for (int i = 0; i < kCount; ++i) frame[i] = value;
+  return frame[threadIdx.x];
 }
 
 __global__ void sum_and_largest_kernel(const float* x, int count, float* out, Hazard hazard) {
@@ -41,8 +42,8 @@ __global__ void sum_and_largest_kernel(const float* x, int count, float* out, Ha
     if (lane == 0) of_warps[warp] = sum;
   }
   if (hazard == Hazard::unwritten_shared) sum += unused[warp];
-  if (hazard == Hazard::shared_beyond && threadIdx.x == 3) of_warps[kWarps] = sum;
-  if (hazard == Hazard::deep_stack) sum += use_stack(100, sum) * 0.0f;
+  if (hazard == Hazard::shared_beyond && threadIdx.x == 3) of_warps[count / 75] = sum;  // 4
+  if (hazard == Hazard::deep_stack && threadIdx.x == 1) sum += use_stack(0.0f);
   if (hazard != Hazard::no_barrier) __syncthreads();
   float total = 0.0f;
   for (int w = 0; w < kWarps; ++w) total += of_warps[w];
