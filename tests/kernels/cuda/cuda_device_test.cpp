@@ -1,0 +1,114 @@
+// Streams, events, graphs and memory of a GPU as kernels/device/device.h promises them.
+#include "tests/kernels/cuda/cuda_fixture.h"
+
+namespace spd::test {
+namespace {
+
+using CudaDeviceTest = CudaTest;
+
+TEST_F(CudaDeviceTest, MemoryIsZeroAndComesBack) {
+  Gpu gpu;
+  const MemoryInfo before = gpu.device.memory();
+  EXPECT_GT(before.total, before.free / 2);
+  void* address = nullptr;
+  {
+    Buffer buffer(gpu.device, 1000);
+    address = buffer.data();
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(address) % 64, 0u);
+    EXPECT_EQ(gpu.values<float>(buffer, 250), std::vector<float>(250, 0.0f));
+    const std::vector<float> ones(250, 1.0f);
+    gpu.device.upload(address, ones.data(), 1000, *gpu.stream);
+  }
+  Buffer again(gpu.device, 1001);  // of the same size class
+  EXPECT_EQ(again.data(), address);
+  EXPECT_EQ(gpu.values<float>(again, 250), std::vector<float>(250, 0.0f));
+}
+
+TEST_F(CudaDeviceTest, UploadsTakeTheirDataAtOnceUnlessPinned) {
+  Gpu gpu;
+  std::vector<int> values(100, 1);
+  Buffer buffer(gpu.device, 400);
+  gpu.device.upload(buffer.data(), values.data(), 400, *gpu.stream);
+  values.assign(100, 2);
+  EXPECT_EQ(gpu.values<int>(buffer, 100), std::vector<int>(100, 1));
+  HostBuffer pinned(gpu.device, 400);
+  std::fill_n(pinned.as<int>(), 100, 3);
+  gpu.device.upload(buffer.data(), pinned.as<int>(), 400, *gpu.stream);
+  gpu.stream->synchronize();
+  EXPECT_EQ(gpu.values<int>(buffer, 100), std::vector<int>(100, 3));
+  Buffer other(gpu.device, 400);
+  gpu.device.copy(other.data(), buffer.data(), 400, *gpu.stream);
+  EXPECT_EQ(gpu.values<int>(other, 100), std::vector<int>(100, 3));
+}
+
+TEST_F(CudaDeviceTest, EventsOrderStreamsAndMeasureTime) {
+  Gpu gpu;
+  const auto other = gpu.device.make_stream();
+  const auto begin = gpu.device.make_event(), end = gpu.device.make_event();
+  EXPECT_TRUE(begin->done());  // never recorded
+  Matrix a(4, 300);
+  GpuMatrix x(gpu, a), y(gpu, a);
+  gpu.stream->synchronize();
+  begin->record(*gpu.stream);
+  gpu.operators->fill(x.view(), 2.0f, *gpu.stream);
+  end->record(*gpu.stream);
+  other->wait(*end);
+  gpu.operators->copy(x.view(), y.view(), *other);
+  other->synchronize();
+  EXPECT_TRUE(end->done());
+  EXPECT_GE(end->seconds_since(*begin), 0.0);
+  EXPECT_EQ(y.back().at(3, 299), 2.0f);
+  EXPECT_TRUE(other->done());
+}
+
+// A captured step reads what its inputs hold when it is launched, positions included.
+TEST_F(CudaDeviceTest, AGraphOfOperators) {
+  Gpu gpu;
+  ASSERT_TRUE(gpu.device.captures());
+  Random random;
+  const auto weight = gpu.random_weight(random, DType::bf16, 40, 64);
+  const std::vector<float> gain = random.vector(64, 0.5f, 1.5f);
+  const Buffer gpu_gain = gpu.buffer(gain);
+  const Norm norm{NormKind::rms, gain.data(), nullptr, 1e-5f};
+  const Norm gpu_norm{NormKind::rms, gpu_gain.as<float>(), nullptr, 1e-5f};
+  Matrix x = random.matrix(1, 64), y(1, 40);
+  GpuMatrix gpu_x(gpu, x), gpu_y(gpu, y);
+  const auto step = [&](Stream& stream) {
+    gpu.operators->linear({.x = gpu_x.view(), .norm = &gpu_norm, .weight = &weight.gpu,
+                           .y = gpu_y.view()},
+                          stream);
+    gpu.operators->add(gpu_y.view(), gpu_y.view(), stream);
+  };
+  step(*gpu.stream);  // whatever grows has grown
+  gpu.stream->begin_capture();
+  step(*gpu.stream);
+  const std::unique_ptr<Graph> graph = gpu.stream->end_capture();
+  EXPECT_EQ(graph->size(), 2u);
+  for (int i = 0; i < 3; ++i) {
+    Matrix next = random.matrix(1, 64);
+    gpu.device.upload(gpu_x.view().data, next.view().data, 64 * sizeof(float), *gpu.stream);
+    graph->launch(*gpu.stream);
+    gpu.reference->linear({.x = next.view(), .norm = &norm, .weight = &weight.host, .y = y.view()},
+                          *gpu.host_stream);
+    gpu.reference->add(y.view(), y.view(), *gpu.host_stream);
+    expect_near(gpu_y.back(), y, 2e-5, "a graph's step");
+  }
+}
+
+// Released while a stream still reads it: handed out again only after that.
+TEST_F(CudaDeviceTest, ReleaseWaitsForWhoStillReads) {
+  Gpu gpu;
+  Matrix ones(1, 100), out(1, 100);
+  gpu.reference->fill(ones.view(), 1.0f, *gpu.host_stream);
+  GpuMatrix result(gpu, out);
+  gpu.stream->synchronize();
+  {
+    GpuMatrix x(gpu, ones);
+    gpu.operators->copy(x.view(), result.view(), *gpu.stream);
+  }
+  GpuMatrix other(gpu, out);  // takes the memory, zeroes it
+  expect_near(result.back(), ones, 0.0, "a copy of what was released");
+}
+
+}  // namespace
+}  // namespace spd::test
