@@ -1,6 +1,7 @@
-// A block takes one row, one part of its positions, and the query heads that read one KV head. Lanes
-// that together hold one head of the cache (8 elements each) form a team; teams take positions in
-// turn, each with a running soft-max of its own, and what they found is put together at the end.
+// A block takes one row, one part of its positions, and the query heads that read one KV head.
+// Lanes that together hold one head of the cache (8 elements each) form a team; teams take
+// positions in turn, each with a running soft-max of its own, and what they found is put together
+// at the end.
 #include "kernels/cuda/attention.h"
 
 #include "kernels/cuda/cache.cuh"
@@ -91,8 +92,7 @@ __device__ void combine_teams(const DecodeArgs& args, const HeadGroup& group, co
       continue;
     }
     float* const part =
-        args.partial +
-        ((token * args.q_heads + group.heads[h]) * args.splits + split) * wide;
+        args.partial + ((token * args.q_heads + group.heads[h]) * args.splits + split) * wide;
     part[2 + d] = value;
     if (d == 0) {
       part[0] = max;
@@ -102,15 +102,14 @@ __device__ void combine_teams(const DecodeArgs& args, const HeadGroup& group, co
 }
 
 template <DType kType, int kHeads>
-__global__ void __launch_bounds__(kThreads) decode_kernel(const __grid_constant__
-                                                              DecodeArgs args) {
+__global__ void __launch_bounds__(kThreads) decode_kernel(const __grid_constant__ DecodeArgs args) {
   using Type = typename Elements<kType>::Type;
   SPD_DYNAMIC_SHARED(float, found);  // [teams, kHeads, head_dim + 2]: max, sum, values
   let_next_begin();
   wait_for_previous();
   const std::int64_t token = blockIdx.z;
   const StepRow row = args.rows[token];
-  if (row.slot < 0) return;
+  if (row.slot < 0 || (args.skips_tiled && row.tiled != 0)) return;
   const HeadGroup& group = args.groups[blockIdx.y];
   const int count = args.cache.head_dim, lanes = team_lanes(count), teams = kThreads / lanes;
   const int team = threadIdx.x / lanes, first = threadIdx.x % lanes * kEach;
@@ -118,8 +117,8 @@ __global__ void __launch_bounds__(kThreads) decode_kernel(const __grid_constant_
   const Part part(args, row.position, blockIdx.x);
 
   float q[kHeads][kEach];
-  const bool q_aligned = aligned && args.q.stride % 4 == 0 &&
-                         reinterpret_cast<std::uintptr_t>(args.q.data) % 16 == 0;
+  const bool q_aligned =
+      aligned && args.q.stride % 4 == 0 && reinterpret_cast<std::uintptr_t>(args.q.data) % 16 == 0;
 #pragma unroll
   for (int h = 0; h < kHeads; ++h) {
     const int head = group.heads[min(h, group.count - 1)];
@@ -165,12 +164,13 @@ __global__ void __launch_bounds__(kThreads) decode_kernel(const __grid_constant_
 }
 
 // One block a query head and row.
-__global__ void __launch_bounds__(kThreads) combine_kernel(const __grid_constant__
-                                                               DecodeArgs args) {
+__global__ void __launch_bounds__(kThreads)
+    combine_kernel(const __grid_constant__ DecodeArgs args) {
   let_next_begin();
   wait_for_previous();
   const std::int64_t token = blockIdx.y;
-  if (args.rows[token].slot < 0) return;
+  const StepRow row = args.rows[token];
+  if (row.slot < 0 || (args.skips_tiled && row.tiled != 0)) return;
   const int count = args.cache.head_dim, wide = count + 2;
   const float* const parts = args.partial + (token * args.q_heads + blockIdx.x) *
                                                 static_cast<std::int64_t>(args.splits) * wide;
@@ -207,8 +207,7 @@ void launch_decode(const DecodeArgs& args, const Queue& queue) {
 
 }  // namespace
 
-int choose_splits(std::int64_t tokens, int group_count, std::int64_t longest,
-                  int multiprocessors) {
+int choose_splits(std::int64_t tokens, int group_count, std::int64_t longest, int multiprocessors) {
   constexpr std::int64_t kLeast = 128;  // positions that are worth a block
   constexpr int kBlocksEach = 2, kMost = 64;
   const std::int64_t blocks = tokens * group_count;

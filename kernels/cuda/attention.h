@@ -14,6 +14,7 @@ struct DecodeArgs {
   Rows<float> out;      ///< the same shape
   const StepRow* rows = nullptr;
   std::int64_t tokens = 0;
+  bool skips_tiled = false;  ///< rows of tiles are somebody else's
   int q_heads = 0;
   const HeadGroup* groups = nullptr;
   int group_count = 0;

@@ -155,13 +155,13 @@ void* CudaDevice::allocate(std::size_t bytes) {
   if (void* const data = cache_->allocate(bytes)) return data;
   constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
   const MemoryInfo info = memory();
-  throw Error(ErrorCode::system,
-              fmt::format("cannot allocate {:.3f} GiB on GPU {} ({}): {:.3f} of {:.3f} GiB are free",
-                          static_cast<double>(bytes) / kGiB, ordinal_, name_,
-                          static_cast<double>(info.free) / kGiB,
-                          static_cast<double>(info.total) / kGiB),
-              "use more ranks, a shorter context or a smaller batch, or see with nvidia-smi who "
-              "else uses the GPU");
+  throw Error(
+      ErrorCode::system,
+      fmt::format("cannot allocate {:.3f} GiB on GPU {} ({}): {:.3f} of {:.3f} GiB are free",
+                  static_cast<double>(bytes) / kGiB, ordinal_, name_,
+                  static_cast<double>(info.free) / kGiB, static_cast<double>(info.total) / kGiB),
+      "use more ranks, a shorter context or a smaller batch, or see with nvidia-smi who "
+      "else uses the GPU");
 }
 
 void CudaDevice::release(void* data, std::size_t bytes) noexcept {
@@ -186,8 +186,7 @@ void CudaDevice::release_host(void* data, std::size_t) noexcept {
   note(cudaFreeHost(data), "freeing pinned memory");
 }
 
-void CudaDevice::upload(void* device_to, const void* host_from, std::size_t bytes,
-                        Stream& stream) {
+void CudaDevice::upload(void* device_to, const void* host_from, std::size_t bytes, Stream& stream) {
   use();
   check(cudaMemcpyAsync(device_to, host_from, bytes, cudaMemcpyHostToDevice, handle(stream)),
         "copying to the GPU");

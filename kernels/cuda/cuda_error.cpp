@@ -40,10 +40,10 @@ std::string remedy(cudaError_t error) {
 
 void check(cudaError_t error, const char* what) {
   if (error == cudaSuccess) return;
-  throw Error(ErrorCode::device,
-              fmt::format("CUDA: {}: {} ({})", what, cudaGetErrorString(error),
-                          cudaGetErrorName(error)),
-              remedy(error));
+  throw Error(
+      ErrorCode::device,
+      fmt::format("CUDA: {}: {} ({})", what, cudaGetErrorString(error), cudaGetErrorName(error)),
+      remedy(error));
 }
 
 void note(cudaError_t error, const char* what) noexcept {

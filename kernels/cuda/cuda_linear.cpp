@@ -35,11 +35,7 @@ GemvMatrix matrix_of(const LinearArgs& args) {
 }  // namespace
 
 CudaLinear::CudaLinear(CudaDevice& device)
-    : device_(device),
-      normed_(device),
-      activations_(device),
-      weights_(device),
-      product_(device) {}
+    : device_(device), normed_(device), activations_(device), weights_(device), product_(device) {}
 
 void CudaLinear::run(const LinearArgs& args, Stream& stream) {
   const bool side = args.side.weight != nullptr;
@@ -84,9 +80,9 @@ void CudaLinear::run_few(const LinearArgs& args, const Queue& queue) {
               queue);
     gemv_args.x = {normed, stride};
   }
-  gemv_args.aligned =
-      starts_vector(gemv_args.x.data) && (args.x.rows == 1 || gemv_args.x.stride % 4 == 0) &&
-      starts_vector(gemv_args.norm_weight);
+  gemv_args.aligned = starts_vector(gemv_args.x.data) &&
+                      (args.x.rows == 1 || gemv_args.x.stride % 4 == 0) &&
+                      starts_vector(gemv_args.norm_weight);
   gemv(args.weight->dtype, gemv_args, queue);
 }
 
@@ -98,8 +94,7 @@ const void* CudaLinear::converted(const LinearArgs& args, DType type, std::int64
   }
   constexpr std::int64_t kPad = 8;
   stride = (args.x.cols + kPad - 1) / kPad * kPad;
-  const auto bytes =
-      args.x.rows * stride * static_cast<std::int64_t>(size_of(type));
+  const auto bytes = args.x.rows * stride * static_cast<std::int64_t>(size_of(type));
   void* const out = activations_.get<std::byte>(bytes);
   norm_rows({.x = rows_of(args.x),
              .tokens = args.x.rows,
@@ -140,8 +135,7 @@ void CudaLinear::run_many(const LinearArgs& args, const Queue& queue) {
   product.y_stride = (weight.rows + kPad - 1) / kPad * kPad;
   product.y = product_.get<float>(args.x.rows * product.y_stride);
   matmul_->run(product, queue);
-  finish_product({product.y, product.y_stride}, finish_of(args), {args.y.rows, args.y.cols},
-                 queue);
+  finish_product({product.y, product.y_stride}, finish_of(args), {args.y.rows, args.y.cols}, queue);
 }
 
 }  // namespace spd::cuda

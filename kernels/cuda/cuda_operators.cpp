@@ -77,8 +77,7 @@ class CudaOperators final : public Operators {
       }
     }
     upload_rows(weight, first, rounded.data(), count, weight.cols, stream);
-    device_.upload(weight.scales.as<float>() + first, scales.data(), count * sizeof(float),
-                   stream);
+    device_.upload(weight.scales.as<float>() + first, scales.data(), count * sizeof(float), stream);
   }
 
   void read(std::span<const Weight* const> weights, Stream& stream) override {
@@ -151,27 +150,9 @@ class CudaOperators final : public Operators {
     }
     const StepTable::Step step = steps_.rows(args.segments, args.q.rows, stream);
     const StepTable::Groups groups = steps_.groups(args.kv_head_of, stream);
-    const std::int64_t longest =
-        args.window > 0 ? std::min(args.window, step.longest) : step.longest;
-    DecodeArgs decode{.q = rows_of(args.q),
-                      .out = rows_of(args.out),
-                      .rows = step.rows,
-                      .tokens = args.q.rows,
-                      .q_heads = static_cast<int>(args.kv_head_of.size()),
-                      .groups = groups.groups,
-                      .group_count = groups.count,
-                      .widest_group = groups.widest,
-                      .scale = args.scale,
-                      .window = static_cast<int>(
-                          std::min<std::int64_t>(args.window, args.cache.capacity)),
-                      .cache = view_of(args.cache)};
-    decode.splits =
-        choose_splits(decode.tokens, groups.count, longest, device_.multiprocessors());
-    if (decode.splits > 1) {
-      decode.partial = partial_.get<float>(
-          partial_floats(decode.tokens, decode.q_heads, decode.splits, decode.cache.head_dim));
-    }
-    decode_attention(decode, device_.queue(stream));
+    const bool tiled = step.tile_count > 0 && takes_prefill(view_of(args.cache));
+    if (tiled) attend_tiles(args, step, groups, stream);
+    if (!tiled || step.singles) attend_rows(args, step, groups, tiled, stream);
   }
 
   void add(ConstActivations x, Activations y, Stream& stream) override {
@@ -219,22 +200,64 @@ class CudaOperators final : public Operators {
     const LogitArgs args{rows_of(logits), logits.rows, static_cast<int>(logits.cols)};
     const int parts = row_parts(args.rows, args.cols, device_.multiprocessors());
     auto* const found = results_.get<LogSumExp>(args.rows);
-    cuda::log_sum_exp(args, keys_.get<LogSumExp>(args.rows * parts), found,
-                      device_.queue(stream));
+    cuda::log_sum_exp(args, keys_.get<LogSumExp>(args.rows * parts), found, device_.queue(stream));
     bring_back(result, found, stream);
     return result;
   }
 
  private:
+  static int window_of(const AttentionArgs& args) {
+    return static_cast<int>(std::min<std::int64_t>(args.window, args.cache.capacity));
+  }
+
+  void attend_tiles(const AttentionArgs& args, const StepTable::Step& step,
+                    const StepTable::Groups& groups, Stream& stream) {
+    prefill_attention({.q = rows_of(args.q),
+                       .out = rows_of(args.out),
+                       .tiles = step.tiles,
+                       .tile_count = step.tile_count,
+                       .q_heads = static_cast<int>(args.kv_head_of.size()),
+                       .kv_head_of = groups.kv_head_of,
+                       .scale = args.scale,
+                       .window = window_of(args),
+                       .cache = view_of(args.cache)},
+                      device_.queue(stream));
+  }
+
+  /// Row by row; `skips_tiled`: those of tiles have been done.
+  void attend_rows(const AttentionArgs& args, const StepTable::Step& step,
+                   const StepTable::Groups& groups, bool skips_tiled, Stream& stream) {
+    const std::int64_t longest =
+        args.window > 0 ? std::min(args.window, step.longest) : step.longest;
+    DecodeArgs decode{.q = rows_of(args.q),
+                      .out = rows_of(args.out),
+                      .rows = step.rows,
+                      .tokens = args.q.rows,
+                      .skips_tiled = skips_tiled,
+                      .q_heads = static_cast<int>(args.kv_head_of.size()),
+                      .groups = groups.groups,
+                      .group_count = groups.count,
+                      .widest_group = groups.widest,
+                      .scale = args.scale,
+                      .window = window_of(args),
+                      .cache = view_of(args.cache)};
+    decode.splits = choose_splits(decode.tokens, groups.count, longest, device_.multiprocessors());
+    if (decode.splits > 1) {
+      decode.partial = partial_.get<float>(
+          partial_floats(decode.tokens, decode.q_heads, decode.splits, decode.cache.head_dim));
+    }
+    decode_attention(decode, device_.queue(stream));
+  }
+
   void upload_rows(Weight& weight, std::int64_t first, const void* host, std::int64_t count,
                    std::int64_t host_stride, Stream& stream) {
     const std::size_t element = size_of(weight.dtype);
     device_.use();
-    check(cudaMemcpy2DAsync(
-              weight.storage.as<std::byte>() + first * weight.stride * element,
-              weight.stride * element, host,
-              static_cast<std::size_t>(std::max(host_stride, weight.cols)) * element,
-              weight.cols * element, count, cudaMemcpyHostToDevice, CudaDevice::handle(stream)),
+    check(cudaMemcpy2DAsync(weight.storage.as<std::byte>() + first * weight.stride * element,
+                            weight.stride * element, host,
+                            static_cast<std::size_t>(std::max(host_stride, weight.cols)) * element,
+                            weight.cols * element, count, cudaMemcpyHostToDevice,
+                            CudaDevice::handle(stream)),
           "copying weights to the GPU");
   }
 

@@ -74,6 +74,11 @@ struct Elements<DType::i8> {
   }
 };
 
+__device__ inline std::uint16_t bits_of(__nv_bfloat16 value) {
+  return static_cast<__nv_bfloat16_raw>(value).x;
+}
+__device__ inline std::uint16_t bits_of(__half value) { return static_cast<__half_raw>(value).x; }
+
 /// out[i] = from[first + i], zero beyond `count`. `aligned`: `from` starts a 16-byte vector.
 template <int kCount>
 __device__ inline void load_floats(const float* from, int first, int count, bool aligned,
@@ -113,7 +118,8 @@ __device__ inline float activated(Epilogue epilogue, float x) {
   return x;
 }
 
-/// Writes one output. `product` is weight row `o`'s; `other_half`, where gated, that of row `outputs
+/// Writes one output. `product` is weight row `o`'s; `other_half`, where gated, that of row
+/// `outputs
 /// + o`.
 __device__ inline void store_product(const Finish& finish, std::int64_t token, int o, int outputs,
                                      float product, float other_half) {

@@ -1,5 +1,5 @@
-#include "kernels/cuda/elementwise.h"
 #include "kernels/cuda/elements.cuh"
+#include "kernels/cuda/elementwise.h"
 #include "kernels/cuda/launch.cuh"
 
 namespace spd::cuda {
@@ -11,8 +11,8 @@ constexpr int kThreads = 256;
 /// body(row, column) for each element, one thread each. Blocks are laid along the columns first;
 /// rows beyond the grid's limit are taken in turn.
 template <class Body>
-__global__ void __launch_bounds__(kThreads) elements_kernel(const __grid_constant__ Extent extent,
-                                                            const __grid_constant__ Body body) {
+__global__ void __launch_bounds__(kThreads)
+    elements_kernel(const __grid_constant__ Extent extent, const __grid_constant__ Body body) {
   let_next_begin();
   wait_for_previous();
   const std::int64_t column = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
@@ -101,9 +101,8 @@ void gather_rows(const void* table, DType type, const std::int32_t* ids, Rows<fl
                  Extent extent, const Queue& queue) {
   const auto gather = [&]<DType kType>() {
     using Type = typename Elements<kType>::Type;
-    for_elements("gather",
-                 Gather<kType>{static_cast<const Type*>(table), extent.cols, ids, out}, extent,
-                 queue);
+    for_elements("gather", Gather<kType>{static_cast<const Type*>(table), extent.cols, ids, out},
+                 extent, queue);
   };
   if (type == DType::f32) gather.template operator()<DType::f32>();
   if (type == DType::bf16) gather.template operator()<DType::bf16>();
@@ -112,19 +111,18 @@ void gather_rows(const void* table, DType type, const std::int32_t* ids, Rows<fl
 
 void finish_product(Rows<const float> product, const Finish& finish, Extent extent,
                     const Queue& queue) {
-  for_elements("finish",
-               FinishProduct{product, finish, static_cast<int>(extent.cols),
-                             is_gated(finish.epilogue)},
-               extent, queue);
+  for_elements(
+      "finish",
+      FinishProduct{product, finish, static_cast<int>(extent.cols), is_gated(finish.epilogue)},
+      extent, queue);
 }
 
 void read_through(const void* data, std::int64_t bytes, std::uint32_t* sink, const Queue& queue) {
   if (bytes < 16) return;
   constexpr int kBlocksEach = 8;
-  launch(queue, "read", {dim3(static_cast<unsigned>(queue.multiprocessors * kBlocksEach)),
-                         dim3(kThreads)},
-         read_kernel, static_cast<const uint4*>(data), bytes / 16, sink,
-         false);
+  launch(queue, "read",
+         {dim3(static_cast<unsigned>(queue.multiprocessors * kBlocksEach)), dim3(kThreads)},
+         read_kernel, static_cast<const uint4*>(data), bytes / 16, sink, false);
 }
 
 }  // namespace spd::cuda

@@ -4,8 +4,8 @@
 // of squares is made in the same pass.
 #pragma once
 
-#include "kernels/cuda/gemv.h"
 #include "kernels/cuda/elements.cuh"
+#include "kernels/cuda/gemv.h"
 #include "kernels/cuda/launch.cuh"
 
 namespace spd::cuda {
@@ -46,8 +46,8 @@ struct GemvTask {
 };
 
 template <DType kType, int kBatch, bool kNormed>
-__global__ void __launch_bounds__(kGemvWarps* kWarp) gemv_kernel(const __grid_constant__
-                                                                     GemvArgs args) {
+__global__ void __launch_bounds__(kGemvWarps* kWarp)
+    gemv_kernel(const __grid_constant__ GemvArgs args) {
   using E = Elements<kType>;
   constexpr int kRows = kGemvRows<kType, kBatch>, kVector = E::kCount;
   constexpr int kSums = kRows * kBatch;
@@ -130,8 +130,7 @@ __global__ void __launch_bounds__(kGemvWarps* kWarp) gemv_kernel(const __grid_co
     product *= task.matrix->scales[task.first + o];
     if (task.gated) other_half *= task.matrix->scales[task.matrix->outputs + task.first + o];
   }
-  store_product(task.matrix->finish, b, task.first + o, task.matrix->outputs, product,
-                other_half);
+  store_product(task.matrix->finish, b, task.first + o, task.matrix->outputs, product, other_half);
 }
 
 template <DType kType, int kBatch>

@@ -21,10 +21,10 @@ struct GemvArgs {
   Rows<const float> x;  ///< [tokens, cols]
   int tokens = 0;
   int cols = 0;
-  bool aligned = false;               ///< each row of x and `norm_weight` start a 16-byte vector
+  bool aligned = false;                ///< each row of x and `norm_weight` start a 16-byte vector
   const float* norm_weight = nullptr;  ///< [cols]; an RMS norm of x goes first, if given
   float epsilon = 0.0f;
-  int split = 1;  ///< warps that share a row: 1, 2 or 4
+  int split = 1;          ///< warps that share a row: 1, 2 or 4
   GemvMatrix main, side;  ///< both of the same type, of the same x
 };
 

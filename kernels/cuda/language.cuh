@@ -39,6 +39,16 @@ __device__ inline void multiply_tile(float (&d)[4], const std::uint32_t (&a)[4],
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+/// The same for f16.
+__device__ inline void multiply_tile_f16(float (&d)[4], const std::uint32_t (&a)[4],
+                                         const std::uint32_t (&b)[2]) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
+      "{%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
 /// What precedes this launch in its stream is done, and its results are visible. Before it a kernel
 /// may only read what no recent kernel writes: weights.
 __device__ inline void wait_for_previous() {
@@ -80,7 +90,11 @@ inline void store_release(std::uint32_t* flag, std::uint32_t value) {
 }
 inline void multiply_tile(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2],
                           SPD_PLACE) {
-  ::cuda_emulation::multiply_tile({d, a, b}, {file, line});
+  ::cuda_emulation::multiply_tile({d, a, b, false}, {file, line});
+}
+inline void multiply_tile_f16(float (&d)[4], const std::uint32_t (&a)[4],
+                              const std::uint32_t (&b)[2], SPD_PLACE) {
+  ::cuda_emulation::multiply_tile({d, a, b, true}, {file, line});
 }
 inline void wait_for_previous() { ::cuda_emulation::dependency_wait(); }
 inline void let_next_begin() {}

@@ -33,10 +33,10 @@ void launch(const Queue& queue, const char* name, const Shape& shape, void (*ker
 #else
   // By value, as a launch copies its parameters.
   std::tuple<std::decay_t<Parameters>...> kept{static_cast<Parameters>(arguments)...};
-  check(::cuda_emulation::enqueue(queue.stream,
-                                  {name, reinterpret_cast<const void*>(kernel), shape.grid,
-                                   shape.block, shape.shared, queue.programmatic,
-                                   [kernel, kept] { std::apply(kernel, kept); }}),
+  check(::cuda_emulation::enqueue(
+            queue.stream,
+            {name, reinterpret_cast<const void*>(kernel), shape.grid, shape.block, shape.shared,
+             queue.programmatic, [kernel, kept] { std::apply(kernel, kept); }}),
         name);
 #endif
 }

@@ -12,8 +12,8 @@ __device__ float exp_of_difference(float value, float max) {
 }
 
 // One block a part of a row.
-__global__ void __launch_bounds__(kThreads) part_kernel(const __grid_constant__ LogitArgs args,
-                                                        LogSumExp* partial) {
+__global__ void __launch_bounds__(kThreads)
+    part_kernel(const __grid_constant__ LogitArgs args, LogSumExp* partial) {
   SPD_SHARED(float, of_warps, kThreads / kWarp);
   let_next_begin();
   wait_for_previous();
@@ -39,8 +39,8 @@ __global__ void __launch_bounds__(kThreads) part_kernel(const __grid_constant__ 
 }
 
 // One warp a row.
-__global__ void __launch_bounds__(kWarp) whole_kernel(const LogSumExp* partial, int parts,
-                                                      LogSumExp* out) {
+__global__ void __launch_bounds__(kWarp)
+    whole_kernel(const LogSumExp* partial, int parts, LogSumExp* out) {
   let_next_begin();
   wait_for_previous();
   const LogSumExp* const row = partial + static_cast<std::int64_t>(blockIdx.x) * parts;

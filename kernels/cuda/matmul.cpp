@@ -52,7 +52,9 @@ struct Matmul::Plan {
 };
 
 Matmul::Matmul(Device& device)
-    : library_("libcublasLt.so.13", "nvidia-cublas"), lt_(library_), workspace_(device, kWorkspace) {
+    : library_("libcublasLt.so.13", "nvidia-cublas"),
+      lt_(library_),
+      workspace_(device, kWorkspace) {
   check(lt_.create(&handle_), "cublasLtCreate");
 }
 
@@ -69,8 +71,8 @@ void Matmul::check(cublasStatus_t status, const char* what) const {
 }
 
 const Matmul::Plan& Matmul::plan_for(const Product& p, bool aligned) {
-  const ShapeKey key{p.type,     p.tokens,   p.rows,       p.cols, p.x_stride,
-                     p.weight_stride, p.y_stride, aligned};
+  const ShapeKey key{p.type,     p.tokens,        p.rows,     p.cols,
+                     p.x_stride, p.weight_stride, p.y_stride, aligned};
   if (const auto found = plans_.find(key); found != plans_.end()) return *found->second;
   auto plan = std::make_unique<Plan>(lt_);
   check(lt_.desc_create(&plan->desc, CUBLAS_COMPUTE_32F, CUDA_R_32F), "cublasLtMatmulDescCreate");

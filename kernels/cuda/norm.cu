@@ -53,7 +53,7 @@ template <DType kOut>
 void launch_norm(const NormArgs& args, const Queue& queue) {
   const Norm none;
   const Norm& norm = args.norm ? *args.norm : none;
-  const auto kernel = !args.norm                      ? norm_kernel<Kind::none, kOut>
+  const auto kernel = !args.norm                     ? norm_kernel<Kind::none, kOut>
                       : norm.kind == NormKind::layer ? norm_kernel<Kind::layer, kOut>
                                                      : norm_kernel<Kind::rms, kOut>;
   launch(queue, "norm", {dim3(static_cast<unsigned>(args.tokens)), dim3(kThreads)}, kernel,

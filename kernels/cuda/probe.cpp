@@ -23,8 +23,9 @@ void explain_driver(Probe& probe) {
   cudaRuntimeGetVersion(&runtime);
   if (driver == 0) {
     probe.reason = "no NVIDIA driver is loaded on this machine";
-    probe.remedy = "install the driver (release 580 or later), start the container with access to "
-                   "it (--gpus all), or use --device cpu";
+    probe.remedy =
+        "install the driver (release 580 or later), start the container with access to "
+        "it (--gpus all), or use --device cpu";
   } else {
     probe.reason = fmt::format("the NVIDIA driver knows CUDA {}, this program needs {}",
                                version(driver), version(runtime / 1000 * 1000));
@@ -69,8 +70,9 @@ Probe probe_gpus() {
       return probe;
     case cudaErrorNoDevice:
       probe.reason = "the driver is there, but shows no GPU";
-      probe.remedy = "see what nvidia-smi lists and whether CUDA_VISIBLE_DEVICES hides it, or use "
-                     "--device cpu";
+      probe.remedy =
+          "see what nvidia-smi lists and whether CUDA_VISIBLE_DEVICES hides it, or use "
+          "--device cpu";
       return probe;
     default:
       probe.reason = fmt::format("the GPUs cannot be listed: {} ({})", cudaGetErrorString(error),
@@ -86,8 +88,7 @@ GpuInfo require_gpu(int ordinal) {
   const Probe probe = probe_gpus();
   if (probe.gpus.empty()) throw Error(ErrorCode::device, probe.reason, probe.remedy);
   if (ordinal < 0 || ordinal >= static_cast<int>(probe.gpus.size())) {
-    throw Error(ErrorCode::device,
-                fmt::format("there is no GPU {}: {}", ordinal, probe.describe()),
+    throw Error(ErrorCode::device, fmt::format("there is no GPU {}: {}", ordinal, probe.describe()),
                 "name one by --device cuda:N, counted from 0");
   }
   const GpuInfo& gpu = probe.gpus[ordinal];

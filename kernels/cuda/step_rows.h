@@ -12,6 +12,7 @@ namespace spd::cuda {
 struct StepRow {
   std::int32_t slot = -1;
   std::int32_t position = 0;
+  std::int32_t tiled = 0;  ///< 1: a tile of rows has it, too
 };
 
 /// One layer's keys and values: blocks of `block_size` positions, [blocks, kv_heads, block_size,

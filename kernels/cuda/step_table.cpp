@@ -1,51 +1,76 @@
 #include "kernels/cuda/step_table.h"
 
 #include <algorithm>
-#include <map>
+#include <cstring>
 
 namespace spd::cuda {
 
 bool StepTable::is_last(std::span<const Segment> segments, std::int64_t row_count) const {
-  return row_count == last_rows_ &&
-         std::equal(segments.begin(), segments.end(), last_.begin(), last_.end(),
-                    [](const Segment& a, const Segment& b) {
-                      return a.row == b.row && a.length == b.length && a.slot == b.slot &&
-                             a.position == b.position;
-                    });
+  return row_count == last_rows_ && std::equal(segments.begin(), segments.end(), last_.begin(),
+                                               last_.end(), [](const Segment& a, const Segment& b) {
+                                                 return a.row == b.row && a.length == b.length &&
+                                                        a.slot == b.slot &&
+                                                        a.position == b.position;
+                                               });
+}
+
+std::vector<QueryTile> StepTable::fill(std::span<const Segment> segments, StepRow* rows) {
+  constexpr std::int64_t kTileFrom = 16;  // rows that fill the tensor cores of one warp
+  std::vector<QueryTile> tiles;
+  step_ = {};
+  for (const Segment& s : segments) {
+    const bool tiled = s.length >= kTileFrom;
+    step_.singles = step_.singles || (s.length > 0 && !tiled);
+    step_.longest = std::max(step_.longest, s.position + s.length);
+    for (std::int64_t i = 0; i < s.length; ++i) {
+      rows[s.row + i] = {static_cast<std::int32_t>(s.slot),
+                         static_cast<std::int32_t>(s.position + i), tiled ? 1 : 0};
+    }
+    for (std::int64_t i = 0; tiled && i < s.length; i += kPrefillTile) {
+      tiles.push_back(
+          {static_cast<std::int32_t>(s.row + i),
+           static_cast<std::int32_t>(std::min<std::int64_t>(kPrefillTile, s.length - i)),
+           static_cast<std::int32_t>(s.slot), static_cast<std::int32_t>(s.position + i)});
+    }
+  }
+  return tiles;
 }
 
 StepTable::Step StepTable::rows(std::span<const Segment> segments, std::int64_t row_count,
                                 Stream& stream) {
-  if (is_last(segments, row_count)) return {table_.as<StepRow>(), longest_};
-  const std::size_t bytes = static_cast<std::size_t>(row_count) * sizeof(StepRow);
+  if (is_last(segments, row_count)) return step_;
   Staging& staging = staging_[turn_];
   turn_ = 1 - turn_;
   if (!staging.copied) staging.copied = device_.make_event();
   staging.copied->synchronize();
+  std::vector<StepRow> rows(row_count);
+  const std::vector<QueryTile> tiles = fill(segments, rows.data());
+  const std::size_t row_bytes = rows.size() * sizeof(StepRow);
+  const std::size_t tiles_at =
+      (row_bytes + alignof(QueryTile) - 1) / alignof(QueryTile) * alignof(QueryTile);
+  const std::size_t bytes = tiles_at + tiles.size() * sizeof(QueryTile);
   if (staging.memory.bytes() < bytes) staging.memory = HostBuffer(device_, 2 * bytes);
   if (table_.bytes() < bytes) table_ = Buffer(device_, 2 * bytes);
-  auto* const rows = staging.memory.as<StepRow>();
-  std::fill_n(rows, row_count, StepRow{});
-  longest_ = 0;
-  for (const Segment& s : segments) {
-    for (std::int64_t i = 0; i < s.length; ++i) {
-      rows[s.row + i] = {static_cast<std::int32_t>(s.slot),
-                         static_cast<std::int32_t>(s.position + i)};
-    }
-    longest_ = std::max(longest_, s.position + s.length);
+  auto* const staged = staging.memory.as<std::byte>();
+  std::memcpy(staged, rows.data(), row_bytes);
+  if (!tiles.empty()) {
+    std::memcpy(staged + tiles_at, tiles.data(), tiles.size() * sizeof(QueryTile));
   }
+  if (bytes > 0) device_.upload(table_.data(), staged, bytes, stream);
+  staging.copied->record(stream);
   last_.assign(segments.begin(), segments.end());
   last_rows_ = row_count;
-  if (bytes > 0) device_.upload(table_.data(), rows, bytes, stream);
-  staging.copied->record(stream);
-  return {table_.as<StepRow>(), longest_};
+  step_.rows = table_.as<StepRow>();
+  step_.tiles = reinterpret_cast<const QueryTile*>(table_.as<std::byte>() + tiles_at);
+  step_.tile_count = static_cast<int>(tiles.size());
+  return step_;
 }
 
 StepTable::Groups StepTable::groups(std::span<const std::int32_t> kv_head_of, Stream& stream) {
   const std::vector<std::int32_t> key(kv_head_of.begin(), kv_head_of.end());
   if (const auto found = maps_.find(key); found != maps_.end()) {
     const Map& map = found->second;
-    return {map.buffer.as<HeadGroup>(), map.count, map.widest};
+    return {map.buffer.as<HeadGroup>(), map.count, map.widest, map.kv_head_of.as<std::int32_t>()};
   }
   std::map<std::int32_t, std::vector<std::int32_t>> readers;
   for (std::size_t head = 0; head < key.size(); ++head) {
@@ -67,8 +92,10 @@ StepTable::Groups StepTable::groups(std::span<const std::int32_t> kv_head_of, St
   map.count = static_cast<int>(groups.size());
   map.buffer = Buffer(device_, groups.size() * sizeof(HeadGroup));
   device_.upload(map.buffer.data(), groups.data(), groups.size() * sizeof(HeadGroup), stream);
+  map.kv_head_of = Buffer(device_, key.size() * sizeof(std::int32_t));
+  device_.upload(map.kv_head_of.data(), key.data(), key.size() * sizeof(std::int32_t), stream);
   const Map& kept = maps_.emplace(key, std::move(map)).first->second;
-  return {kept.buffer.as<HeadGroup>(), kept.count, kept.widest};
+  return {kept.buffer.as<HeadGroup>(), kept.count, kept.widest, kept.kv_head_of.as<std::int32_t>()};
 }
 
 }  // namespace spd::cuda

@@ -38,8 +38,8 @@ __device__ void rotate(float* head, const float* angles, int half, int lane) {
 }
 
 template <DType kType>
-__global__ void __launch_bounds__(kWarps* kWarp) store_kernel(const __grid_constant__
-                                                                  StoreArgs args) {
+__global__ void __launch_bounds__(kWarps* kWarp)
+    store_kernel(const __grid_constant__ StoreArgs args) {
   using Type = typename Elements<kType>::Type;
   SPD_DYNAMIC_SHARED(float, heads);  // [kWarps, head_dim]
   let_next_begin();
@@ -85,11 +85,11 @@ void store_kv(const StoreArgs& args, const Queue& queue) {
     some.qkv.data += first * args.qkv.stride;
     some.rows += first;
     const std::int64_t count = args.tokens - first < kMostRows ? args.tokens - first : kMostRows;
-    launch(queue, "store_kv",
-           {dim3(static_cast<unsigned>((heads + kWarps - 1) / kWarps),
-                 static_cast<unsigned>(count)),
-            dim3(kWarps * kWarp), kWarps * args.cache.head_dim * sizeof(float)},
-           kernel, some);
+    launch(
+        queue, "store_kv",
+        {dim3(static_cast<unsigned>((heads + kWarps - 1) / kWarps), static_cast<unsigned>(count)),
+         dim3(kWarps * kWarp), kWarps * args.cache.head_dim * sizeof(float)},
+        kernel, some);
   }
 }
 

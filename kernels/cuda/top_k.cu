@@ -30,8 +30,8 @@ __device__ Key warp_largest(Key key) {
 }
 
 // The one largest of a part of a row.
-__global__ void __launch_bounds__(kThreads) largest_kernel(const __grid_constant__ LogitArgs args,
-                                                           Key* found) {
+__global__ void __launch_bounds__(kThreads)
+    largest_kernel(const __grid_constant__ LogitArgs args, Key* found) {
   SPD_SHARED(Key, of_warps, kThreads / kWarp);
   let_next_begin();
   wait_for_previous();
@@ -52,10 +52,9 @@ __global__ void __launch_bounds__(kThreads) largest_kernel(const __grid_constant
 }
 
 // The largest of the parts. One warp a row.
-__global__ void __launch_bounds__(kWarp) largest_of_parts_kernel(const __grid_constant__
-                                                                     LogitArgs args,
-                                                                 const Key* found, int parts,
-                                                                 Candidate* out) {
+__global__ void __launch_bounds__(kWarp)
+    largest_of_parts_kernel(const __grid_constant__ LogitArgs args, const Key* found, int parts,
+                            Candidate* out) {
   let_next_begin();
   wait_for_previous();
   Key best = 0;
@@ -119,9 +118,9 @@ __device__ void sort_keys(Key* keys, int count) {
 }
 
 // One block a row.
-__global__ void __launch_bounds__(kThreads) top_k_kernel(const __grid_constant__ LogitArgs args,
-                                                         int k, int padded, Key* all_keys,
-                                                         Candidate* out) {
+__global__ void __launch_bounds__(kThreads)
+    top_k_kernel(const __grid_constant__ LogitArgs args, int k, int padded, Key* all_keys,
+                 Candidate* out) {
   SPD_SHARED(unsigned, counts, kDigits);
   SPD_SHARED(unsigned, chosen, 2);
   SPD_SHARED(unsigned, taken, 1);

@@ -93,8 +93,7 @@ bool concurrent_within(const Access& now_at, const Touch& other) {
 bool concurrent(const Access& now_at, const Touch& other, std::uint8_t bits) {
   if (other.op == 0) return false;
   if (other.op == now_at.op.id) {
-    return (other.bits & bits) != 0 && now_at.thread != nullptr &&
-           concurrent_within(now_at, other);
+    return (other.bits & bits) != 0 && now_at.thread != nullptr && concurrent_within(now_at, other);
   }
   const Known& known = operations()[other.op];
   const bool early =
@@ -108,15 +107,15 @@ void report_conflict(const Access& now_at, const Touch& other, const char* did) 
   const char* const does = now_at.write ? "writes" : "reads";
   if (other.op == now_at.op.id) {
     report(fmt::format("{}: race in global memory: thread {} of block {} {} what another thread {}",
-                       name, now_at.touch.thread % kMostThreads,
-                       now_at.touch.thread / kMostThreads, does, did));
+                       name, now_at.touch.thread % kMostThreads, now_at.touch.thread / kMostThreads,
+                       does, did));
     return;
   }
   const bool early =
       now_at.thread && now_at.op.launch.programmatic && !now_at.thread->dependency_waited;
-  report(fmt::format("unordered: {} {} what {} {}, {}", now_at.op.name, does, name, did,
-                     early ? "before its dependency wait or without an event"
-                           : "no event or wait between"));
+  report(fmt::format(
+      "unordered: {} {} what {} {}, {}", now_at.op.name, does, name, did,
+      early ? "before its dependency wait or without an event" : "no event or wait between"));
 }
 
 void touch(Touch& kept, const Access& now_at, std::uint8_t bits) {
@@ -209,8 +208,7 @@ void note_atomic(const void* address, std::size_t bytes) {
   }
   cells()[begin / 4].write = {};
   cells()[begin / 4].write.op = now.thread->block->operation().id;
-  cells()[begin / 4].write.thread =
-      now.thread->block->number() * kMostThreads + now.thread->number;
+  cells()[begin / 4].write.thread = now.thread->block->number() * kMostThreads + now.thread->number;
 }
 
 void note_range(Operation& op, const void* address, std::size_t bytes, bool write) {

@@ -12,9 +12,9 @@
 using cuda_emulation::note_access;
 
 // NOLINTBEGIN(readability-identifier-naming)
-#define SPD_HOOK(name, bytes, write)                                                  \
-  extern "C" void __tsan_##name(void* address) {                                      \
-    note_access(address, bytes, write, __builtin_return_address(0));                  \
+#define SPD_HOOK(name, bytes, write)                                 \
+  extern "C" void __tsan_##name(void* address) {                     \
+    note_access(address, bytes, write, __builtin_return_address(0)); \
   }
 #define SPD_HOOKS(bytes)                        \
   SPD_HOOK(read##bytes, bytes, false)           \
@@ -52,8 +52,7 @@ struct MisalignedPlace {
 void __ubsan_handle_type_mismatch_v1(MisalignedPlace* place, std::uintptr_t pointer) {
   const std::string_view file = place->file;
   cuda_emulation::report(fmt::format("misaligned access at {}:{}: an address that ends in {:#x}",
-                                     file.substr(file.rfind('/') + 1), place->line,
-                                     pointer % 64));
+                                     file.substr(file.rfind('/') + 1), place->line, pointer % 64));
 }
 void __ubsan_handle_type_mismatch_v1_abort(MisalignedPlace* place, std::uintptr_t pointer) {
   __ubsan_handle_type_mismatch_v1(place, pointer);

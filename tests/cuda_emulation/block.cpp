@@ -20,7 +20,8 @@ Now now{};
 namespace {
 
 constexpr std::uint64_t kCanary = 0x5af3107a4000c0de;
-constexpr std::size_t kStackGap = 4096;  // beyond the canary, so that who overwrites it harms nobody
+constexpr std::size_t kStackGap =
+    4096;  // beyond the canary, so that who overwrites it harms nobody
 
 std::uint64_t& canary(char* stacks, int thread) {
   return *reinterpret_cast<std::uint64_t*>(stacks + thread * kStackBytes + kStackGap);
@@ -231,8 +232,7 @@ Thread* Block::pick(int preferred_warp) {
 
 std::string Block::where(Place place) const {
   const std::string_view file = place.file;
-  return fmt::format("{} at {}:{}", operation_->name, file.substr(file.rfind('/') + 1),
-                     place.line);
+  return fmt::format("{} at {}:{}", operation_->name, file.substr(file.rfind('/') + 1), place.line);
 }
 
 std::string Block::describe_waits() const {

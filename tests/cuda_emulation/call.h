@@ -28,6 +28,6 @@ void forget_failures();
 
 }  // namespace cuda_emulation
 
-#define SPD_BEGIN_CALL(call)              \
-  ::cuda_emulation::Call call(__func__);  \
+#define SPD_BEGIN_CALL(call)             \
+  ::cuda_emulation::Call call(__func__); \
   if (call.error() != cudaSuccess) return ::cuda_emulation::remember(call.error())

@@ -158,7 +158,7 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t handle, cudaStreamCaptureStatus* 
   SPD_BEGIN_CALL(call);
   const Stream* const stream = stream_of(handle);
   if (!stream) return remember(cudaErrorInvalidResourceHandle);
-  *status = !stream->capture          ? cudaStreamCaptureStatusNone
+  *status = !stream->capture           ? cudaStreamCaptureStatusNone
             : stream->capture->invalid ? cudaStreamCaptureStatusInvalidated
                                        : cudaStreamCaptureStatusActive;
   return cudaSuccess;

@@ -55,8 +55,7 @@ void count_launch(const Operation& op) {
   KernelStatistics& kernel = found().kernels[op.name];
   const dim3 &grid = op.launch.grid, &block = op.launch.block;
   ++kernel.launches;
-  kernel.threads +=
-      std::uint64_t{grid.x} * grid.y * grid.z * block.x * block.y * block.z;
+  kernel.threads += std::uint64_t{grid.x} * grid.y * grid.z * block.x * block.y * block.z;
 }
 
 void count_requested(bool write, std::size_t bytes) {

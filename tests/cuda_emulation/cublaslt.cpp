@@ -43,9 +43,9 @@ T* behind(const void* handle) {
 std::vector<float> gather(Operation& op, const void* data, const Layout& layout) {
   std::vector<float> values(layout.rows * layout.cols);
   for (std::uint64_t c = 0; c < layout.cols; ++c) {
-    const auto* const column = static_cast<const std::byte*>(data) +
-                               static_cast<std::int64_t>(c) * layout.stride *
-                                   static_cast<std::int64_t>(layout.element());
+    const auto* const column =
+        static_cast<const std::byte*>(data) +
+        static_cast<std::int64_t>(c) * layout.stride * static_cast<std::int64_t>(layout.element());
     note_range(op, column, layout.rows * layout.element(), false);
     float* const to = values.data() + c * layout.rows;
     for (std::uint64_t r = 0; r < layout.rows; ++r) {
@@ -183,10 +183,12 @@ cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t prefer
   return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasLtMatmulAlgoGetHeuristic(
-    cublasLtHandle_t, cublasLtMatmulDesc_t desc, cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
-    cublasLtMatrixLayout_t, cublasLtMatrixLayout_t d, cublasLtMatmulPreference_t preference, int,
-    cublasLtMatmulHeuristicResult_t* results, int* found) {
+cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t desc,
+                                              cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
+                                              cublasLtMatrixLayout_t, cublasLtMatrixLayout_t d,
+                                              cublasLtMatmulPreference_t preference, int,
+                                              cublasLtMatmulHeuristicResult_t* results,
+                                              int* found) {
   *found = 0;
   if (!shapes_fit(*behind<Desc>(desc), *behind<Layout>(a), *behind<Layout>(b),
                   *behind<Layout>(d))) {

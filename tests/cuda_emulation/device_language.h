@@ -1,5 +1,6 @@
-// What a kernel's source sees in place of nvcc's built-ins when the host compiler reads it: indexes,
-// shared memory, warp intrinsics, barriers, flags. NVIDIA's headers give types and prototypes.
+// What a kernel's source sees in place of nvcc's built-ins when the host compiler reads it:
+// indexes, shared memory, warp intrinsics, barriers, flags. NVIDIA's headers give types and
+// prototypes.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -63,8 +64,9 @@ struct MmaFragments {
   float* d;
   const std::uint32_t* a;
   const std::uint32_t* b;
+  bool f16;  ///< bf16 otherwise
 };
-/// D += A B for bf16, m16n8k16, with the fragments of the PTX ISA.
+/// D += A B for 16-bit floats, m16n8k16, with the fragments of the PTX ISA.
 void multiply_tile(const MmaFragments& mine, Place place);
 
 template <class T>
@@ -102,9 +104,9 @@ cudaError_t enqueue(cudaStream_t stream, Launch launch);
 #define blockDim (::cuda_emulation::now.block_dim)
 #define gridDim (::cuda_emulation::now.grid_dim)
 
-#define SPD_SHARED(type, name, count)                                   \
-  static const char spd_key_of_##name = 0;                              \
-  type(&name)[count] = *static_cast<type(*)[count]>(                    \
+#define SPD_SHARED(type, name, count)                \
+  static const char spd_key_of_##name = 0;           \
+  type(&name)[count] = *static_cast<type(*)[count]>( \
       ::cuda_emulation::shared_array(&spd_key_of_##name, sizeof(type) * (count), 16))
 #define SPD_DYNAMIC_SHARED(type, name) \
   type* const name = static_cast<type*>(::cuda_emulation::dynamic_shared())

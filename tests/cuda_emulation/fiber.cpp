@@ -39,8 +39,8 @@ namespace cuda_emulation {
 
 void Fiber::prepare(char* stack, std::size_t bytes, void (*entry)()) {
   constexpr std::uintptr_t kAlign = 64;
-  auto* top = reinterpret_cast<void**>(reinterpret_cast<std::uintptr_t>(stack + bytes) &
-                                       ~(kAlign - 1));
+  auto* top =
+      reinterpret_cast<void**>(reinterpret_cast<std::uintptr_t>(stack + bytes) & ~(kAlign - 1));
   *--top = nullptr;  // where entry() would return to, which also aligns its frame as a call does
   *--top = reinterpret_cast<void*>(entry);
   for (int saved = 0; saved < 6; ++saved) *--top = nullptr;

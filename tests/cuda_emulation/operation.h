@@ -47,8 +47,8 @@ struct Operation {
   const char* name = "";
   Launch launch;
   Region region;
-  int value = 0;                       ///< of a fill
-  std::vector<unsigned char> staged;   ///< source of a copy from pageable memory
+  int value = 0;                         ///< of a fill
+  std::vector<unsigned char> staged;     ///< source of a copy from pageable memory
   std::function<void(Operation&)> call;  ///< of a library's work
   Event* event = nullptr;
   std::uint64_t generation = 0;  ///< which recording of the event is meant

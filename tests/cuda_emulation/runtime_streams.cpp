@@ -122,9 +122,8 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
   SPD_BEGIN_CALL(call);
   // What still lies in a stream needs it.
-  const cudaError_t error = work(call.lock(), [&] {
-    return event_of(event)->done >= event_of(event)->recorded;
-  });
+  const cudaError_t error =
+      work(call.lock(), [&] { return event_of(event)->done >= event_of(event)->recorded; });
   delete event_of(event);
   return remember(error);
 }

@@ -19,8 +19,8 @@ constexpr std::size_t kSlots = 4096;
 struct Cell {
   std::uint32_t write_epoch, read_epoch, write_sync, read_sync;
   std::uint16_t writer, reader;
-  std::uint8_t valid;       ///< bytes that belong to an array
-  std::uint8_t written;     ///< bits of bytes that somebody has written
+  std::uint8_t valid;                  ///< bytes that belong to an array
+  std::uint8_t written;                ///< bits of bytes that somebody has written
   std::uint8_t last_write, last_read;  ///< bits of bytes of the last access; 0: none
   bool other_lanes, other_warps;       ///< have read beside the last reader
 };
@@ -81,10 +81,9 @@ bool read_meanwhile(const Cell& cell, const Meantime& now_at, std::uint8_t bits)
   return cell.other_lanes && cell.read_sync == now_at.sync;
 }
 
-const char* what_is_wrong(const Cell& cell, const Meantime& now_at, std::uint8_t bits,
-                          bool write) {
-  const bool written = (cell.last_write & bits) != 0 &&
-                       now_at.with(cell.writer, cell.write_epoch, cell.write_sync);
+const char* what_is_wrong(const Cell& cell, const Meantime& now_at, std::uint8_t bits, bool write) {
+  const bool written =
+      (cell.last_write & bits) != 0 && now_at.with(cell.writer, cell.write_epoch, cell.write_sync);
   if (written) {
     return write ? "race in shared memory (write after write)"
                  : "race in shared memory (read after write)";

@@ -35,8 +35,7 @@ Machine& machine() {
 }
 
 double now_seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch())
-      .count();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 void begin(Stream& stream, Operation& op) {
@@ -61,9 +60,8 @@ void run_copy(Operation& op) {
   for (std::size_t row = 0; row < region.height; ++row) {
     auto* const to = static_cast<unsigned char*>(region.to) + row * region.to_pitch;
     const unsigned char* const from =
-        op.staged.empty()
-            ? static_cast<const unsigned char*>(region.from) + row * region.from_pitch
-            : op.staged.data() + row * region.width;
+        op.staged.empty() ? static_cast<const unsigned char*>(region.from) + row * region.from_pitch
+                          : op.staged.data() + row * region.width;
     for (const void* end_point : {static_cast<const void*>(to), static_cast<const void*>(from)}) {
       if (is_device_memory(end_point) && !is_allocated(end_point, region.width)) {
         report(fmt::format("{}: memory that was freed before it ran", op.name));
@@ -181,10 +179,9 @@ std::string describe_all() {
   std::string text = "nothing can go on";
   for (const auto& stream : machine().streams) {
     if (!stream || stream->queue.empty()) continue;
-    text += stream->grid ? fmt::format(" [stream {}: {}]", stream->index,
-                                       stream->grid->describe_waits())
-                         : fmt::format(" [stream {}: {}]", stream->index,
-                                       stream->queue.front()->name);
+    text += stream->grid
+                ? fmt::format(" [stream {}: {}]", stream->index, stream->grid->describe_waits())
+                : fmt::format(" [stream {}: {}]", stream->index, stream->queue.front()->name);
   }
   return text;
 }

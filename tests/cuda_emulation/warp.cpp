@@ -20,8 +20,11 @@ void for_lanes(std::uint32_t mask, Body&& body) {
   for (; mask != 0; mask &= mask - 1) body(std::countr_zero(mask));
 }
 
-float half_of(std::uint32_t pair, int half) {
-  return std::bit_cast<float>(half != 0 ? pair & 0xffff0000u : pair << 16);
+float half_of(std::uint32_t pair, int half, bool f16) {
+  if (!f16) return std::bit_cast<float>(half != 0 ? pair & 0xffff0000u : pair << 16);
+  __half_raw raw;
+  raw.x = static_cast<unsigned short>(half != 0 ? pair >> 16 : pair);
+  return __half2float(__half(raw));
 }
 
 /// Where lanes of this mask gather: lanes of other masks may be waiting elsewhere.
@@ -131,9 +134,11 @@ void Block::multiply_tiles(int warp_index) {
     const MmaFragments& mine = *lanes[lane].fragments;
     const int group = lane / 4, pair = lane % 4 * 2;
     for (int i = 0; i < 8; ++i) {
-      a[group + i / 2 % 2 * 8][pair + i % 2 + i / 4 * 8] = half_of(mine.a[i / 2], i % 2);
+      a[group + i / 2 % 2 * 8][pair + i % 2 + i / 4 * 8] = half_of(mine.a[i / 2], i % 2, mine.f16);
     }
-    for (int i = 0; i < 4; ++i) b[pair + i % 2 + i / 2 * 8][group] = half_of(mine.b[i / 2], i % 2);
+    for (int i = 0; i < 4; ++i) {
+      b[pair + i % 2 + i / 2 * 8][group] = half_of(mine.b[i / 2], i % 2, mine.f16);
+    }
   }
   for (int lane = 0; lane < kWarpLanes; ++lane) {
     const MmaFragments& mine = *lanes[lane].fragments;
@@ -146,8 +151,7 @@ void Block::multiply_tiles(int warp_index) {
   }
 }
 
-std::uint64_t meet(Meeting kind, std::uint32_t mask, std::uint64_t value, int source,
-                   Place place) {
+std::uint64_t meet(Meeting kind, std::uint32_t mask, std::uint64_t value, int source, Place place) {
   return now.thread->block->meet(kind, mask, value, source, place);
 }
 

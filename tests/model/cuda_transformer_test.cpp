@@ -1,5 +1,5 @@
-// Whole models on GPUs give the CPU's logits: in prefill and decode, of every family, on one rank and
-// on several.
+// Whole models on GPUs give the CPU's logits: in prefill and decode, of every family, on one rank
+// and on several.
 #include "kernels/cuda/cuda_device.h"
 #include "kernels/cuda/cuda_operators.h"
 #include "tests/kernels/cuda/cuda_fixture.h"

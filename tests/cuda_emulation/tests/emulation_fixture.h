@@ -46,9 +46,9 @@ class EmulationTest : public testing::Test {
   template <class T>
   std::vector<T> download(const T* memory, std::size_t count, cudaStream_t stream) {
     std::vector<T> values(count);
-    EXPECT_EQ(cudaMemcpyAsync(values.data(), memory, count * sizeof(T), cudaMemcpyDeviceToHost,
-                              stream),
-              cudaSuccess);
+    EXPECT_EQ(
+        cudaMemcpyAsync(values.data(), memory, count * sizeof(T), cudaMemcpyDeviceToHost, stream),
+        cudaSuccess);
     return values;
   }
   void forget(void* memory) {

@@ -110,8 +110,8 @@ __global__ void one_tile_kernel(const std::uint16_t* a, const std::uint16_t* b, 
   const int lane = threadIdx.x, group = lane / 4, pair = lane % 4 * 2;
   std::uint32_t fa[4], fb[2];
   for (int i = 0; i < 4; ++i) {
-    fa[i] = *reinterpret_cast<const std::uint32_t*>(a + (group + i % 2 * 8) * 16 + pair +
-                                                    i / 2 * 8);
+    fa[i] =
+        *reinterpret_cast<const std::uint32_t*>(a + (group + i % 2 * 8) * 16 + pair + i / 2 * 8);
   }
   for (int i = 0; i < 2; ++i) {
     fb[i] = *reinterpret_cast<const std::uint32_t*>(b + group * 16 + pair + i * 8);
@@ -131,8 +131,8 @@ void sum_and_largest(const float* x, int count, float* out, Hazard hazard,
 
 void scale(const float* x, int count, float factor, float* out, bool before_wait,
            const cuda::Queue& queue) {
-  launch(queue, "scale", {dim3(static_cast<unsigned>((count + kThreads - 1) / kThreads)),
-                          dim3(kThreads)},
+  launch(queue, "scale",
+         {dim3(static_cast<unsigned>((count + kThreads - 1) / kThreads)), dim3(kThreads)},
          scale_kernel, x, count, factor, out, before_wait);
 }
 
@@ -153,8 +153,7 @@ void wait_for_ever(const std::uint32_t* flag, const cuda::Queue& queue) {
   launch(queue, "wait_for_ever", {dim3(1), dim3(kWarp)}, wait_for_ever_kernel, flag);
 }
 
-void one_tile(const std::uint16_t* a, const std::uint16_t* b, float* d,
-              const cuda::Queue& queue) {
+void one_tile(const std::uint16_t* a, const std::uint16_t* b, float* d, const cuda::Queue& queue) {
   launch(queue, "one_tile", {dim3(1), dim3(kWarp)}, one_tile_kernel, a, b, d);
 }
 

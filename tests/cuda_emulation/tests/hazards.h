@@ -34,7 +34,7 @@ void load_vectors(const float* x, int first, int count, float* out, const cuda::
 struct Exchange {
   float *mine, *own_slot;
   const float* peer_slot;
-  std::uint32_t *own_flag;
+  std::uint32_t* own_flag;
   const std::uint32_t* peer_flag;
   int count;
   bool waits;

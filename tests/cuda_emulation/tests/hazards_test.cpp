@@ -69,9 +69,8 @@ TEST_F(Hazards, EachIsReported) {
       } catch (const std::exception& error) {
         ADD_FAILURE() << static_cast<int>(expected.hazard) << ": " << error.what();
       }
-      EXPECT_TRUE(reported({expected.report}))
-          << "order " << static_cast<int>(order) << ", hazard "
-          << static_cast<int>(expected.hazard);
+      EXPECT_TRUE(reported({expected.report})) << "order " << static_cast<int>(order) << ", hazard "
+                                               << static_cast<int>(expected.hazard);
       cuda_emulation::take_reports();
     }
   }

@@ -106,13 +106,12 @@ TEST_F(Streams, CopiesOfRowsKeepWhatLiesBetween) {
   ASSERT_EQ(cudaMemcpy2DAsync(memory, 4 * sizeof(float), rows.data(), 3 * sizeof(float),
                               2 * sizeof(float), 3, cudaMemcpyHostToDevice, stream),
             cudaSuccess);
-  EXPECT_EQ(download(memory, 12, stream),
-            (std::vector<float>{1, 2, 7, 7, 3, 4, 7, 7, 5, 6, 7, 7}));
+  EXPECT_EQ(download(memory, 12, stream), (std::vector<float>{1, 2, 7, 7, 3, 4, 7, 7, 5, 6, 7, 7}));
   EXPECT_EQ(cudaMemcpy2DAsync(memory, 4, rows.data(), 12, 8, 3, cudaMemcpyHostToDevice, stream),
             cudaErrorInvalidPitchValue);
-  EXPECT_EQ(cudaMemcpyAsync(memory, rows.data(), 13 * sizeof(float), cudaMemcpyHostToDevice,
-                            stream),
-            cudaErrorInvalidValue);
+  EXPECT_EQ(
+      cudaMemcpyAsync(memory, rows.data(), 13 * sizeof(float), cudaMemcpyHostToDevice, stream),
+      cudaErrorInvalidValue);
 }
 
 TEST_F(Streams, AGraphReadsWhatItsBuffersHoldThen) {
@@ -188,9 +187,7 @@ TEST_F(Streams, AWaitSpoilsACapture) {
       {"a wait for the device", [&] { return cudaDeviceSynchronize(); }},
       {"an allocation", [&] { return cudaMalloc(&memory, 16); }},
       {"a copy to pageable memory",
-       [&] {
-         return cudaMemcpyAsync(host.data(), x, 16, cudaMemcpyDeviceToHost, stream);
-       }},
+       [&] { return cudaMemcpyAsync(host.data(), x, 16, cudaMemcpyDeviceToHost, stream); }},
   };
   for (const Forbidden& forbidden : table) {
     ASSERT_EQ(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), cudaSuccess);

@@ -50,7 +50,14 @@ TEST_F(CudaAttention, EveryCase) {
       args.out = got.view();
       args.cache = gpu_cache.layer;
       gpu.operators->attention(args, *gpu.stream);
-      expect_near(got.back(), wanted, kTolerance, fmt::format("{}, {}", c.what, name(type)));
+      // Tensor cores take the query and the weights in the cache's type.
+      const bool rounds = std::any_of(c.segments.begin(), c.segments.end(),
+                                      [](const Segment& s) { return s.length >= 16; }) &&
+                          (c.head_dim == 64 || c.head_dim == 128);
+      const double tolerance = !rounds || type == DType::f32 ? kTolerance
+                               : type == DType::bf16         ? 1e-2
+                                                             : 1.5e-3;
+      expect_near(got.back(), wanted, tolerance, fmt::format("{}, {}", c.what, name(type)));
       if (HasFatalFailure()) return;
     }
   }
@@ -154,8 +161,7 @@ TEST_F(CudaAttention, PagedCacheInParts) {
     for (const auto& row : table) flat.insert(flat.end(), row.begin(), row.end());
     const Buffer gpu_table = gpu.buffer(flat);
     const Buffer rows = gpu.buffer(std::vector<cuda::StepRow>{{0, 77}, {1, 47}, {1, 2}});
-    const Buffer groups = gpu.buffer(
-        std::vector<cuda::HeadGroup>{{0, 2, {0, 1}}, {1, 2, {2, 3}}});
+    const Buffer groups = gpu.buffer(std::vector<cuda::HeadGroup>{{0, 2, {0, 1}}, {1, 2, {2, 3}}});
     const Buffer partial(gpu.device,
                          cuda::partial_floats(3, kHeads, splits, kHeadDim) * sizeof(float));
     cuda::decode_attention({.q = {gpu_q.view().data, gpu_q.view().stride},
@@ -218,8 +224,7 @@ TEST_F(CudaStoreKv, EveryCase) {
       const Norm gpu_norm{norm.kind, gpu_weight.as<float>(), gpu_bias.as<float>(), 1e-6f};
       Cache cache(random, type, 3, c.kv_heads, kCapacity, c.head_dim);
       GpuCache gpu_cache(gpu, cache);
-      Matrix wanted =
-          random.matrix(rows_of(c.segments), (c.q_heads + 2 * c.kv_heads) * c.head_dim);
+      Matrix wanted = random.matrix(rows_of(c.segments), (c.q_heads + 2 * c.kv_heads) * c.head_dim);
       GpuMatrix got(gpu, wanted);
       StoreKvArgs args{.qkv = wanted.view(),
                        .q_heads = c.q_heads,
@@ -245,9 +250,7 @@ TEST_F(CudaStoreKv, EveryCase) {
       std::vector<float> keys(count), reference_keys(count);
       convert(stored.data(), type, keys.data(), DType::f32, count);
       convert(cache.keys.data(), type, reference_keys.data(), DType::f32, count);
-      const float unit = type == DType::f32    ? 0.0f
-                         : type == DType::bf16 ? 1.0f / 128
-                                               : 1.0f / 1024;
+      const float unit = type == DType::f32 ? 0.0f : type == DType::bf16 ? 1.0f / 128 : 1.0f / 1024;
       for (std::size_t i = 0; i < count; ++i) {
         ASSERT_NEAR(keys[i], reference_keys[i], unit * std::abs(reference_keys[i]) + 5e-6f)
             << c.what << ", element " << i;

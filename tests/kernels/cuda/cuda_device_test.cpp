@@ -74,9 +74,8 @@ TEST_F(CudaDeviceTest, AGraphOfOperators) {
   Matrix x = random.matrix(1, 64), y(1, 40);
   GpuMatrix gpu_x(gpu, x), gpu_y(gpu, y);
   const auto step = [&](Stream& stream) {
-    gpu.operators->linear({.x = gpu_x.view(), .norm = &gpu_norm, .weight = &weight.gpu,
-                           .y = gpu_y.view()},
-                          stream);
+    gpu.operators->linear(
+        {.x = gpu_x.view(), .norm = &gpu_norm, .weight = &weight.gpu, .y = gpu_y.view()}, stream);
     gpu.operators->add(gpu_y.view(), gpu_y.view(), stream);
   };
   step(*gpu.stream);  // whatever grows has grown

@@ -28,9 +28,9 @@ std::string message_of(Body&& body, ErrorCode code = ErrorCode::device) {
 TEST_F(CudaFailures, NoDriver) {
   cuda_emulation::options().driver = 0;
   EXPECT_EQ(cuda::probe_gpus().describe(), "no NVIDIA driver is loaded on this machine");
-  EXPECT_THAT(message_of([] { cuda::CudaDevice(0); }),
-              AllOf(HasSubstr("no NVIDIA driver"), HasSubstr("release 580"),
-                    HasSubstr("--device cpu")));
+  EXPECT_THAT(
+      message_of([] { cuda::CudaDevice(0); }),
+      AllOf(HasSubstr("no NVIDIA driver"), HasSubstr("release 580"), HasSubstr("--device cpu")));
 }
 
 TEST_F(CudaFailures, DriverTooOld) {
@@ -88,13 +88,13 @@ TEST_F(CudaFailures, LibraryMissing) {
   const auto weight = gpu.random_weight(random, DType::bf16, 8, 8);
   Matrix x = random.matrix(9, 8), y(9, 8);
   GpuMatrix gpu_x(gpu, x), gpu_y(gpu, y);
-  EXPECT_THAT(message_of([&] {
-                gpu.operators->linear(
-                    {.x = gpu_x.view(), .weight = &weight.gpu, .y = gpu_y.view()}, *gpu.stream);
-              }),
-              AllOf(HasSubstr("cannot load libcublasLt.so.13"),
-                    HasSubstr("python3 -m pip install nvidia-cublas"),
-                    HasSubstr("SPD_CUDA_LIB_DIR")));
+  EXPECT_THAT(
+      message_of([&] {
+        gpu.operators->linear({.x = gpu_x.view(), .weight = &weight.gpu, .y = gpu_y.view()},
+                              *gpu.stream);
+      }),
+      AllOf(HasSubstr("cannot load libcublasLt.so.13"),
+            HasSubstr("python3 -m pip install nvidia-cublas"), HasSubstr("SPD_CUDA_LIB_DIR")));
 }
 
 TEST_F(CudaFailures, DeviceLost) {

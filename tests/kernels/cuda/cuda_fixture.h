@@ -77,7 +77,8 @@ struct Gpu {
     Weight gpu, host;
   };
   Weights random_weight(Random& random, DType type, std::int64_t rows, std::int64_t cols) {
-    Weights made{operators->make_weight(type, rows, cols), reference->make_weight(type, rows, cols)};
+    Weights made{operators->make_weight(type, rows, cols),
+                 reference->make_weight(type, rows, cols)};
     const float bound = 1.0f / std::sqrt(static_cast<float>(cols));
     const std::vector<float> values = random.vector(rows * cols, -bound, bound);
     std::vector<std::byte> stored(rows * cols * size_of(host_type(type)));

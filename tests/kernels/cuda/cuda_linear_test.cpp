@@ -35,7 +35,8 @@ constexpr double kTolerance = 2e-5;
 // unit of bf16, of one term.
 constexpr double kRoundedTolerance = 2e-3;
 
-/// x as a product of many tokens takes it: normed, then rounded to what the weight is multiplied as.
+/// x as a product of many tokens takes it: normed, then rounded to what the weight is multiplied
+/// as.
 Matrix as_multiplied(Gpu& gpu, Matrix& x, const Norm* norm, DType weight) {
   Matrix taken = x;
   if (norm) gpu.reference->norm(x.view(), *norm, taken.view(), *gpu.host_stream);
@@ -121,9 +122,8 @@ TEST_F(CudaLinear, EveryShape) {
 TEST_F(CudaLinear, EveryEpilogueWithNormBiasAndAccumulation) {
   Gpu gpu;
   for (const std::int64_t tokens : {1, 4, 41}) {
-    for (const auto epilogue :
-         {Epilogue::none, Epilogue::relu, Epilogue::gelu, Epilogue::gelu_tanh, Epilogue::silu,
-          Epilogue::gated_silu, Epilogue::gated_gelu_tanh}) {
+    for (const auto epilogue : {Epilogue::none, Epilogue::relu, Epilogue::gelu, Epilogue::gelu_tanh,
+                                Epilogue::silu, Epilogue::gated_silu, Epilogue::gated_gelu_tanh}) {
       for (const auto norm : {std::optional<NormKind>(), std::optional(NormKind::rms),
                               std::optional(NormKind::layer)}) {
         for (const bool bias : {false, true}) {
@@ -205,8 +205,7 @@ TEST_F(CudaLinear, ExtremeActivations) {
     x.at(0, 0) = 1.0f;
     GpuMatrix gpu_x(gpu, x), got(gpu, wanted);
     gpu.operators->linear(
-        {.x = gpu_x.view(), .weight = &weight, .epilogue = epilogue, .y = got.view()},
-        *gpu.stream);
+        {.x = gpu_x.view(), .weight = &weight, .epilogue = epilogue, .y = got.view()}, *gpu.stream);
     gpu.reference->linear(
         {.x = x.view(), .weight = &host, .epilogue = epilogue, .y = wanted.view()},
         *gpu.host_stream);

@@ -33,10 +33,10 @@ TEST_F(CudaOperators, Norm) {
         gpu.reference->norm(x.view(), {kind, weight.data(), bias ? added.data() : nullptr, 1e-5f},
                             wanted.view(), *gpu.host_stream);
         GpuMatrix got(gpu, x);
-        gpu.operators->norm(got.view(),
-                            {kind, gpu_weight.as<float>(), bias ? gpu_added.as<float>() : nullptr,
-                             1e-5f},
-                            got.view(), *gpu.stream);  // in place
+        gpu.operators->norm(
+            got.view(),
+            {kind, gpu_weight.as<float>(), bias ? gpu_added.as<float>() : nullptr, 1e-5f},
+            got.view(), *gpu.stream);  // in place
         // The mean of numbers near 10 is known to about 1e-6, deviations are of the order of 1.
         expect_near(got.back(), wanted, 1e-5, describe("norm", s));
       }
@@ -177,8 +177,7 @@ TEST_F(CudaOperators, ReadTouchesEveryWeight) {
 #if defined(SPD_CUDA_EMULATED)
   const auto statistics = cuda_emulation::take_statistics();
   if (checked()) {
-    EXPECT_EQ(statistics.at("read").distinct_read,
-              a.gpu.storage.bytes() + b.gpu.storage.bytes());
+    EXPECT_EQ(statistics.at("read").distinct_read, a.gpu.storage.bytes() + b.gpu.storage.bytes());
   }
 #endif
 }
