@@ -1,3 +1,4 @@
+#include "kernels/cuda/keys.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/logits.h"
 
@@ -7,27 +8,6 @@ namespace {
 
 constexpr int kThreads = 512;
 constexpr int kDigitBits = 8, kDigits = 1 << kDigitBits, kKeyBits = 64;
-
-/// Larger for larger logits, among equal ones for the smaller index; NaN is the smallest of all.
-__device__ Key key_of(float logit, int index) {
-  std::uint32_t order = 0;
-  if (logit == logit) {
-    const std::uint32_t bits = __float_as_uint(logit == 0.0f ? 0.0f : logit);  // -0 is 0
-    order = (bits & 0x80000000u) != 0 ? ~bits : bits | 0x80000000u;
-  }
-  return static_cast<Key>(order) << 32 | (0xffffffffu - static_cast<std::uint32_t>(index));
-}
-
-__device__ int index_of(Key key) {
-  return static_cast<int>(0xffffffffu - static_cast<std::uint32_t>(key));
-}
-
-__device__ Key larger(Key a, Key b) { return a > b ? a : b; }
-
-__device__ Key warp_largest(Key key) {
-  for (int d = kWarp / 2; d > 0; d /= 2) key = larger(key, __shfl_xor_sync(kAllLanes, key, d));
-  return key;
-}
 
 // The one largest of a part of a row.
 __global__ void __launch_bounds__(kThreads)
