@@ -134,24 +134,33 @@ __device__ inline float warp_max(float value) {
 #endif
 }
 
-/// Sums of kCount values over the warp in fewer exchanges than kCount separate sums: each exchange
-/// halves what a lane still has to add. Afterwards values[0] of lane l is the sum of value
-/// l / (kWarp / kCount). kCount: a power of two up to kWarp.
+/// Every exchange halves what a lane still has to add: of kLeft pairs it keeps one value each and
+/// sends the other. By recursion, since an array that is indexed by a loop's variable would lie in
+/// memory.
+template <int kLeft, int kCount>
+__device__ inline void halve_sums(float (&values)[kCount], int lane) {
+  if constexpr (kLeft > 0) {
+    constexpr int kDistance = kLeft * (kWarp / kCount);
+    const bool upper = (lane & kDistance) != 0;
+#pragma unroll
+    for (int i = 0; i < kLeft; ++i) {
+      const float kept = upper ? values[i + kLeft] : values[i];
+      const float sent = upper ? values[i] : values[i + kLeft];
+      values[i] = kept + __shfl_xor_sync(kAllLanes, sent, kDistance);
+    }
+    halve_sums<kLeft / 2>(values, lane);
+  }
+}
+
+/// Sums of kCount values over the warp in fewer exchanges than kCount separate sums. Afterwards
+/// values[0] of lane l is the sum of value l / (kWarp / kCount). kCount: a power of two up to
+/// kWarp.
 template <int kCount>
 __device__ inline void warp_sums(float (&values)[kCount], int lane) {
-  int distance = kWarp / 2;
+  halve_sums<kCount / 2>(values, lane);
 #pragma unroll
-  for (int left = kCount / 2; left > 0; left /= 2, distance /= 2) {
-    const bool upper = (lane & distance) != 0;
-#pragma unroll
-    for (int i = 0; i < left; ++i) {
-      const float kept = upper ? values[i + left] : values[i];
-      const float sent = upper ? values[i] : values[i + left];
-      values[i] = kept + __shfl_xor_sync(kAllLanes, sent, distance);
-    }
-  }
-  for (; distance > 0; distance /= 2) {
-    values[0] += __shfl_xor_sync(kAllLanes, values[0], distance);
+  for (int d = kWarp / kCount / 2; d > 0; d /= 2) {
+    values[0] += __shfl_xor_sync(kAllLanes, values[0], d);
   }
 }
 
