@@ -110,20 +110,19 @@ const void* CudaLinear::converted(const LinearArgs& args, DType type, std::int64
 void CudaLinear::run_many(const LinearArgs& args, const Queue& queue) {
   if (!matmul_) matmul_.emplace(device_);
   const Weight& weight = *args.weight;
-  Product product{.type = weight.dtype,
-                  .tokens = args.x.rows,
-                  .rows = weight.rows,
-                  .cols = weight.cols,
-                  .weight = weight.storage.data(),
-                  .weight_stride = weight.stride};
+  Product product;
+  product.type = weight.dtype;
+  // Columns first: y^T = weight * x^T, where the weight lies turned.
+  product.a = {weight.storage.data(), weight.cols, weight.rows, weight.stride, true};
   if (weight.dtype == DType::i8) {
     product.type = DType::bf16;
     auto* const expanded = weights_.get<std::uint16_t>(weight.rows * weight.stride);
     expand_rows(weight.storage.data(), weight.scales.as<const float>(), weight.rows, weight.stride,
                 expanded, queue);
-    product.weight = expanded;
+    product.a.data = expanded;
   }
-  product.x = converted(args, product.type, product.x_stride, queue);
+  product.b = {nullptr, weight.cols, args.x.rows};
+  product.b.data = converted(args, product.type, product.b.stride, queue);
   if (args.epilogue == Epilogue::none && !args.bias && !args.plus.given()) {
     product.y = args.y.data;
     product.y_stride = args.y.stride;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "kernels/device/error.h"
 
 namespace spd::cuda {
@@ -12,6 +14,15 @@ constexpr std::size_t kWorkspace = 32 << 20;  // what NVIDIA recommends for comp
 
 cudaDataType_t type_of(DType type) {
   return type == DType::f32 ? CUDA_R_32F : type == DType::bf16 ? CUDA_R_16BF : CUDA_R_16F;
+}
+
+/// What the library may count on, up to what it gains from.
+std::uint32_t alignment_of(const void* data) {
+  constexpr std::uint32_t kMost = 16;
+  const auto address = reinterpret_cast<std::uintptr_t>(data);
+  std::uint32_t alignment = kMost;
+  while (address % alignment != 0) alignment /= 2;
+  return alignment;
 }
 
 }  // namespace
@@ -32,12 +43,10 @@ CublasLtFunctions::CublasLtFunctions(const Library& library) {
   library.bind(matmul, "cublasLtMatmul");
 }
 
-/// cuBLAS counts columns first: our row-major matrices are the transposes of its own, so that y^T =
-/// weight * x^T with the weight read transposed.
 struct Matmul::Plan {
   const CublasLtFunctions& lt;
   cublasLtMatmulDesc_t desc = nullptr;
-  cublasLtMatrixLayout_t weight = nullptr, x = nullptr, y = nullptr;
+  cublasLtMatrixLayout_t a = nullptr, b = nullptr, y = nullptr;
   cublasLtMatmulAlgo_t algo{};
 
   explicit Plan(const CublasLtFunctions& functions) : lt(functions) {}
@@ -45,7 +54,7 @@ struct Matmul::Plan {
   Plan& operator=(const Plan&) = delete;
   ~Plan() {
     if (desc) lt.desc_destroy(desc);
-    for (cublasLtMatrixLayout_t layout : {weight, x, y}) {
+    for (cublasLtMatrixLayout_t layout : {a, b, y}) {
       if (layout) lt.layout_destroy(layout);
     }
   }
@@ -70,24 +79,40 @@ void Matmul::check(cublasStatus_t status, const char* what) const {
               "see whether nvidia-smi lists the GPU and enough memory is free");
 }
 
-const Matmul::Plan& Matmul::plan_for(const Product& p, bool aligned) {
-  const ShapeKey key{p.type,     p.tokens,        p.rows,     p.cols,
-                     p.x_stride, p.weight_stride, p.y_stride, aligned};
+const Matmul::Plan& Matmul::plan_for(const Product& p) {
+  const std::array alignments = {alignment_of(p.a.data), alignment_of(p.b.data), alignment_of(p.y)};
+  const ShapeKey key{static_cast<std::int64_t>(p.type),
+                     p.a.rows,
+                     p.a.cols,
+                     p.a.stride,
+                     p.a.transposed ? 1 : 0,
+                     p.b.rows,
+                     p.b.cols,
+                     p.b.stride,
+                     p.b.transposed ? 1 : 0,
+                     p.y_stride,
+                     alignments[0],
+                     alignments[1],
+                     alignments[2]};
   if (const auto found = plans_.find(key); found != plans_.end()) return *found->second;
   auto plan = std::make_unique<Plan>(lt_);
   check(lt_.desc_create(&plan->desc, CUBLAS_COMPUTE_32F, CUDA_R_32F), "cublasLtMatmulDescCreate");
-  const cublasOperation_t transposed = CUBLAS_OP_T;
-  check(lt_.desc_set(plan->desc, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed),
-        "cublasLtMatmulDescSetAttribute");
+  const auto turn = [&](cublasLtMatmulDescAttributes_t attribute, bool transposed) {
+    const cublasOperation_t operation = transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
+    check(lt_.desc_set(plan->desc, attribute, &operation, sizeof operation),
+          "cublasLtMatmulDescSetAttribute");
+  };
+  turn(CUBLASLT_MATMUL_DESC_TRANSA, p.a.transposed);
+  turn(CUBLASLT_MATMUL_DESC_TRANSB, p.b.transposed);
   const auto layout = [&](cublasLtMatrixLayout_t& to, DType type, std::int64_t rows,
                           std::int64_t cols, std::int64_t stride) {
     check(lt_.layout_create(&to, type_of(type), static_cast<std::uint64_t>(rows),
-                            static_cast<std::uint64_t>(cols), stride),
+                            static_cast<std::uint64_t>(cols), std::max(stride, rows)),
           "cublasLtMatrixLayoutCreate");
   };
-  layout(plan->weight, p.type, p.cols, p.rows, p.weight_stride);
-  layout(plan->x, p.type, p.cols, p.tokens, p.x_stride);
-  layout(plan->y, DType::f32, p.rows, p.tokens, p.y_stride);
+  layout(plan->a, p.type, p.a.rows, p.a.cols, p.a.stride);
+  layout(plan->b, p.type, p.b.rows, p.b.cols, p.b.stride);
+  layout(plan->y, DType::f32, p.rows(), p.cols(), p.y_stride);
 
   cublasLtMatmulPreference_t preference = nullptr;
   check(lt_.preference_create(&preference), "cublasLtMatmulPreferenceCreate");
@@ -98,14 +123,13 @@ const Matmul::Plan& Matmul::plan_for(const Product& p, bool aligned) {
           "cublasLtMatmulPreferenceSetAttribute");
   };
   prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, kWorkspace);
-  const std::uint32_t alignment = aligned ? 16 : 4;
-  for (const auto attribute :
-       {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES}) {
-    prefer(attribute, alignment);
-  }
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignments[0]);
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignments[1]);
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignments[2]);
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignments[2]);
   cublasLtMatmulHeuristicResult_t result{};
   int found = 0;
-  check(lt_.heuristic(handle_, plan->desc, plan->weight, plan->x, plan->y, plan->y, preference, 1,
+  check(lt_.heuristic(handle_, plan->desc, plan->a, plan->b, plan->y, plan->y, preference, 1,
                       &result, &found),
         "cublasLtMatmulAlgoGetHeuristic");
   if (found == 0) check(CUBLAS_STATUS_NOT_SUPPORTED, "cublasLtMatmulAlgoGetHeuristic");
@@ -114,10 +138,9 @@ const Matmul::Plan& Matmul::plan_for(const Product& p, bool aligned) {
 }
 
 void Matmul::run(const Product& p, const Queue& queue) {
-  const bool aligned = reinterpret_cast<std::uintptr_t>(p.y) % 16 == 0 && p.y_stride % 4 == 0;
-  const Plan& plan = plan_for(p, aligned);
+  const Plan& plan = plan_for(p);
   const float one = 1.0f, beta = p.accumulate ? 1.0f : 0.0f;
-  check(lt_.matmul(handle_, plan.desc, &one, p.weight, plan.weight, p.x, plan.x, &beta, p.y, plan.y,
+  check(lt_.matmul(handle_, plan.desc, &one, p.a.data, plan.a, p.b.data, plan.b, &beta, p.y, plan.y,
                    p.y, plan.y, &plan.algo, workspace_.data(), workspace_.bytes(), queue.stream),
         "cublasLtMatmul");
 }

@@ -3,10 +3,10 @@
 
 #include <cublasLt.h>
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <tuple>
 
 #include "kernels/cuda/library.h"
 #include "kernels/cuda/queue.h"
@@ -33,17 +33,24 @@ struct CublasLtFunctions {
   decltype(&cublasLtMatmul) matmul;
 };
 
-/// y [tokens, rows] f32 = x [tokens, cols] * weight [rows, cols]^T, x and weight of one type.
+/// A factor as cuBLAS sees it, columns first: a row-major matrix of ours is its own transpose
+/// there, [columns, rows].
+struct Factor {
+  const void* data = nullptr;
+  std::int64_t rows = 0, cols = 0;  ///< columns first
+  std::int64_t stride = 0;          ///< elements from column to column
+  bool transposed = false;
+};
+
+/// y (+)= a * b, columns first, with a and b of one type, turned as they say; y [rows, cols] f32.
 struct Product {
   DType type = DType::bf16;  ///< f32, bf16 or f16
-  std::int64_t tokens = 0, rows = 0, cols = 0;
-  const void* x = nullptr;
-  std::int64_t x_stride = 0;
-  const void* weight = nullptr;
-  std::int64_t weight_stride = 0;
+  Factor a, b;
   float* y = nullptr;
   std::int64_t y_stride = 0;
   bool accumulate = false;
+  std::int64_t rows() const { return a.transposed ? a.cols : a.rows; }
+  std::int64_t cols() const { return b.transposed ? b.rows : b.cols; }
 };
 
 class Matmul {
@@ -58,9 +65,8 @@ class Matmul {
 
  private:
   struct Plan;
-  using ShapeKey = std::tuple<DType, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
-                              std::int64_t, std::int64_t, bool>;
-  const Plan& plan_for(const Product& product, bool aligned);
+  using ShapeKey = std::array<std::int64_t, 13>;
+  const Plan& plan_for(const Product& product);
   void check(cublasStatus_t status, const char* what) const;
 
   Library library_;

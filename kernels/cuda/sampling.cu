@@ -95,6 +95,7 @@ __global__ void __launch_bounds__(kThreads)
   const float top = tops[blockIdx.y];
   const Span span(args.cols);
   double sum = 0.0;
+#pragma unroll 1  // one exponential in f64 needs registers enough
   for (int i = span.begin + static_cast<int>(threadIdx.x); i < span.end; i += kThreads) {
     sum += exp(static_cast<double>(row[i] - top) * scale);
   }

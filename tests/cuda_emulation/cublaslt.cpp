@@ -31,7 +31,7 @@ struct Layout {
 
 struct Preference {
   std::uint64_t workspace = 0;
-  std::uint32_t alignment_d = 256;
+  std::uint32_t alignment_a = 256, alignment_b = 256, alignment_d = 256;
 };
 
 template <class T>
@@ -172,6 +172,10 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t h
   Preference& preference = *behind<Preference>(handle);
   if (attribute == CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES) {
     std::memcpy(&preference.workspace, value, bytes);
+  } else if (attribute == CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES) {
+    std::memcpy(&preference.alignment_a, value, bytes);
+  } else if (attribute == CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES) {
+    std::memcpy(&preference.alignment_b, value, bytes);
   } else if (attribute == CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES) {
     std::memcpy(&preference.alignment_d, value, bytes);
   }
@@ -195,7 +199,10 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
     return CUBLAS_STATUS_INVALID_VALUE;
   }
   std::memset(static_cast<void*>(results), 0, sizeof *results);
-  results->algo.data[0] = behind<Preference>(preference)->alignment_d;
+  const Preference& wanted = *behind<Preference>(preference);
+  results->algo.data[0] = wanted.alignment_d;
+  results->algo.data[1] = wanted.alignment_a;
+  results->algo.data[2] = wanted.alignment_b;
   *found = 1;
   return CUBLAS_STATUS_SUCCESS;
 }
@@ -219,8 +226,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
                         *static_cast<const float*>(alpha),
                         *static_cast<const float*>(beta)};
   const bool aligned = reinterpret_cast<std::uintptr_t>(d) % algo->data[0] == 0 &&
-                       reinterpret_cast<std::uintptr_t>(a) % 16 == 0 &&
-                       reinterpret_cast<std::uintptr_t>(b) % 16 == 0;
+                       reinterpret_cast<std::uintptr_t>(a) % algo->data[1] == 0 &&
+                       reinterpret_cast<std::uintptr_t>(b) % algo->data[2] == 0;
   if (!stream || c != d || !aligned || !is_device_memory(d)) return CUBLAS_STATUS_INVALID_VALUE;
   Operation op;
   op.kind = OperationKind::call;
