@@ -157,6 +157,12 @@ __device__ inline void halve_sums(float (&values)[kCount], int lane) {
 /// kWarp.
 template <int kCount>
 __device__ inline void warp_sums(float (&values)[kCount], int lane) {
+#if defined(SPD_CUDA_EMULATION_FAST)
+  if constexpr (kCount > 1) {
+    ::cuda_emulation::sum_lanes(values, kCount, {__FILE__, __LINE__});
+    return;
+  }
+#endif
   halve_sums<kCount / 2>(values, lane);
 #pragma unroll
   for (int d = kWarp / kCount / 2; d > 0; d /= 2) {

@@ -31,6 +31,7 @@ struct Thread {
   std::uint64_t value = 0, result = 0;
   int source = 0;
   const MmaFragments* fragments = nullptr;
+  float* values = nullptr;
   // The last flag that it read, and what it saw: the same again means that it spins.
   const std::uint32_t* flag = nullptr;
   std::uint32_t seen = 0;
@@ -99,6 +100,7 @@ class Block {
   void change(Thread* from, Thread* to);
   void conclude(Warp& warp, int warp_index, Gathering& gathering);
   void multiply_tiles(int warp_index);
+  void sum_all_values(int warp_index);
   Thread* lanes_of(int warp_index) { return threads_.data() + warp_index * kWarpLanes; }
   std::string where(Place place) const;
 

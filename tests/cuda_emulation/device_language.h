@@ -43,7 +43,7 @@ struct Now {
 extern Now now;
 
 /// What the lanes of a warp meet for.
-enum class Meeting : std::uint8_t { shuffle, ballot, sync, sum, max, mma };
+enum class Meeting : std::uint8_t { shuffle, ballot, sync, sum, max, sums, mma };
 
 /// Returns when every lane of `mask` has come. What this lane gets: the value of lane `source`, the
 /// votes, the sum or the largest of the floats.
@@ -59,6 +59,9 @@ void release(std::uint32_t* flag, std::uint32_t value);
 int atomic_add(int* to, int value);
 unsigned atomic_add(unsigned* to, unsigned value);
 float atomic_add(float* to, float value);
+
+/// `count` sums over the warp: values[0] of lane l becomes the sum of value l / (32 / count).
+void sum_lanes(float* values, int count, Place place);
 
 struct MmaFragments {
   float* d;

@@ -41,12 +41,12 @@ Gathering& find(Warp& warp, std::uint32_t mask) {
   return *unused;
 }
 
-/// Sums and maxima in the order of a butterfly of shuffles, so that a kernel gets the same bits
-/// from five shuffles as from one meeting.
-template <class Combine>
-float butterfly(std::uint32_t mask, const Thread* lanes, Combine&& combine) {
-  float values[kWarpLanes] = {};
-  for_lanes(mask, [&](int lane) { values[lane] = from_bits<float>(lanes[lane].value); });
+/// value(lane) of all lanes combined in the order of a butterfly of shuffles, so that a kernel gets
+/// the same bits from shuffles as from one meeting.
+template <class Value, class Combine>
+float butterfly(Value&& value, Combine&& combine) {
+  float values[kWarpLanes];
+  for (int lane = 0; lane < kWarpLanes; ++lane) values[lane] = value(lane);
   for (int distance = kWarpLanes / 2; distance > 0; distance /= 2) {
     for (int lane = 0; lane < distance; ++lane) {
       values[lane] = combine(values[lane], values[lane + distance]);
@@ -54,6 +54,9 @@ float butterfly(std::uint32_t mask, const Thread* lanes, Combine&& combine) {
   }
   return values[0];
 }
+
+float sum_of_two(float a, float b) { return a + b; }
+float larger_of_two(float a, float b) { return std::fmax(a, b); }
 
 }  // namespace
 
@@ -95,6 +98,7 @@ void Block::conclude(Warp& warp, int warp_index, Gathering& gathering) {
   gathering.arrived = 0;
   ++progress_;
   std::uint64_t common = 0;
+  const auto brought = [&](int lane) { return from_bits<float>(lanes[lane].value); };
   switch (gathering.kind) {
     case Meeting::shuffle:
       break;
@@ -102,13 +106,16 @@ void Block::conclude(Warp& warp, int warp_index, Gathering& gathering) {
       for_lanes(mask, [&](int lane) { common |= lanes[lane].value << lane; });
       break;
     case Meeting::sum:
-      common = to_bits(butterfly(mask, lanes, [](float a, float b) { return a + b; }));
+      common = to_bits(butterfly(brought, sum_of_two));
       break;
     case Meeting::max:
-      common = to_bits(butterfly(mask, lanes, [](float a, float b) { return std::fmax(a, b); }));
+      common = to_bits(butterfly(brought, larger_of_two));
       break;
     case Meeting::mma:
       multiply_tiles(warp_index);
+      break;
+    case Meeting::sums:
+      sum_all_values(warp_index);
       break;
     case Meeting::sync:
       // Only this orders accesses to memory: the others exchange registers.
@@ -151,8 +158,25 @@ void Block::multiply_tiles(int warp_index) {
   }
 }
 
+void Block::sum_all_values(int warp_index) {
+  Thread* const lanes = lanes_of(warp_index);
+  const auto count = static_cast<int>(lanes[0].value);
+  float sums[kWarpLanes];
+  for (int i = 0; i < count; ++i) {
+    sums[i] = butterfly([&](int lane) { return lanes[lane].values[i]; }, sum_of_two);
+  }
+  for (int lane = 0; lane < kWarpLanes; ++lane) {
+    lanes[lane].values[0] = sums[lane / (kWarpLanes / count)];
+  }
+}
+
 std::uint64_t meet(Meeting kind, std::uint32_t mask, std::uint64_t value, int source, Place place) {
   return now.thread->block->meet(kind, mask, value, source, place);
+}
+
+void sum_lanes(float* values, int count, Place place) {
+  now.thread->values = values;
+  meet(Meeting::sums, ~0u, static_cast<std::uint64_t>(count), 0, place);
 }
 
 void multiply_tile(const MmaFragments& mine, Place place) {

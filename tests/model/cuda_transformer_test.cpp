@@ -104,5 +104,57 @@ TEST_F(CudaModels, SixteenBitCaches) {
   }
 }
 
+/// SmolLM2-135M where it is, with what transformers continues a prompt by.
+class CudaSmolLm2 : public test::CudaTest {
+ protected:
+  void SetUp() override {
+    CudaTest::SetUp();
+    run_.model = std::filesystem::path(SPD_SOURCE_DIR) / "models" / "smollm2-135m";
+    run_.kv_dtype = DType::f16;
+    run_.step_tokens = 1;
+    if (!std::filesystem::exists(run_.model / "config.json")) {
+      GTEST_SKIP() << run_.model << " is not there";
+    }
+  }
+  VirtualRun run_;
+};
+
+TEST_F(CudaSmolLm2, ContinuesAsTransformersDoes) {
+  if (test::checked()) GTEST_SKIP() << "takes minutes when accesses are checked";
+  std::ifstream stream(std::filesystem::path(SPD_FIXTURES) / "smollm2" / "reference.json");
+  const auto reference = nlohmann::json::parse(stream)["continuations"][0];
+  auto tokens = reference["input"].get<std::vector<std::int32_t>>();
+  const auto output = reference["output"].get<std::vector<std::int32_t>>();
+  const std::size_t prompt = tokens.size();
+  constexpr std::size_t kTokens = 8;
+  tokens.insert(tokens.end(), output.begin(), output.begin() + kTokens - 1);
+  const Logits logits = run_logits(on_gpu(run_), tokens);
+  for (std::size_t i = 0; i < kTokens; ++i) EXPECT_EQ(argmax(logits[prompt - 1 + i]), output[i]);
+}
+
+#if defined(SPD_CUDA_EMULATED)
+// One token, one pass over the weights, few launches.
+TEST_F(CudaSmolLm2, ADecodeStepReadsTheWeightsOnce) {
+  const ModelConfig config = ModelConfig::load(run_.model);
+  run_logits(on_gpu(run_), {22007});
+  std::uint64_t read = 0, launches = 0;
+  for (const auto& [name, kernel] : cuda_emulation::take_statistics()) {
+    read += kernel.distinct_read;
+    launches += kernel.launches;
+  }
+  // A block: two norms are part of products; the sums follow where ranks would add up.
+  EXPECT_LE(launches, 9u * config.blocks + 5);
+  if (!test::checked()) return;
+  const std::int64_t of_block = (config.q_heads + 2 * config.kv_heads) * config.head_dim *
+                                    config.hidden +
+                                config.hidden * config.q_heads * config.head_dim +
+                                3 * config.hidden * config.mlp;
+  const auto weights =
+      static_cast<double>(2 * (config.blocks * of_block + config.vocab * config.hidden));
+  // The rest: activations, read by each kernel once, and one position of the cache.
+  EXPECT_NEAR(static_cast<double>(read), weights, 0.01 * weights);
+}
+#endif
+
 }  // namespace
 }  // namespace spd
