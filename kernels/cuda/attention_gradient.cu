@@ -13,6 +13,7 @@ constexpr float kLowest = -1e30f;
 
 __device__ float dot(const float* a, const float* b, int count) {
   float sum = 0.0f;
+#pragma unroll 2  // more would spill
   for (int i = 0; i < count; ++i) sum += a[i] * b[i];
   return sum;
 }

@@ -28,6 +28,8 @@ void forget_failures();
 
 }  // namespace cuda_emulation
 
+// NOLINTBEGIN(bugprone-macro-parentheses)
 #define SPD_BEGIN_CALL(call)             \
   ::cuda_emulation::Call call(__func__); \
   if (call.error() != cudaSuccess) return ::cuda_emulation::remember(call.error())
+// NOLINTEND(bugprone-macro-parentheses)

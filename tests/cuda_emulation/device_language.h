@@ -102,6 +102,7 @@ cudaError_t enqueue(cudaStream_t stream, Launch launch);
 
 }  // namespace cuda_emulation
 
+// NOLINTBEGIN(readability-identifier-naming,bugprone-macro-parentheses)
 #define threadIdx (::cuda_emulation::now.thread_index)
 #define blockIdx (::cuda_emulation::now.block_index)
 #define blockDim (::cuda_emulation::now.block_dim)
@@ -160,3 +161,4 @@ inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 inline int min(int a, int b) { return a < b ? a : b; }
 inline int max(int a, int b) { return a > b ? a : b; }
 inline int __popc(std::uint32_t bits) { return std::popcount(bits); }
+// NOLINTEND(readability-identifier-naming,bugprone-macro-parentheses)

@@ -145,10 +145,9 @@ TEST_F(CudaSmolLm2, ADecodeStepReadsTheWeightsOnce) {
   // A block: two norms are part of products; the sums follow where ranks would add up.
   EXPECT_LE(launches, 9u * config.blocks + 5);
   if (!test::checked()) return;
-  const std::int64_t of_block = (config.q_heads + 2 * config.kv_heads) * config.head_dim *
-                                    config.hidden +
-                                config.hidden * config.q_heads * config.head_dim +
-                                3 * config.hidden * config.mlp;
+  const std::int64_t of_block =
+      (config.q_heads + 2 * config.kv_heads) * config.head_dim * config.hidden +
+      config.hidden * config.q_heads * config.head_dim + 3 * config.hidden * config.mlp;
   const auto weights =
       static_cast<double>(2 * (config.blocks * of_block + config.vocab * config.hidden));
   // The rest: activations, read by each kernel once, and one position of the cache.
