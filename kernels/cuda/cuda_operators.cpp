@@ -80,6 +80,10 @@ class CudaOperators final : public Operators {
     device_.upload(weight.scales.as<float>() + first, scales.data(), count * sizeof(float), stream);
   }
 
+  void begin_step(std::span<const Segment> segments, std::int64_t rows, Stream& stream) override {
+    steps_.rows(segments, rows, stream);
+  }
+
   void read(std::span<const Weight* const> weights, Stream& stream) override {
     auto* const sink = results_.get<std::uint32_t>(1);
     const Queue queue = device_.queue(stream);

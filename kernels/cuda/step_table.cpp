@@ -49,8 +49,13 @@ StepTable::Step StepTable::rows(std::span<const Segment> segments, std::int64_t 
   const std::size_t tiles_at =
       (row_bytes + alignof(QueryTile) - 1) / alignof(QueryTile) * alignof(QueryTile);
   const std::size_t bytes = tiles_at + tiles.size() * sizeof(QueryTile);
-  if (staging.memory.bytes() < bytes) staging.memory = HostBuffer(device_, 2 * bytes);
-  if (table_.bytes() < bytes) table_ = Buffer(device_, 2 * bytes);
+  // Never smaller than what decode steps need, so that graphs of them find it where it was.
+  constexpr std::size_t kLeast = 16 << 10;
+  const std::size_t room = std::max(2 * bytes, kLeast);
+  if (staging.memory.bytes() < bytes || !staging.memory.as<void>()) {
+    staging.memory = HostBuffer(device_, room);
+  }
+  if (table_.bytes() < bytes || !table_.data()) table_ = Buffer(device_, room);
   auto* const staged = staging.memory.as<std::byte>();
   std::memcpy(staged, rows.data(), row_bytes);
   if (!tiles.empty()) {

@@ -1,4 +1,8 @@
 // Streams, events, graphs and memory of a GPU as kernels/device/device.h promises them.
+#include <fmt/format.h>
+
+#include <span>
+
 #include "tests/kernels/cuda/cuda_fixture.h"
 
 namespace spd::test {
@@ -91,6 +95,66 @@ TEST_F(CudaDeviceTest, AGraphOfOperators) {
                           *gpu.host_stream);
     gpu.reference->add(y.view(), y.view(), *gpu.host_stream);
     expect_near(gpu_y.back(), y, 2e-5, "a graph's step");
+  }
+}
+
+// One decode step's graph, launched for one position after the other: it reads the table that
+// begin_step() has put there, and the cache grows as it does without a graph.
+TEST_F(CudaDeviceTest, AGraphOfADecodeStep) {
+  Gpu gpu;
+  Random random;
+  constexpr std::int64_t kHeads = 4, kKvHeads = 2, kHeadDim = 64, kCapacity = 400, kSlots = 3;
+  constexpr std::int64_t kCols = (kHeads + 2 * kKvHeads) * kHeadDim;
+  const std::int64_t cache_bytes = kSlots * kKvHeads * kCapacity * kHeadDim * 2;
+  std::vector<std::byte> keys(cache_bytes), values(cache_bytes);
+  const Buffer gpu_keys = gpu.buffer(keys), gpu_values = gpu.buffer(values);
+  KvLayer host{keys.data(), values.data(), DType::f16, kSlots, kKvHeads, kCapacity, kHeadDim};
+  KvLayer cache = host;
+  cache.keys = gpu_keys.data();
+  cache.values = gpu_values.data();
+  const std::vector<float> angles = random.vector(kCapacity * kHeadDim);
+  RopeTable rope{Buffer(gpu.host, angles.size() * 4), kCapacity, kHeadDim};
+  std::copy(angles.begin(), angles.end(), rope.cos_sin.as<float>());
+  const RopeTable gpu_rope{gpu.buffer(angles), kCapacity, kHeadDim};
+  const std::vector<std::int32_t> map = {0, 0, 1, 1};
+  Matrix qkv = random.matrix(2, kCols), out(2, kHeads * kHeadDim);
+  GpuMatrix gpu_qkv(gpu, qkv), gpu_out(gpu, out);
+  const auto step = [&](Operators& operators, Activations all, const KvLayer& to,
+                        const RopeTable& by, std::span<const Segment> segments, Activations result,
+                        Stream& stream) {
+    operators.store_kv(
+        {.qkv = all, .q_heads = kHeads, .rope = &by, .segments = segments, .cache = to}, stream);
+    operators.attention({.q = all.col_range(0, kHeads * kHeadDim),
+                         .segments = segments,
+                         .kv_head_of = map,
+                         .scale = 0.125f,
+                         .cache = to,
+                         .out = result},
+                        stream);
+  };
+  std::unique_ptr<Graph> graph;
+  for (std::int64_t i = 0; i < 40; ++i) {
+    const std::vector<Segment> segments = {{0, 1, 2, 7 * i}, {1, 1, 0, i}};
+    Matrix next = random.matrix(2, kCols);
+    gpu.device.upload(gpu_qkv.view().data, next.view().data,
+                      2 * static_cast<std::size_t>(next.view().stride) * sizeof(float),
+                      *gpu.stream);
+    gpu.operators->begin_step(segments, 2, *gpu.stream);
+    const auto on_gpu = [&] {
+      step(*gpu.operators, gpu_qkv.view(), cache, gpu_rope, segments, gpu_out.view(), *gpu.stream);
+    };
+    if (i == 0) {
+      on_gpu();  // whatever grows has grown
+    } else if (i == 1) {
+      gpu.stream->begin_capture();
+      on_gpu();
+      graph = gpu.stream->end_capture();
+      EXPECT_EQ(graph->size(), 2u);
+    }
+    if (graph) graph->launch(*gpu.stream);
+    step(*gpu.reference, next.view(), host, rope, segments, out.view(), *gpu.host_stream);
+    expect_near(gpu_out.back(), out, 1e-3, fmt::format("step {}", i));  // keys round to f16
+    if (HasFatalFailure()) return;
   }
 }
 
