@@ -9,6 +9,7 @@
 
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/attention_gradient.h"
+#include "kernels/cuda/cuda_error.h"
 #include "kernels/cuda/elementwise.h"
 #include "kernels/cuda/gradient_kernels.h"
 #include "kernels/cuda/matmul.h"
@@ -35,7 +36,8 @@ class CudaGradients final : public Gradients {
         moments_(device),
         table_(device),
         softmax_(device),
-        sums_(device) {}
+        sums_(device),
+        between_(device, sizeof(float)) {}
 
   DType operand_type() const override { return operands_; }
 
@@ -195,6 +197,9 @@ class CudaGradients final : public Gradients {
 
   void adam(const AdamArgs& args, Stream& stream) override {
     cuda::adam(args, device_.queue(stream));
+    // Weights are fetched before the kernel ahead is done: only kernels overlap, a fill does not.
+    check(cudaMemsetAsync(between_.data(), 0, between_.bytes(), CudaDevice::handle(stream)),
+          "separating a step from what follows");
   }
 
  private:
@@ -278,6 +283,7 @@ class CudaGradients final : public Gradients {
   DType operands_;
   std::unique_ptr<Matmul> matmul_;  // the library is loaded when it is needed
   Workspace rounded_dy_, rounded_x_, moments_, table_, softmax_, sums_;
+  Buffer between_;
   std::map<std::vector<std::int32_t>, Buffer> maps_;
 };
 

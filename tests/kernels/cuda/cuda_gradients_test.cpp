@@ -321,5 +321,34 @@ TEST_F(CudaGradients, SumsOfSquaresAndAdam) {
   }
 }
 
+// Products fetch their first weights before the kernel ahead of them is done: not those that it
+// makes.
+TEST_F(CudaGradients, AProductAfterAStepReadsTheNewWeights) {
+  Both both;
+  Random random;
+  Weight weight = both.operators->make_weight(DType::f32, 6, 32);
+  const std::vector<float> values = random.vector(6 * 32);
+  both.operators->fill_rows(weight, 0, values.data(), 6, 32, *both.stream);
+  Buffer gradient = both.buffer(random.vector(6 * 32)), mean(both.device, 6 * 32 * 4),
+         square(both.device, 6 * 32 * 4);
+  Matrix x = random.matrix(1, 32), y(1, 6);
+  GpuMatrix gpu_x(both, x), gpu_y(both, y);
+  both.stream->synchronize();
+  both.gpu->adam({.weight = weight.storage.as<float>(),
+                  .gradient = gradient.as<float>(),
+                  .mean = mean.as<float>(),
+                  .square = square.as<float>(),
+                  .count = 6 * 32,
+                  .rate = 0.1f},
+                 *both.stream);
+  both.operators->linear({.x = gpu_x.view(), .weight = &weight, .y = gpu_y.view()}, *both.stream);
+  const auto stepped = both.values<float>(weight.storage, 6 * 32);
+  EXPECT_NE(stepped, values);
+  Weight host = both.reference->make_weight(DType::f32, 6, 32);
+  both.reference->fill_rows(host, 0, stepped.data(), 6, 32, *both.host_stream);
+  both.reference->linear({.x = x.view(), .weight = &host, .y = y.view()}, *both.host_stream);
+  expect_near(gpu_y.back(), y, 1e-5, "a product after a step");
+}
+
 }  // namespace
 }  // namespace spd::test
