@@ -6,6 +6,7 @@
 #include "tests/cuda_emulation/access.h"
 #include "tests/cuda_emulation/call.h"
 #include "tests/cuda_emulation/libraries.h"
+#include "tests/cuda_emulation/memory.h"
 #include "tests/cuda_emulation/operation.h"
 #include "tests/cuda_emulation/order.h"
 #include "tests/cuda_emulation/report.h"
@@ -75,6 +76,7 @@ bool accesses_are_checked() { return accesses_checked(); }
 
 void reset() {
   options() = {};
+  guard_memory();
   found().reports.clear();
   found().kernels.clear();
   forget_failures();

@@ -27,6 +27,9 @@ struct Options {
   int resident_blocks = 64;  ///< blocks of one grid that may wait for a flag side by side
   int patience_ms = 2000;    ///< how long a host thread waits for others when nothing can go on
   int driver = 13000;        ///< 0: there is no driver
+  /// Host code that touches device memory ends the program, saying so. Costs a system call at each
+  /// wait, which takes 0.1 ms for each MiB that is allocated.
+  bool guarded = false;
 };
 
 /// May be changed while no work is under way.

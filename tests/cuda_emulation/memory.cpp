@@ -1,8 +1,11 @@
 #include "tests/cuda_emulation/memory.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -23,14 +26,14 @@ unsigned char* arena() {
   return memory;
 }
 
-/// Allocations of one device by offset within its span. Freed addresses are used again only when
-/// all others have been: a stale pointer points to nothing for long.
+/// Allocations of one device by offset within its span. Where accesses are checked, freed addresses
+/// are used again only when all others have been: a stale pointer points to nothing for long.
 class Span {
  public:
   /// kDeviceSpan: no room.
   std::size_t take(std::size_t bytes) {
     const std::size_t whole = (bytes + kAlignment - 1) / kAlignment * kAlignment + kGap;
-    for (const std::size_t from : {next_, kGap}) {
+    for (const std::size_t from : {accesses_checked() ? next_ : kGap, kGap}) {
       std::size_t at = from;
       auto following = taken_.lower_bound(at);
       while (following != taken_.end() && following->first < at + whole) {
@@ -42,6 +45,7 @@ class Span {
       taken_[at] = bytes;
       used_ += bytes;
       next_ = at + whole;
+      end_ = std::max(end_, next_);
       return at;
     }
     return kDeviceSpan;
@@ -62,10 +66,11 @@ class Span {
     return at + bytes <= found->first + found->second;
   }
   std::size_t used() const { return used_; }
+  std::size_t end() const { return end_; }  ///< of all that was ever taken
 
  private:
   std::map<std::size_t, std::size_t> taken_;
-  std::size_t next_ = kGap, used_ = 0;
+  std::size_t next_ = kGap, used_ = 0, end_ = 0;
 };
 
 Span& span(int device) {
@@ -76,6 +81,25 @@ Span& span(int device) {
 std::map<const unsigned char*, std::size_t>& pinned() {
   static auto* const ranges = new std::map<const unsigned char*, std::size_t>;
   return *ranges;
+}
+
+int open_count = 0;
+bool closed = false;
+
+void protect(int rights) {
+  constexpr std::size_t kPage = 4096;
+  for (int device = 0; device < kMostDevices; ++device) {
+    const std::size_t bytes = (span(device).end() + kPage - 1) / kPage * kPage;
+    if (bytes > 0) mprotect(arena() + device * kDeviceSpan, bytes, rights);
+  }
+  closed = rights == PROT_NONE;
+}
+
+void on_fault(int signal, siginfo_t* info, void*) {
+  std::signal(signal, SIG_DFL);
+  if (!is_device_memory(info->si_addr)) return;  // happens again, and ends the program
+  constexpr char kMessage[] = "cuda_emulation: the host touches device memory\n";
+  [[maybe_unused]] const auto written = write(STDERR_FILENO, kMessage, sizeof kMessage - 1);
 }
 
 // Pages of large allocations go back to the system.
@@ -93,6 +117,25 @@ void forget(unsigned char* memory, std::size_t bytes) {
 
 }  // namespace
 
+OpenMemory::OpenMemory() {
+  if (open_count++ == 0 && closed) protect(PROT_READ | PROT_WRITE);
+}
+
+OpenMemory::~OpenMemory() {
+  if (--open_count == 0) guard_memory();
+}
+
+void guard_memory() {
+  if (open_count > 0 || closed == options().guarded) return;
+  if (options().guarded) {
+    struct sigaction action {};
+    action.sa_sigaction = &on_fault;
+    action.sa_flags = SA_SIGINFO;
+    sigaction(SIGSEGV, &action, nullptr);
+  }
+  protect(options().guarded ? PROT_NONE : PROT_READ | PROT_WRITE);
+}
+
 bool is_device_memory(const void* address) {
   return device_offset(address) < kDeviceSpan * kMostDevices;
 }
@@ -106,6 +149,7 @@ void* allocate_device(int device, std::size_t bytes) {
   const std::size_t at = span(device).take(bytes);
   if (at == kDeviceSpan) return nullptr;
   unsigned char* const memory = arena() + device * kDeviceSpan + at;
+  const OpenMemory open;
   std::memset(memory, 0xff, bytes);
   open_global(memory, bytes);
   return memory;
@@ -116,6 +160,7 @@ bool free_device(void* address) {
   const std::size_t bytes = span(device_at(offset)).give(offset % kDeviceSpan);
   if (bytes == kDeviceSpan) return false;
   close_global(address, bytes);
+  const OpenMemory open;
   forget(static_cast<unsigned char*>(address), bytes);
   return true;
 }

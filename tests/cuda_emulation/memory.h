@@ -22,6 +22,17 @@ std::size_t used_memory(int device);
 /// Where [address, address + bytes) is in use by one allocation.
 bool is_allocated(const void* address, std::size_t bytes);
 
+/// While one exists, device memory can be touched; otherwise, where Options ask for it, it cannot.
+class OpenMemory {
+ public:
+  OpenMemory();
+  OpenMemory(const OpenMemory&) = delete;
+  OpenMemory& operator=(const OpenMemory&) = delete;
+  ~OpenMemory();
+};
+/// As Options say now.
+void guard_memory();
+
 void* allocate_pinned(std::size_t bytes);
 bool free_pinned(void* address);
 bool is_pinned(const void* address);

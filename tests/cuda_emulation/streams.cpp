@@ -251,6 +251,7 @@ void put(Stream& stream, Operation op) {
 
 cudaError_t work(std::unique_lock<std::mutex>& lock, const std::function<bool()>& until) {
   Machine& m = machine();
+  const OpenMemory open;
   auto last = std::chrono::steady_clock::now();
   while (m.lost == cudaSuccess && !until()) {
     std::string stuck;
@@ -273,6 +274,7 @@ cudaError_t work(std::unique_lock<std::mutex>& lock, const std::function<bool()>
 }
 
 void work_once() {
+  const OpenMemory open;
   std::string stuck;
   step(stuck);
   if (!stuck.empty()) give_up(stuck);

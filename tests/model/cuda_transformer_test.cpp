@@ -57,6 +57,7 @@ INSTANTIATE_TEST_SUITE_P(All, CudaModels,
 #if defined(SPD_CUDA_EMULATED)
 // Until GPUs have sums of their own, ranks add up in host memory, which emulated memory is.
 TEST_F(CudaModels, OnSeveralRanks) {
+  cuda_emulation::options().guarded = false;
   for (const char* model : {"llama", "llama-tied-9-heads", "qwen3", "opt"}) {
     VirtualRun run;
     run.model = kModels / model;
@@ -78,6 +79,7 @@ TEST_F(CudaModels, OnSeveralRanks) {
 }
 
 TEST_F(CudaModels, InEveryOrderOfThreadsAndStreams) {
+  cuda_emulation::options().guarded = false;
   VirtualRun run;
   run.model = kModels / "llama";
   run.ranks = 2;
@@ -109,6 +111,9 @@ class CudaSmolLm2 : public test::CudaTest {
  protected:
   void SetUp() override {
     CudaTest::SetUp();
+#if defined(SPD_CUDA_EMULATED)
+    cuda_emulation::options().guarded = false;  // of so much memory it takes too long
+#endif
     run_.model = std::filesystem::path(SPD_SOURCE_DIR) / "models" / "smollm2-135m";
     run_.kv_dtype = DType::f16;
     run_.step_tokens = 1;

@@ -1,4 +1,5 @@
 // Streams, events, copies, captures and graphs: what CUDA's documentation promises, and no more.
+#include <cstdio>
 #include <functional>
 
 #include "tests/cuda_emulation/tests/emulation_fixture.h"
@@ -225,6 +226,17 @@ TEST_F(Relays, MemoryOfAStreamIsOnlyItsOwn) {
   cudaFreeAsync(memory, relay.first);
   cudaDeviceSynchronize();
   cudaEventDestroy(relay.made);
+}
+
+TEST_F(Streams, HostCodeThatTouchesDeviceMemoryEndsTheProgram) {
+  testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  cuda_emulation::options().guarded = true;
+  const cudaStream_t stream = make_stream();
+  const float* const x = upload(std::vector<float>(kCount, 1.0f), stream);
+  float* const y = allocate<float>(kCount);
+  scale(x, kCount, 2.0f, y, false, queue(stream));
+  EXPECT_EQ(download(y, kCount, stream), std::vector<float>(kCount, 2.0f));
+  EXPECT_DEATH(std::printf("%f", static_cast<double>(y[3])), "the host touches device memory");
 }
 
 TEST_F(Streams, LaunchesThatNoDeviceTakes) {

@@ -25,6 +25,7 @@ class CudaTest : public testing::Test {
   void SetUp() override {
 #if defined(SPD_CUDA_EMULATED)
     cuda_emulation::reset();
+    cuda_emulation::options().guarded = true;
 #else
     const cuda::Probe probe = cuda::probe_gpus();
     if (probe.gpus.empty()) GTEST_SKIP() << probe.reason;
