@@ -210,6 +210,12 @@ Queue CudaDevice::queue(Stream& stream) {
   return {handle(stream), multiprocessors_, programmatic_};
 }
 
+bool CudaDevice::capturing(Stream& stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  check(cudaStreamIsCapturing(handle(stream), &status), "asking a stream");
+  return status != cudaStreamCaptureStatusNone;
+}
+
 cudaStream_t CudaDevice::handle(Stream& stream) {
   return static_cast<CudaStream&>(stream).handle();
 }

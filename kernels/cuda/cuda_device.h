@@ -40,6 +40,7 @@ class CudaDevice final : public Device {
   /// For launches on this stream by this thread.
   Queue queue(Stream& stream);
   static cudaStream_t handle(Stream& stream);
+  static bool capturing(Stream& stream);
 
  private:
   int ordinal_;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/device/error.h"
+
 namespace spd::cuda {
 
 bool StepTable::is_last(std::span<const Segment> segments, std::int64_t row_count) const {
@@ -39,6 +41,10 @@ std::vector<QueryTile> StepTable::fill(std::span<const Segment> segments, StepRo
 StepTable::Step StepTable::rows(std::span<const Segment> segments, std::int64_t row_count,
                                 Stream& stream) {
   if (is_last(segments, row_count)) return step_;
+  if (CudaDevice::capturing(stream)) {
+    throw Error(ErrorCode::internal,
+                "a captured step has segments that begin_step() was not told before the capture");
+  }
   Staging& staging = staging_[turn_];
   turn_ = 1 - turn_;
   if (!staging.copied) staging.copied = device_.make_event();

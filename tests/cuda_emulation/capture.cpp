@@ -23,6 +23,11 @@ std::unique_ptr<Capture> take(const Capture* capture) {
   return taken;
 }
 
+bool under_way(const Capture* capture) {
+  return std::any_of(captures().begin(), captures().end(),
+                     [&](const auto& other) { return other.get() == capture; });
+}
+
 Event* private_event(Capture& capture) { return &capture.events.emplace_back(); }
 
 /// Whether what each stream did last is waited for by another of the graph.
@@ -80,6 +85,8 @@ cudaError_t forbid_in_capture() {
   return error;
 }
 
+bool is_captured(const Event& event) { return event.capture != nullptr; }
+
 cudaError_t record_event(Stream& stream, Event& event) {
   Operation op;
   op.kind = OperationKind::record;
@@ -101,6 +108,7 @@ cudaError_t wait_for_event(Stream& stream, Event& event) {
   op.kind = OperationKind::wait;
   op.name = "wait for an event";
   if (event.capture) {
+    if (!under_way(event.capture)) return cudaErrorCapturedEvent;
     if (stream.capture && stream.capture != event.capture) {
       stream.capture->invalid = true;
       return cudaErrorStreamCaptureMerge;

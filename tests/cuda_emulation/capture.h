@@ -33,6 +33,8 @@ void put_or_capture(Stream& stream, Operation op);
 /// A call that a capture forbids (waits, allocations): spoils every capture under way that does not
 /// allow it. cudaErrorStreamCaptureUnsupported where there is one.
 cudaError_t forbid_in_capture();
+/// Whether it was recorded last in a stream that captured: then it marks no work that was done.
+bool is_captured(const Event& event);
 cudaError_t record_event(Stream& stream, Event& event);
 cudaError_t wait_for_event(Stream& stream, Event& event);
 

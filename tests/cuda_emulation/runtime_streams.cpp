@@ -138,6 +138,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t handle) {
 cudaError_t cudaEventQuery(cudaEvent_t handle) {
   SPD_BEGIN_CALL(call);
   Event& event = *event_of(handle);
+  if (is_captured(event)) return remember(cudaErrorCapturedEvent);
   if (event.done < event.recorded) work_once();
   if (lost_error() != cudaSuccess) return remember(lost_error());
   if (event.done < event.recorded) return cudaErrorNotReady;
@@ -148,6 +149,7 @@ cudaError_t cudaEventQuery(cudaEvent_t handle) {
 cudaError_t cudaEventSynchronize(cudaEvent_t handle) {
   SPD_BEGIN_CALL(call);
   Event& event = *event_of(handle);
+  if (is_captured(event)) return remember(cudaErrorCapturedEvent);
   if (const cudaError_t error = forbid_in_capture(); error != cudaSuccess) return remember(error);
   const std::uint64_t wanted = event.recorded;
   const cudaError_t error = work(call.lock(), [&] { return event.done >= wanted; });

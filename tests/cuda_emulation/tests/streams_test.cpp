@@ -199,6 +199,23 @@ TEST_F(Streams, AWaitSpoilsACapture) {
   }
 }
 
+TEST_F(Streams, ACapturedEventMarksNoWork) {
+  const cudaStream_t stream = make_stream();
+  cudaEvent_t event = nullptr;
+  cudaEventCreateWithFlags(&event, 0);
+  ASSERT_EQ(cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed), cudaSuccess);
+  cudaEventRecord(event, stream);
+  EXPECT_EQ(cudaEventQuery(event), cudaErrorCapturedEvent);
+  cudaGraph_t graph = nullptr;
+  ASSERT_EQ(cudaStreamEndCapture(stream, &graph), cudaSuccess);
+  EXPECT_EQ(cudaEventSynchronize(event), cudaErrorCapturedEvent);
+  EXPECT_EQ(cudaStreamWaitEvent(stream, event, 0), cudaErrorCapturedEvent);
+  cudaEventRecord(event, stream);
+  EXPECT_EQ(cudaEventSynchronize(event), cudaSuccess);
+  cudaGraphDestroy(graph);
+  cudaEventDestroy(event);
+}
+
 TEST_F(Relays, MemoryOfAStreamIsOnlyItsOwn) {
   const Relay relay = make_relay();
   void* memory = nullptr;

@@ -3,6 +3,7 @@
 
 #include <span>
 
+#include "kernels/device/error.h"
 #include "tests/kernels/cuda/cuda_fixture.h"
 
 namespace spd::test {
@@ -156,6 +157,25 @@ TEST_F(CudaDeviceTest, AGraphOfADecodeStep) {
     expect_near(gpu_out.back(), out, 1e-3, fmt::format("step {}", i));  // keys round to f16
     if (HasFatalFailure()) return;
   }
+}
+
+TEST_F(CudaDeviceTest, ACapturedStepNeedsItsTableBefore) {
+  Gpu gpu;
+  const Buffer memory(gpu.device, 64 * 64 * 4);
+  Matrix q(1, 64);
+  GpuMatrix gpu_q(gpu, q), out(gpu, q);
+  const std::vector<Segment> segments = {{0, 1, 0, 3}};
+  const std::vector<std::int32_t> map = {0};
+  gpu.stream->begin_capture();
+  EXPECT_THROW(
+      gpu.operators->attention({.q = gpu_q.view(),
+                                .segments = segments,
+                                .kv_head_of = map,
+                                .cache = {memory.data(), memory.data(), DType::f32, 1, 1, 64, 64},
+                                .out = out.view()},
+                               *gpu.stream),
+      Error);
+  gpu.stream->end_capture();
 }
 
 // Released while a stream still reads it: handed out again only after that.
