@@ -53,6 +53,10 @@ void* MemoryCache::allocate(std::size_t bytes) {
 void MemoryCache::release(void* data, std::size_t bytes) noexcept {
   const std::lock_guard lock(mutex_);
   try {
+    if (captures()) {
+      held_.push_back(data);
+      return;
+    }
     Piece piece{data, {}};
     for (cudaStream_t stream : streams_) {
       piece.users.push_back(take_event());
@@ -96,6 +100,17 @@ void MemoryCache::drop_unused() {
     give_events(piece.users);
   }
   unused_.clear();
+  for (void* data : held_) note(cudaFree(data), "freeing memory");
+  held_.clear();
+}
+
+bool MemoryCache::captures() const {
+  for (cudaStream_t stream : streams_) {
+    cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+    check(cudaStreamIsCapturing(stream, &status), "asking a stream");
+    if (status != cudaStreamCaptureStatusNone) return true;
+  }
+  return false;
 }
 
 }  // namespace spd::cuda

@@ -21,7 +21,8 @@ class MemoryCache {
 
   /// Zero-filled for every stream when it returns. Null: there is not enough.
   void* allocate(std::size_t bytes);
-  /// What streams have been given so far may still use it: it is handed out again after that.
+  /// What streams have been given so far may still use it: it is handed out again after that. While
+  /// a stream captures, that cannot be told: then it is kept until memory is short.
   void release(void* data, std::size_t bytes) noexcept;
 
   /// Streams whose work is waited for before memory is used again.
@@ -37,11 +38,13 @@ class MemoryCache {
   cudaEvent_t take_event();
   void give_events(std::vector<cudaEvent_t>& events);
   void drop_unused();
+  bool captures() const;
 
   std::mutex mutex_;
   cudaStream_t zeroing_ = nullptr;
   std::set<cudaStream_t> streams_;
   std::multimap<std::size_t, Piece> unused_;  // by rounded size
+  std::vector<void*> held_;                   // released during a capture
   std::vector<cudaEvent_t> events_;
 };
 

@@ -159,6 +159,23 @@ TEST_F(CudaDeviceTest, AGraphOfADecodeStep) {
   }
 }
 
+TEST_F(CudaDeviceTest, MemoryReleasedDuringACapture) {
+  Gpu gpu;
+  Matrix ones(1, 100);
+  gpu.reference->fill(ones.view(), 1.0f, *gpu.host_stream);
+  GpuMatrix x(gpu, ones), y(gpu, ones);
+  auto released = std::make_unique<GpuMatrix>(gpu, ones);
+  gpu.stream->begin_capture();
+  gpu.operators->add(x.view(), y.view(), *gpu.stream);
+  released.reset();
+  const auto graph = gpu.stream->end_capture();
+  EXPECT_EQ(graph->size(), 1u);
+  const Buffer next(gpu.device, 100 * sizeof(float));  // not what was released
+  EXPECT_EQ(gpu.values<float>(next, 100), std::vector<float>(100, 0.0f));
+  graph->launch(*gpu.stream);
+  EXPECT_EQ(y.back().at(0, 99), 2.0f);
+}
+
 TEST_F(CudaDeviceTest, ACapturedStepNeedsItsTableBefore) {
   Gpu gpu;
   const Buffer memory(gpu.device, 64 * 64 * 4);
