@@ -254,7 +254,10 @@ std::string Block::describe_waits() const {
 
 void barrier(Place place) { now.thread->block->barrier(place); }
 
-void dependency_wait() { now.thread->dependency_waited = true; }
+void dependency_wait() {
+  now.thread->dependency_waited = true;
+  now.thread->block->operation().waited = true;
+}
 
 void* shared_array(const void* key, std::size_t bytes, std::size_t align) {
   return now.thread->block->shared(key, bytes, align);

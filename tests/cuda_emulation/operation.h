@@ -56,6 +56,7 @@ struct Operation {
   // Given when it is put into its stream.
   std::uint32_t id = 0, stream = 0, sequence = 0;
   std::uint32_t releases = 0;  ///< flags that its threads have set so far
+  bool waited = false;         ///< one of its threads has waited for what precedes the launch
   int device = 0;
   Clock clock;        ///< what happened before it
   Clock early_clock;  ///< what happened before it even if programmatic launches overlap

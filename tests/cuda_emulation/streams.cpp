@@ -131,6 +131,10 @@ bool advance_stream(Stream& stream, std::string& stuck) {
   bool happened = stream.grid->run(stuck);
   if (stuck.empty() && stream.grid->done()) {
     stream.grid.reset();
+    if (op.launch.programmatic && !op.waited) {
+      // What follows waits for this launch alone.
+      report(fmt::format("{}: no thread waits for what precedes the launch", op.name));
+    }
     end(stream, op);
     stream.queue.pop_front();
     happened = true;

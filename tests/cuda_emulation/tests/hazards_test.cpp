@@ -197,6 +197,15 @@ TEST_F(Hazards, ReadsBeforeTheDependencyWait) {
   }
 }
 
+TEST_F(Hazards, AProgrammaticLaunchThatNeverWaits) {
+  const cudaStream_t stream = make_stream();
+  const float* const x = upload(std::vector<float>(16, 1.0f), stream);
+  float* const out = allocate<float>(4);
+  load_vectors(x, 0, 4, out, queue(stream, true));
+  EXPECT_EQ(cudaStreamSynchronize(stream), cudaSuccess);
+  EXPECT_TRUE(reported({"load_vectors: no thread waits for what precedes the launch"}));
+}
+
 TEST_F(Hazards, OneTileIsAMatrixProduct) {
   const cudaStream_t stream = make_stream();
   std::vector<std::uint16_t> a(16 * 16), b(8 * 16);
