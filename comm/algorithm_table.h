@@ -1,4 +1,4 @@
-// Which all-reduce algorithm a group of messages uses at which size.
+// The table of all-reduce algorithms: which one a group of messages uses at which size.
 #pragma once
 
 #include <cstddef>

@@ -6,8 +6,8 @@
 #include <bit>
 #include <cstring>
 
+#include "comm/chunk.h"
 #include "comm/encoded_reduce.h"
-#include "comm/share.h"
 #include "kernels/device/error.h"
 #include "kernels/device/host_memory.h"
 
@@ -25,7 +25,7 @@ void add_before(float* to, const float* before, std::size_t count) {
 void one_shot(const Exchange& x, float* data, std::size_t count) {
   const int rank = x.transport.rank();
   const int ranks = x.transport.size();
-  float* inbox = x.scratch.floats(count * (ranks - 1));
+  float* inbox = x.buffer.floats(count * (ranks - 1));
   const auto slot = [&](int r) { return inbox + count * (r < rank ? r : r - 1); };
   for (int step = 1; step < ranks; ++step) {
     const int from = (rank + ranks - step) % ranks;
@@ -56,7 +56,7 @@ void recursive_doubling(const Exchange& x, float* data, std::size_t count) {
     x.wait();
     return;
   }
-  float* inbox = x.scratch.floats(count);
+  float* inbox = x.buffer.floats(count);
   const bool has_partner = rank + paired < ranks;
   if (has_partner) {
     x.transport.receive(rank + paired, inbox, bytes);
@@ -85,19 +85,19 @@ void ring(const Exchange& x, float* data, std::size_t count) {
   const int ranks = x.transport.size();
   const int next = (rank + 1) % ranks;
   const int previous = (rank + ranks - 1) % ranks;
-  float* inbox = x.scratch.floats(count / ranks + 64);  // shares are rounded to blocks
-  const auto share = [&](int index) { return share_of(count, (index + 2 * ranks) % ranks, ranks); };
+  float* inbox = x.buffer.floats(count / ranks + 64);  // chunks are rounded to blocks
+  const auto chunk = [&](int index) { return chunk_of(count, (index + 2 * ranks) % ranks, ranks); };
   for (int step = 1; step < ranks; ++step) {
-    const Share out = share(rank - step);
-    const Share in = share(rank - step - 1);
+    const Chunk out = chunk(rank - step);
+    const Chunk in = chunk(rank - step - 1);
     x.transport.receive(previous, inbox, in.count * sizeof(float));
     x.transport.send(next, data + out.begin, out.count * sizeof(float));
     x.wait();
     add_before(data + in.begin, inbox, in.count);
   }
   for (int step = 0; step < ranks - 1; ++step) {
-    const Share out = share(rank - step);
-    const Share in = share(rank - step - 1);
+    const Chunk out = chunk(rank - step);
+    const Chunk in = chunk(rank - step - 1);
     x.transport.receive(previous, data + in.begin, in.count * sizeof(float));
     x.transport.send(next, data + out.begin, out.count * sizeof(float));
     x.wait();
@@ -145,17 +145,17 @@ void all_reduce(AllReduceAlgorithm algorithm, const Exchange& exchange, float* d
     case AllReduceAlgorithm::ring:
       return ring(exchange, data, count);
     case AllReduceAlgorithm::scatter_gather:
-      reduce_shares(exchange, data, count, exchange.transport.size());
-      return gather_shares(exchange, data, count, exchange.transport.size());
+      reduce_scatter(exchange, data, count, exchange.transport.size());
+      return all_gather_chunks(exchange, data, count, exchange.transport.size());
   }
 }
 
-void reduce_shares(const Exchange& x, float* data, std::size_t count, int owners) {
+void reduce_scatter(const Exchange& x, float* data, std::size_t count, int owners) {
   const int rank = x.transport.rank();
   const int ranks = x.transport.size();
-  const Share mine = rank < owners ? share_of(count, rank, owners) : Share{};
+  const Chunk mine = rank < owners ? chunk_of(count, rank, owners) : Chunk{};
   float* own = data + mine.begin;
-  float* inbox = x.scratch.floats(mine.count * (ranks - 1));
+  float* inbox = x.buffer.floats(mine.count * (ranks - 1));
   const auto slot = [&](int r) { return inbox + mine.count * (r < rank ? r : r - 1); };
   for (int step = 1; step < ranks && rank < owners; ++step) {
     const int from = (rank + ranks - step) % ranks;
@@ -164,7 +164,7 @@ void reduce_shares(const Exchange& x, float* data, std::size_t count, int owners
   for (int step = 1; step < ranks; ++step) {
     const int to = (rank + step) % ranks;
     if (to >= owners) continue;
-    const Share theirs = share_of(count, to, owners);
+    const Chunk theirs = chunk_of(count, to, owners);
     x.transport.send(to, data + theirs.begin, theirs.count * sizeof(float));
   }
   x.wait();
@@ -176,17 +176,17 @@ void reduce_shares(const Exchange& x, float* data, std::size_t count, int owners
   for (int r = rank + 1; r < ranks; ++r) add(own, slot(r), mine.count);
 }
 
-void gather_shares(const Exchange& x, float* data, std::size_t count, int owners) {
+void all_gather_chunks(const Exchange& x, float* data, std::size_t count, int owners) {
   const int rank = x.transport.rank();
   const int ranks = x.transport.size();
   for (int step = 1; step < ranks; ++step) {
     const int from = (rank + ranks - step) % ranks;
     if (from >= owners) continue;
-    const Share theirs = share_of(count, from, owners);
+    const Chunk theirs = chunk_of(count, from, owners);
     x.transport.receive(from, data + theirs.begin, theirs.count * sizeof(float));
   }
   if (rank < owners) {
-    const Share mine = share_of(count, rank, owners);
+    const Chunk mine = chunk_of(count, rank, owners);
     for (int step = 1; step < ranks; ++step) {
       x.transport.send((rank + step) % ranks, data + mine.begin, mine.count * sizeof(float));
     }

@@ -20,7 +20,7 @@ enum class AllReduceAlgorithm {
   recursive_doubling,  ///< pairs at distance 1, 2, 4, ...: log2(R) steps (+2 if R is no power of
                        ///< two), log2(R) S
   ring,                ///< reduce-scatter and all-gather along a ring: 2(R-1) steps, 2 S (R-1)/R
-  scatter_gather,      ///< the same, each share straight to its owner: 2 steps, 2 S (R-1)/R
+  scatter_gather,      ///< the same, each chunk straight to its owner: 2 steps, 2 S (R-1)/R
 };
 inline constexpr std::array kAllReduceAlgorithms{
     AllReduceAlgorithm::one_shot, AllReduceAlgorithm::recursive_doubling, AllReduceAlgorithm::ring,
@@ -30,7 +30,7 @@ std::string_view name(AllReduceAlgorithm algorithm);
 AllReduceAlgorithm parse_all_reduce_algorithm(std::string_view text);
 
 /// Memory for messages under way: grows to the largest need and stays.
-class Scratch {
+class MessageBuffer {
  public:
   float* floats(std::size_t count) {
     if (memory_.size() < count) memory_.resize(count);
@@ -47,7 +47,7 @@ class Scratch {
 /// One run of an algorithm: the messages, and how long to wait for them.
 struct Exchange {
   Transport& transport;
-  Scratch& scratch;
+  MessageBuffer& buffer;
   Transport::Clock::time_point until;
   Interrupt* interrupt;
 
@@ -60,8 +60,8 @@ struct Exchange {
 void all_reduce(AllReduceAlgorithm algorithm, const Exchange& exchange, float* data,
                 std::size_t count, WireFormat wire);
 /// The two halves of scatter_gather, for any number of owners: see Communicator. 1 step each.
-void reduce_shares(const Exchange& exchange, float* data, std::size_t count, int owners);
-void gather_shares(const Exchange& exchange, float* data, std::size_t count, int owners);
+void reduce_scatter(const Exchange& exchange, float* data, std::size_t count, int owners);
+void all_gather_chunks(const Exchange& exchange, float* data, std::size_t count, int owners);
 /// Everyone to everyone: 1 step.
 void all_gather(const Exchange& exchange, const void* send, void* recv, std::size_t bytes);
 /// Binomial tree: log2(R) steps.

@@ -62,8 +62,18 @@ InterBackend parse_inter_backend(std::string_view text) {
               "use auto, ucx or mpi");
 }
 
+void check_rails(int rails, const Topology& topology) {
+  const int most = rails_of(topology);
+  if (rails >= 0 && rails <= most) return;
+  throw Error(
+      ErrorCode::usage,
+      fmt::format("--rails {}: the smallest node has {} rank{}", rails, most, most == 1 ? "" : "s"),
+      most == 1 ? "leave it out" : fmt::format("use 1 to {}", most));
+}
+
 ProcessComms::ProcessComms(MpiSession& session, const BackendOptions& options)
     : rank_(session.rank()), topology_(session.topology()) {
+  check_rails(options.rails, topology_);
   session.network();  // first, lest a wrong --nic be found late
   make_node(session, options.intra);
   if (topology_.nodes() > 1 || (options.flat && options.inter != InterBackend::automatic)) {
@@ -124,18 +134,18 @@ std::shared_ptr<Communicator> ProcessComms::make_inter(MpiSession& session,
   return make_mpi_communicator(session.group(ranks), table);
 }
 
-void ProcessComms::make_across(MpiSession& session, const BackendOptions& options) {
+void ProcessComms::start_ucx(MpiSession& session, InterBackend asked) {
   const JobNetwork& network = session.network();
   std::string reason = "asked for by --inter";
   std::string problem;
-  if (options.inter != InterBackend::mpi) {
-    if (options.inter == InterBackend::automatic) {
+  if (asked != InterBackend::mpi) {
+    if (asked == InterBackend::automatic) {
       reason = "tells of lost peers, and picks the fastest network there is";
     }
     try {
       worker_ = std::make_shared<UcxWorker>(network.ucx_devices);
     } catch (const Error& error) {
-      if (options.inter == InterBackend::ucx) throw;
+      if (asked == InterBackend::ucx) throw;
       problem = error.what();
     }
     if (!session.all_agree(problem.empty())) {
@@ -143,39 +153,37 @@ void ProcessComms::make_across(MpiSession& session, const BackendOptions& option
       reason = "UCX does not start" + (problem.empty() ? " on another rank" : ": " + problem);
     }
   }
-  const char* backend = worker_ ? "ucx" : "mpi";
-  choices_.push_back({"across nodes", backend, reason});
+  choices_.push_back({"across nodes", worker_ ? "ucx" : "mpi", reason});
   choices_.push_back({"network", network.description, network.reason});
+}
 
-  const int rails = rails_of(topology_);
-  const std::vector<int> ranks =
-      options.flat ? session.all_ranks() : rail_ranks(topology_, rank_, rails);
+void ProcessComms::make_across(MpiSession& session, const BackendOptions& options) {
+  start_ucx(session, options.inter);
   const int across = options.flat ? session.size() : topology_.nodes();
-  choices_.push_back({options.flat ? "all-reduce of all ranks" : "all-reduce across nodes",
-                      to_string(table_for(across, options.algorithms)),
-                      options.algorithms.empty()
-                          ? "fastest for the group's size, from so many bytes on"
-                          : "asked for by --algo"});
-  if (order_varies_with_size(table_for(across, options.algorithms), across)) {
-    sums_vary_with_size_ = "across nodes";
-  }
+  const AlgorithmTable table = table_for(across, options.algorithms);
+  choices_.push_back(
+      {options.flat ? "all-reduce of all ranks" : "all-reduce across nodes", to_string(table),
+       options.algorithms.empty() ? "fastest for the group's size, from so many bytes on"
+                                  : "asked for by --algo"});
+  if (order_varies_with_size(table, across)) sums_vary_with_size_ = "across nodes";
   if (options.flat) {
-    world_ = make_inter(session, ranks, options);
+    world_ = make_inter(session, session.all_ranks(), options);
     choices_.push_back({"all ranks", "flat", "asked for by --flat"});
-    return;
+  } else {
+    make_hierarchical(session, options);
   }
-  if (options.rails < 0 || options.rails > rails) {
-    throw Error(
-        ErrorCode::usage, fmt::format("--rails {}", options.rails),
-        fmt::format("use 1 to {}, the ranks of the smallest node, or 0 for by size", rails));
-  }
-  rail_ = make_inter(session, ranks, options);
+}
+
+void ProcessComms::make_hierarchical(MpiSession& session, const BackendOptions& options) {
+  const int rails = rails_of(topology_);
+  rail_ = make_inter(session, rail_ranks(topology_, rank_, rails), options);
+  const int nics =
+      session.least(networks_between_nodes(discover_nics(), devices_of(session.network())));
+  const std::size_t from_bytes = kRailsFromBytes / std::min(nics, rails);
   HierarchicalCommunicator::Settings settings;
   settings.rails = options.rails > 0 ? options.rails : rails;
-  const int nics = session.least(networks_between_nodes(discover_nics(), devices_of(network)));
-  const std::size_t from_bytes = kRailsFromBytes / std::min(nics, rails);
   settings.rails_from_bytes = options.rails > 0 ? 0 : from_bytes;
-  settings.across_backend = backend;
+  settings.across_backend = worker_ ? "ucx" : "mpi";
   world_ = std::make_shared<HierarchicalCommunicator>(
       topology_, rank_, node_, rail_, session.group(session.all_ranks()).settings, settings);
   choices_.push_back({"all ranks", "hierarchical", "each payload crosses to a node once"});

@@ -1,4 +1,4 @@
-// Which backends a job's groups use, chosen from what is there and what the user asked for.
+// The backends of a job's groups, chosen from what is there and what the user asked for.
 #pragma once
 
 #include <memory>
@@ -26,6 +26,9 @@ struct BackendOptions {
   int rails = 0;                ///< ranks of a node that talk across at once; 0: by size
 };
 
+/// Throws usage Error where a node has fewer ranks than `rails`; 0 fits always.
+void check_rails(int rails, const Topology& topology);
+
 /// One decision and why, for `spd topo` to print.
 struct BackendChoice {
   std::string what;    ///< "within a node", "across nodes", "all ranks", "all-reduce across nodes"
@@ -49,6 +52,8 @@ class ProcessComms {
  private:
   void make_node(MpiSession& session, IntraBackend wanted);
   void make_across(MpiSession& session, const BackendOptions& options);
+  void start_ucx(MpiSession& session, InterBackend asked);
+  void make_hierarchical(MpiSession& session, const BackendOptions& options);
   std::shared_ptr<Communicator> make_inter(MpiSession& session, const std::vector<int>& ranks,
                                            const BackendOptions& options);
 

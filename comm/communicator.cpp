@@ -4,7 +4,7 @@
 
 #include <cstring>
 
-#include "comm/share.h"
+#include "comm/chunk.h"
 
 namespace spd {
 
@@ -35,27 +35,27 @@ void Communicator::all_reduce(float* data, std::size_t count, Stream& stream, co
   stats_.bytes += count * sizeof(float);
 }
 
-void Communicator::reduce_shares(float* data, std::size_t count, int owners, Stream& stream,
-                                 const CallSite& site) {
-  if (size() > 1 && count > 0) do_reduce_shares(data, count, owners, stream, site);
+void Communicator::reduce_scatter(float* data, std::size_t count, int owners, Stream& stream,
+                                  const CallSite& site) {
+  if (size() > 1 && count > 0) do_reduce_scatter(data, count, owners, stream, site);
 }
 
-void Communicator::gather_shares(float* data, std::size_t count, int owners, Stream& stream,
-                                 const CallSite& site) {
-  if (size() > 1 && count > 0) do_gather_shares(data, count, owners, stream, site);
+void Communicator::all_gather_chunks(float* data, std::size_t count, int owners, Stream& stream,
+                                     const CallSite& site) {
+  if (size() > 1 && count > 0) do_all_gather_chunks(data, count, owners, stream, site);
 }
 
-void Communicator::do_reduce_shares(float* data, std::size_t count, int, Stream& stream,
-                                    const CallSite& site) {
+void Communicator::do_reduce_scatter(float* data, std::size_t count, int, Stream& stream,
+                                     const CallSite& site) {
   do_all_reduce(data, count, WireFormat::f32, stream, site);
 }
 
-void Communicator::do_gather_shares(float* data, std::size_t count, int owners, Stream& stream,
-                                    const CallSite& site) {
+void Communicator::do_all_gather_chunks(float* data, std::size_t count, int owners, Stream& stream,
+                                        const CallSite& site) {
   for (int owner = 0; owner < owners; ++owner) {
-    const Share share = share_of(count, owner, owners);
-    if (share.count == 0) continue;
-    do_broadcast(data + share.begin, share.count * sizeof(float), owner, stream, site);
+    const Chunk chunk = chunk_of(count, owner, owners);
+    if (chunk.count == 0) continue;
+    do_broadcast(data + chunk.begin, chunk.count * sizeof(float), owner, stream, site);
   }
 }
 

@@ -67,13 +67,13 @@ class Communicator {
   // An all-reduce in two halves, with room for another hop between them. With one owner they are a
   // reduce and a broadcast. A hop of its own, so always f32.
 
-  /// On rank r < owners, share_of(count, r, owners) of data becomes the sum over all ranks; what
-  /// is outside of a rank's own share is undefined afterwards.
-  void reduce_shares(float* data, std::size_t count, int owners, Stream& stream,
-                     const CallSite& site);
-  /// Every share is copied from its owner to all ranks.
-  void gather_shares(float* data, std::size_t count, int owners, Stream& stream,
-                     const CallSite& site);
+  /// On rank r < owners, chunk_of(count, r, owners) of data becomes the sum over all ranks; what
+  /// is outside of a rank's own chunk is undefined afterwards.
+  void reduce_scatter(float* data, std::size_t count, int owners, Stream& stream,
+                      const CallSite& site);
+  /// Every chunk is copied from its owner to all ranks.
+  void all_gather_chunks(float* data, std::size_t count, int owners, Stream& stream,
+                         const CallSite& site);
   /// recv[r * bytes ...] = send of rank r. `recv` holds size() * bytes; host or device alike.
   void all_gather(const void* send, void* recv, std::size_t bytes, Stream& stream,
                   const CallSite& site);
@@ -95,10 +95,10 @@ class Communicator {
   virtual void do_broadcast(void* data, std::size_t bytes, int root, Stream&, const CallSite&) = 0;
   virtual void do_barrier(const CallSite&) = 0;
   /// By do_all_reduce and do_broadcast unless a backend has a shorter way.
-  virtual void do_reduce_shares(float* data, std::size_t count, int owners, Stream&,
-                                const CallSite&);
-  virtual void do_gather_shares(float* data, std::size_t count, int owners, Stream&,
-                                const CallSite&);
+  virtual void do_reduce_scatter(float* data, std::size_t count, int owners, Stream&,
+                                 const CallSite&);
+  virtual void do_all_gather_chunks(float* data, std::size_t count, int owners, Stream&,
+                                    const CallSite&);
 
  private:
   CommStats stats_;

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "comm/share.h"
+#include "comm/chunk.h"
 
 namespace spd {
 
@@ -19,7 +19,7 @@ void encoded_one_shot(const Exchange& x, float* data, std::size_t count, WireFor
   const int rank = x.transport.rank();
   const int ranks = x.transport.size();
   const std::size_t bytes = wire_bytes(wire, count);
-  std::byte* slots = x.scratch.bytes(bytes * ranks);
+  std::byte* slots = x.buffer.bytes(bytes * ranks);
   const auto length = [&](std::size_t at) { return std::min(kPiece, count - at); };
   const auto slot = [&](int r, std::size_t at) { return slots + bytes * r + wire_bytes(wire, at); };
   const auto start = [&](std::size_t at) {
@@ -48,21 +48,21 @@ void encoded_one_shot(const Exchange& x, float* data, std::size_t count, WireFor
 void encoded_scatter_gather(const Exchange& x, float* data, std::size_t count, WireFormat wire) {
   const int rank = x.transport.rank();
   const int ranks = x.transport.size();
-  const auto share = [&](int r) { return share_of(count, r, ranks); };
-  const auto bytes_of = [&](int r) { return wire_bytes(wire, share(r).count); };
-  const Share mine = share(rank);
+  const auto chunk = [&](int r) { return chunk_of(count, r, ranks); };
+  const auto bytes_of = [&](int r) { return wire_bytes(wire, chunk(r).count); };
+  const Chunk mine = chunk(rank);
   const std::size_t own_bytes = bytes_of(rank);
-  // All of ours encoded, share after share, and what the others encoded of our share.
-  std::byte* outbox = x.scratch.bytes(wire_bytes(wire, count) + own_bytes * ranks);
+  // All of ours encoded, chunk after chunk, and what the others encoded of our chunk.
+  std::byte* outbox = x.buffer.bytes(wire_bytes(wire, count) + own_bytes * ranks);
   std::byte* inbox = outbox + wire_bytes(wire, count);
-  const auto place = [&](int r) { return outbox + wire_bytes(wire, share(r).begin); };
+  const auto place = [&](int r) { return outbox + wire_bytes(wire, chunk(r).begin); };
   for (int step = 1; step < ranks; ++step) {
     const int from = (rank + ranks - step) % ranks;
     x.transport.receive(from, inbox + own_bytes * from, own_bytes);
   }
   for (int step = 1; step < ranks; ++step) {
     const int to = (rank + step) % ranks;
-    encode(wire, data + share(to).begin, share(to).count, place(to));
+    encode(wire, data + chunk(to).begin, chunk(to).count, place(to));
     x.transport.send(to, place(to), bytes_of(to));
   }
   float* own = data + mine.begin;

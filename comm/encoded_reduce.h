@@ -12,7 +12,7 @@ namespace spd {
 
 /// Everyone to everyone: 1 step, (R-1) S.
 void encoded_one_shot(const Exchange& exchange, float* data, std::size_t count, WireFormat wire);
-/// Each share to its owner, who sums it and sends it to all: 2 steps, 2 S (R-1)/R.
+/// Each chunk to its owner, who sums it and sends it to all: 2 steps, 2 S (R-1)/R.
 void encoded_scatter_gather(const Exchange& exchange, float* data, std::size_t count,
                             WireFormat wire);
 

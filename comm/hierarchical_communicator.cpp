@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "comm/share.h"
+#include "comm/chunk.h"
 
 namespace spd {
 
@@ -19,7 +19,7 @@ HierarchicalCommunicator::HierarchicalCommunicator(const Topology& topology, int
       settings_(settings),
       name_(std::string(node_->backend()) + "+" + settings.across_backend) {
   for (int r = 0; r < topology.ranks(); ++r) {
-    place_of_rank_.push_back({topology.node_of(r), topology.local_rank(r)});
+    node_ranks_.push_back({topology.node_of(r), topology.local_rank(r)});
   }
   const std::vector<int> sizes = topology.ranks_per_node();
   largest_node_ = *std::max_element(sizes.begin(), sizes.end());
@@ -28,8 +28,8 @@ HierarchicalCommunicator::HierarchicalCommunicator(const Topology& topology, int
 template <class Body>
 void HierarchicalCommunicator::run(CollectiveKind kind, std::size_t bytes, const CallSite& site,
                                    const Body& body, WireFormat wire) {
-  const Composite composite{world_, rank_, {kind, bytes, sequence_++, site, wire}};
-  const CompositeScope scope(composite);
+  const EnclosingCollective enclosing{world_, rank_, {kind, bytes, sequence_++, site, wire}};
+  const EnclosingScope scope(enclosing);
   body();
 }
 
@@ -43,12 +43,12 @@ void HierarchicalCommunicator::do_all_reduce(float* data, std::size_t count, Wir
                                              Stream& stream, const CallSite& site) {
   const int owners = count * sizeof(float) >= settings_.rails_from_bytes ? settings_.rails : 1;
   const auto body = [&] {
-    node_->reduce_shares(data, count, owners, stream, site);
+    node_->reduce_scatter(data, count, owners, stream, site);
     if (node_->rank() < owners) {
-      const Share mine = share_of(count, node_->rank(), owners);
+      const Chunk mine = chunk_of(count, node_->rank(), owners);
       rail_->all_reduce(data + mine.begin, mine.count, stream, site, wire);
     }
-    node_->gather_shares(data, count, owners, stream, site);
+    node_->all_gather_chunks(data, count, owners, stream, site);
   };
   run(CollectiveKind::all_reduce, count * sizeof(float), site, body, wire);
 }
@@ -59,14 +59,14 @@ void HierarchicalCommunicator::do_all_gather(const void* send, void* recv, std::
   // first, as if every node were as large as the largest.
   const std::size_t node_bytes = bytes * largest_node_;
   if (staging_.size() < node_bytes * nodes_) staging_.resize(node_bytes * nodes_);
-  std::byte* own_node = staging_.data() + node_bytes * place_of_rank_[rank_].node;
+  std::byte* own_node = staging_.data() + node_bytes * node_ranks_[rank_].node;
   run(CollectiveKind::all_gather, bytes, site, [&] {
     node_->all_gather(send, own_node, bytes, stream, site);
     if (leader()) rail_->all_gather(own_node, staging_.data(), node_bytes, stream, site);
     node_->broadcast(staging_.data(), node_bytes * nodes_, 0, stream, site);
   });
   for (int r = 0; r < size(); ++r) {
-    const Place& place = place_of_rank_[r];
+    const NodeRank& place = node_ranks_[r];
     std::memcpy(static_cast<std::byte*>(recv) + bytes * r,
                 staging_.data() + node_bytes * place.node + bytes * place.local, bytes);
   }
@@ -74,8 +74,8 @@ void HierarchicalCommunicator::do_all_gather(const void* send, void* recv, std::
 
 void HierarchicalCommunicator::do_broadcast(void* data, std::size_t bytes, int root, Stream& stream,
                                             const CallSite& site) {
-  const Place& from = place_of_rank_[root];
-  const bool here = place_of_rank_[rank_].node == from.node;
+  const NodeRank& from = node_ranks_[root];
+  const bool here = node_ranks_[rank_].node == from.node;
   run(CollectiveKind::broadcast, bytes, site, [&] {
     if (here) node_->broadcast(data, bytes, from.local, stream, site);
     // Nodes are numbered in the order of their leaders, and so are the ranks of rail 0.

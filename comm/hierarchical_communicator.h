@@ -1,4 +1,4 @@
-// All ranks of several nodes: collectives as steps within each node and steps across nodes.
+// The communicator of several nodes: collectives as steps within each node and steps across nodes.
 #pragma once
 
 #include <memory>
@@ -6,13 +6,13 @@
 #include <vector>
 
 #include "comm/communicator.h"
-#include "comm/group.h"
+#include "comm/failure/group.h"
 #include "comm/topology.h"
 
 namespace spd {
 
 /// Rail l is the group of the ranks with local rank l, one of each node; there are as many rails as
-/// the smallest node has ranks. An all-reduce is a sum within each node, sums of shares over the
+/// the smallest node has ranks. An all-reduce is a sum within each node, sums of chunks over the
 /// rails (or of everything over rail 0, by the leaders), and a copy within each node. See
 /// comm/README.md.
 class HierarchicalCommunicator final : public Communicator {
@@ -31,7 +31,7 @@ class HierarchicalCommunicator final : public Communicator {
                            Settings settings);
 
   int rank() const override { return rank_; }
-  int size() const override { return static_cast<int>(place_of_rank_.size()); }
+  int size() const override { return static_cast<int>(node_ranks_.size()); }
   /// "shm+ucx".
   const char* backend() const override { return name_.c_str(); }
   Traffic traffic() const override;
@@ -49,11 +49,11 @@ class HierarchicalCommunicator final : public Communicator {
            WireFormat wire = WireFormat::f32);
   bool leader() const { return node_->rank() == 0; }
 
-  struct Place {
+  struct NodeRank {
     int node;
     int local;
   };
-  std::vector<Place> place_of_rank_;  // [ranks]
+  std::vector<NodeRank> node_ranks_;  // [ranks]
   int nodes_;
   int largest_node_;  // ranks
   int rank_;

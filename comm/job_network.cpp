@@ -61,15 +61,18 @@ struct HostNetworks {
   static constexpr std::size_t kHead = 8;
 };
 
+[[noreturn]] void refuse_nic(const std::string& nic, const std::string& host,
+                             const HostNetworks& networks) {
+  throw Error(ErrorCode::usage, fmt::format("--nic {}: {} has {}", nic, host, networks.names()),
+              "name an interface that every node has, or a network that every node has an "
+              "address in, e.g. --nic 10.0.0.0/24");
+}
+
 JobNetwork asked_for(const std::vector<HostNetworks>& nodes, const Topology& topology, int node,
                      const std::string& nic) {
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     if (nodes[i].nic_is_rdma || find_interface(nodes[i].interfaces, nic) != nullptr) continue;
-    throw Error(
-        ErrorCode::usage,
-        fmt::format("--nic {}: host {} has {}", nic, topology.node_names.at(i), nodes[i].names()),
-        "name an interface that every node has, or a network that every node has an "
-        "address in, e.g. --nic 10.0.0.0/24");
+    refuse_nic(nic, "host " + topology.node_names.at(i), nodes[i]);
   }
   const Interface* own = find_interface(nodes.at(node).interfaces, nic);
   if (own == nullptr) return {nic, nic, "asked for by --nic"};
@@ -77,6 +80,12 @@ JobNetwork asked_for(const std::vector<HostNetworks>& nodes, const Topology& top
 }
 
 }  // namespace
+
+void check_nic(const std::string& nic) {
+  const HostNetworks mine = HostNetworks::of_this_host(nic, false);
+  if (mine.nic_is_rdma || find_interface(mine.interfaces, nic) != nullptr) return;
+  refuse_nic(nic, "this host", mine);
+}
 
 JobNetwork agree_on_network(const MpiComm& world, const Topology& topology,
                             const std::string& nic) {

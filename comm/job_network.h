@@ -15,6 +15,9 @@ struct JobNetwork {
   std::string reason;
 };
 
+/// Throws usage Error where this host has no such interface, network or RDMA device.
+void check_nic(const std::string& nic);
+
 /// `nic`: of --nic, an interface, a network or an RDMA device that every node must have (others
 /// throw usage Error, on all ranks). Without it what UCX_NET_DEVICES says; the loopback on one
 /// node; UCX's choice where there is RDMA; else what shared_interfaces() finds. Collective.

@@ -18,14 +18,15 @@ namespace {
 
 // Of each launcher, the nearest to a process first: mpirun within a step of Slurm inherits the
 // step's variables.
-struct Pair {
+struct RankVariables {
   const char* size;
   const char* rank;
 };
-constexpr std::array kPairs{
-    Pair{"OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"}, Pair{"PMI_SIZE", "PMI_RANK"},
-    Pair{"MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_RANK"}, Pair{"FLUX_JOB_SIZE", "FLUX_TASK_RANK"},
-    Pair{"JSM_NAMESPACE_SIZE", "JSM_NAMESPACE_RANK"}};
+constexpr std::array kPairs{RankVariables{"OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"},
+                            RankVariables{"PMI_SIZE", "PMI_RANK"},
+                            RankVariables{"MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_RANK"},
+                            RankVariables{"FLUX_JOB_SIZE", "FLUX_TASK_RANK"},
+                            RankVariables{"JSM_NAMESPACE_SIZE", "JSM_NAMESPACE_RANK"}};
 
 constexpr const char* kSlurmRank = "SLURM_PROCID";
 constexpr std::array kLaunchers{"mpirun",       "mpiexec",    "orterun",         "orted",
@@ -43,7 +44,7 @@ std::optional<int> number(const Variables& variables, const char* name) {
   return value;
 }
 
-std::optional<LauncherClaim> claim_of(const Variables& variables, const Pair& pair) {
+std::optional<LauncherClaim> claim_of(const Variables& variables, const RankVariables& pair) {
   const auto size = number(variables, pair.size);
   const auto rank = number(variables, pair.rank);
   if (!size || !rank || *rank >= *size) return std::nullopt;
@@ -67,7 +68,7 @@ std::optional<LauncherClaim> claim_of_slurm(const Variables& variables) {
 
 /// Also where it started one process only.
 std::optional<LauncherClaim> nearest_claim(const Variables& variables) {
-  for (const Pair& pair : kPairs) {
+  for (const RankVariables& pair : kPairs) {
     if (auto claim = claim_of(variables, pair)) return claim;
   }
   return claim_of_slurm(variables);

@@ -1,5 +1,6 @@
-// What the environment says of the launcher that started this process, before MPI runs and beside
-// what MPI says: how many processes there are, which this one is, and whether to believe it.
+// The launcher's claim: what the environment says of the launcher that started this process, before
+// MPI runs and beside what MPI says: how many processes there are, which this one is, and whether
+// to believe it.
 #pragma once
 
 #include <functional>

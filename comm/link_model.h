@@ -1,5 +1,5 @@
-// What an all-reduce costs: measured times as data, and a model fitted to them that the planner
-// predicts from. Machines that are not here are described by the model alone.
+// A model of links: what an all-reduce costs, as measured times and as a curve fitted to them that
+// the planner predicts from. Machines that are not here are described by the curve alone.
 #pragma once
 
 #include <array>

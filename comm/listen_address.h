@@ -1,4 +1,4 @@
-// Keeps MPI from listening on every address of the host.
+// The address that MPI listens on: that of one network, rather than every address of the host.
 #pragma once
 
 #include <cstdint>

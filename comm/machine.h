@@ -1,4 +1,4 @@
-// What a node is made of: cores, memory, networks, GPUs.
+// A node's hardware: cores, memory, networks, GPUs.
 #pragma once
 
 #include <cstdint>

@@ -21,9 +21,9 @@ void MessageCommunicator::run(CollectiveKind kind, std::size_t bytes, const Call
                               const Body& body, WireFormat wire) {
   const Collective collective{kind, bytes, sequence_++, site, wire};
   try {
-    body(Exchange{*transport_, scratch_, settings_.give_up_at(), settings_.roll_call.get()});
+    body(Exchange{*transport_, buffer_, settings_.give_up_at(), settings_.failure_detector.get()});
   } catch (const TransportFailure& failure) {
-    throw account_for(failure, settings_, rank(), collective);
+    throw diagnose(failure, settings_, rank(), collective);
   }
 }
 
@@ -56,18 +56,18 @@ void MessageCommunicator::do_barrier(const CallSite& site) {
   run(CollectiveKind::barrier, 0, site, [](const Exchange& exchange) { spd::barrier(exchange); });
 }
 
-void MessageCommunicator::do_reduce_shares(float* data, std::size_t count, int owners,
-                                           Stream& stream, const CallSite& site) {
+void MessageCommunicator::do_reduce_scatter(float* data, std::size_t count, int owners,
+                                            Stream& stream, const CallSite& site) {
   stream.synchronize();
-  run(CollectiveKind::reduce_shares, count * sizeof(float), site,
-      [&](const Exchange& exchange) { spd::reduce_shares(exchange, data, count, owners); });
+  run(CollectiveKind::reduce_scatter, count * sizeof(float), site,
+      [&](const Exchange& exchange) { spd::reduce_scatter(exchange, data, count, owners); });
 }
 
-void MessageCommunicator::do_gather_shares(float* data, std::size_t count, int owners,
-                                           Stream& stream, const CallSite& site) {
+void MessageCommunicator::do_all_gather_chunks(float* data, std::size_t count, int owners,
+                                               Stream& stream, const CallSite& site) {
   stream.synchronize();
-  run(CollectiveKind::gather_shares, count * sizeof(float), site,
-      [&](const Exchange& exchange) { spd::gather_shares(exchange, data, count, owners); });
+  run(CollectiveKind::all_gather_chunks, count * sizeof(float), site,
+      [&](const Exchange& exchange) { spd::all_gather_chunks(exchange, data, count, owners); });
 }
 
 }  // namespace spd

@@ -1,4 +1,4 @@
-// Collectives over a Transport: MPI, UCX.
+// The communicator over messages: collectives over a Transport (MPI, UCX).
 #pragma once
 
 #include <memory>
@@ -6,7 +6,7 @@
 
 #include "comm/algorithm_table.h"
 #include "comm/communicator.h"
-#include "comm/group.h"
+#include "comm/failure/group.h"
 
 namespace spd {
 
@@ -28,10 +28,10 @@ class MessageCommunicator final : public Communicator {
                      const CallSite&) override;
   void do_broadcast(void* data, std::size_t bytes, int root, Stream&, const CallSite&) override;
   void do_barrier(const CallSite&) override;
-  void do_reduce_shares(float* data, std::size_t count, int owners, Stream&,
-                        const CallSite&) override;
-  void do_gather_shares(float* data, std::size_t count, int owners, Stream&,
-                        const CallSite&) override;
+  void do_reduce_scatter(float* data, std::size_t count, int owners, Stream&,
+                         const CallSite&) override;
+  void do_all_gather_chunks(float* data, std::size_t count, int owners, Stream&,
+                            const CallSite&) override;
 
   template <class Body>
   void run(CollectiveKind kind, std::size_t bytes, const CallSite& site, const Body& body,
@@ -40,7 +40,7 @@ class MessageCommunicator final : public Communicator {
   std::unique_ptr<Transport> transport_;
   GroupSettings settings_;
   AlgorithmTable algorithms_;
-  Scratch scratch_;
+  MessageBuffer buffer_;
   std::uint64_t sequence_ = 0;
 };
 

@@ -13,7 +13,7 @@
 #include <numeric>
 #include <thread>
 
-#include "comm/launcher_word.h"
+#include "comm/failure/launcher_signal.h"
 #include "comm/listen_address.h"
 #include "comm/machine.h"
 #include "comm/node_split.h"
@@ -39,9 +39,9 @@ namespace spd {
 
 namespace {
 
-constexpr int kGraceParts = 5;             // the roll call's share of the deadline: a fifth
-constexpr unsigned kSpokesmanSeconds = 2;  // for the one message to be printed
-constexpr unsigned kAbortSeconds = 5;      // for the launcher to answer an abort
+constexpr int kGraceParts = 5;            // the failure detector's part of the deadline: a fifth
+constexpr unsigned kReporterSeconds = 2;  // for the one message to be printed
+constexpr unsigned kAbortSeconds = 5;     // for the launcher to answer an abort
 
 void start(int* argc, char*** argv) {
   int provided = 0;
@@ -96,8 +96,8 @@ MpiSession::MpiSession(int* argc, char*** argv, Communicator::Milliseconds deadl
       node_(split_by_node(world_)) {
   listen_to_launcher();
   discover();
-  roll_call_ =
-      std::make_shared<RollCall>(world_.get(), members(all_ranks()), deadline_ / kGraceParts);
+  failure_detector_ = std::make_shared<FailureDetector>(world_.get(), members(all_ranks()),
+                                                        deadline_ / kGraceParts);
   end_ = world();
   starting_.reset();
 }
@@ -147,18 +147,18 @@ MpiSession::~MpiSession() {
   const bool leaving_by_exception = std::uncaught_exceptions() > exceptions_at_start_;
   // Without MPI_Finalize the launcher takes the process for failed and ends the others, which is
   // right when this rank failed and the only way out when a peer is dead.
-  if (leaving_by_exception || roll_call_->held()) return;
+  if (leaving_by_exception || failure_detector_->exchanged()) return;
   try {
     end_->barrier({"end"});
   } catch (const CommError& error) {
-    if (error.spokesman()) spdlog::error("{}", error.what());
-    abort(error.exit_status(), error.spokesman());
+    if (error.reporter()) spdlog::error("{}", error.what());
+    abort(error.exit_status(), error.reporter());
   } catch (const std::exception& error) {
     spdlog::error("{}", error.what());
     abort(EXIT_FAILURE);
   }
   end_.reset();
-  roll_call_.reset();
+  failure_detector_.reset();
   node_ = {};
   world_ = {};
   MPI_Finalize();
@@ -179,7 +179,7 @@ ProcessGroup MpiSession::group(const std::vector<int>& job_ranks) {
   const int id = groups_made_++ * size() + job_ranks.front();
   const StartWatch watching = watch("making a group");
   return {MpiComm::split(world_.get(), job_ranks.front()),
-          {id, members(job_ranks), deadline_, roll_call_, spin_}};
+          {id, members(job_ranks), deadline_, failure_detector_, spin_}};
 }
 
 bool MpiSession::all_agree(bool mine) const { return least(mine ? 1 : 0) != 0; }
@@ -213,15 +213,15 @@ std::unique_ptr<Communicator> MpiSession::node() {
   return make_mpi_communicator(group(node_ranks()), default_algorithms(node_.size()));
 }
 
-void MpiSession::abort(int status, bool spokesman) noexcept {
+void MpiSession::abort(int status, bool reporter) noexcept {
   std::fflush(nullptr);
   // The launcher may be what is broken: then the alarm's default action ends this process.
-  alarm(kSpokesmanSeconds + kAbortSeconds);
-  if (!spokesman) {
-    // The spokesman's abort makes the launcher end us; there is no need to wait for the end of it.
-    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(kSpokesmanSeconds);
+  alarm(kReporterSeconds + kAbortSeconds);
+  if (!reporter) {
+    // The reporter's abort makes the launcher end us; there is no need to wait for the end of it.
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(kReporterSeconds);
     while (std::chrono::steady_clock::now() < until) {
-      if (roll_call_ && roll_call_->ended_by_launcher()) std::_Exit(status);
+      if (failure_detector_ && failure_detector_->ended_by_launcher()) std::_Exit(status);
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
   }

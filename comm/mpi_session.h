@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "comm/communicator.h"
+#include "comm/failure/start_watch.h"
 #include "comm/job_network.h"
 #include "comm/network.h"
 #include "comm/process_group.h"
-#include "comm/start_watch.h"
 #include "comm/topology.h"
 
 namespace spd {
@@ -55,9 +55,9 @@ class MpiSession {
   const JobNetwork& network();
   std::vector<int> node_ranks() const { return topology_.ranks_of_node(topology_.node_of(rank())); }
 
-  /// Ends the whole job with this status. A rank that is not the spokesman of an error (see
+  /// Ends the whole job with this status. A rank that is not the reporter of an error (see
   /// CommError) gives the one that is a moment to print it first.
-  [[noreturn]] void abort(int status, bool spokesman = true) noexcept;
+  [[noreturn]] void abort(int status, bool reporter = true) noexcept;
 
  private:
   GroupMembers members(const std::vector<int>& job_ranks) const;
@@ -75,7 +75,7 @@ class MpiSession {
   Topology topology_;
   std::vector<std::string> hosts_;  // [ranks]
   bool spin_ = false;
-  std::shared_ptr<RollCall> roll_call_;
+  std::shared_ptr<FailureDetector> failure_detector_;
   std::unique_ptr<Communicator> end_;  // for the barrier before the end of MPI
   int groups_made_ = 0;
   std::optional<JobNetwork> network_;

@@ -5,10 +5,7 @@
 #include <algorithm>
 #include <fstream>
 #include <functional>
-#include <set>
 #include <string>
-
-#include "kernels/device/log.h"
 
 namespace spd {
 namespace {
@@ -20,10 +17,6 @@ std::vector<T> gather(const T& mine, const MpiComm& world) {
       MPI_Allgather(&mine, sizeof mine, MPI_BYTE, all.data(), sizeof mine, MPI_BYTE, world.get()),
       "MPI_Allgather");
   return all;
-}
-
-std::size_t distinct(const std::vector<int>& values) {
-  return std::set<int>(values.begin(), values.end()).size();
 }
 
 }  // namespace
@@ -63,10 +56,6 @@ MpiComm split_by_node(const MpiComm& world) {
   const std::vector<int> leaders = gather(leader, world);
   const std::vector<int> nodes = join_nodes(leaders, gather(memory_domain(), world));
   if (nodes == leaders) return by_mpi;
-  if (world.rank() == 0) {
-    spdlog::info("MPI_Comm_split_type tells {} nodes, but ranks share the memory of {}",
-                 distinct(leaders), distinct(nodes));
-  }
   return MpiComm::split(world.get(), nodes[world.rank()]);
 }
 

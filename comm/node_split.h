@@ -1,4 +1,4 @@
-// Which ranks are of one node.
+// The split of a job's ranks into nodes.
 #pragma once
 
 #include <cstdint>

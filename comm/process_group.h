@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include "comm/group.h"
+#include "comm/failure/group.h"
 #include "comm/message_communicator.h"
 #include "comm/mpi_handle.h"
 #include "comm/shm_communicator.h"
@@ -18,12 +18,12 @@ struct ProcessGroup {
   GroupSettings settings;
 };
 
-/// All are collective over the group.
+/// All are collective over the group. Throws comm Error where MPI fails.
 std::unique_ptr<Communicator> make_mpi_communicator(ProcessGroup group, AlgorithmTable algorithms);
 /// The ranks must share a node. Throws system Error when shared memory is short.
 std::unique_ptr<ShmCommunicator> make_shm_communicator(ProcessGroup group);
 
-/// Connects every rank with every other before it returns.
+/// Connects every rank with every other before it returns. Throws comm Error where UCX fails.
 std::unique_ptr<Communicator> make_ucx_communicator(ProcessGroup group,
                                                     std::shared_ptr<UcxWorker> worker,
                                                     AlgorithmTable algorithms);

@@ -1,4 +1,4 @@
-// What one rank holds of its peers: the groups that sync levels speak of, and who is where.
+// A rank's communicators: the groups that sync levels speak of, and who is where.
 #pragma once
 
 #include "comm/communicator.h"

@@ -15,7 +15,7 @@ class SharedMemory {
   /// Collective over `comm`, whose ranks share a node. Throws system Error on all ranks when memory
   /// is short.
   static std::unique_ptr<SharedMemory> create(MPI_Comm comm, std::size_t bytes);
-  /// For threads, and for processes forked later.
+  /// For threads, and for processes forked later. Throws system Error when memory is short.
   static std::unique_ptr<SharedMemory> anonymous(std::size_t bytes);
 
   SharedMemory(const SharedMemory&) = delete;

@@ -1,15 +1,12 @@
 #include "comm/shm_communicator.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <limits>
 #include <new>
 
-#include "comm/share.h"
-#include "comm/waiting.h"
+#include "comm/backoff.h"
+#include "comm/chunk.h"
 #include "kernels/device/cpu_device.h"
 #include "kernels/device/host_memory.h"
 
@@ -23,11 +20,6 @@ constexpr std::size_t kSlotBytes = 256 * 1024;
 constexpr std::size_t kSlotFloats = kSlotBytes / sizeof(float);
 static_assert(kSlotFloats % kWireBlock == 0);
 constexpr std::size_t kFewFloats = 1024;
-// Shorter copies are over before it matters how they are made.
-constexpr std::size_t kShortestStream = 2048;
-// Payloads by which it is measured how to write a slot, and up to where each decides, bytes.
-constexpr std::array<std::size_t, 3> kStoreSizes{4096, 16'384, 65'536};
-constexpr std::array<std::size_t, 3> kStoreLimits{8192, 32'768, kSlotBytes + 1};
 constexpr int kTagBits = 16;
 constexpr std::uint64_t kTagMask = (1u << kTagBits) - 1;
 constexpr std::chrono::microseconds kInterruptPeriod{1000};
@@ -47,8 +39,6 @@ void prefetch(const void* from, std::size_t bytes) {
     __builtin_prefetch(static_cast<const std::byte*>(from) + at);
   }
 }
-
-void copy(void* to, const void* from, std::size_t bytes) { std::memcpy(to, from, bytes); }
 
 /// Tells collectives apart that would meet by mistake.
 std::uint64_t tag_of(const Collective& collective) {
@@ -82,60 +72,33 @@ std::byte* ShmCommunicator::slot(int rank) const {
 }
 
 void ShmCommunicator::measure_stores() {
-  constexpr int kTurns = 20;
   constexpr int kInARow = 4;
+  constexpr CallSite kSite{"measuring"};
   CpuDevice device;
   const auto stream = device.make_stream();
-  constexpr CallSite kSite{"measuring"};
-  std::vector<float> data(kStoreSizes.back() / sizeof(float));
-  // [sizes][plain, streamed]: the shortest, since whatever disturbs only ever adds time.
-  std::array<double, 2 * kStoreSizes.size()> mine;
-  mine.fill(std::numeric_limits<double>::infinity());
-  for (int turn = 0; turn < kTurns; ++turn) {
-    for (std::size_t i = 0; i < mine.size(); ++i) {
-      streamed_.fill(i % 2 == 1);
-      do_barrier(kSite);
-      const auto begin = Clock::now();
-      for (int times = 0; times < kInARow; ++times) {
-        do_all_reduce(data.data(), kStoreSizes[i / 2] / sizeof(float), WireFormat::f32, *stream,
-                      kSite);
-      }
-      mine[i] = std::min(mine[i], std::chrono::duration<double>(Clock::now() - begin).count());
+  std::vector<float> data(kSlotFloats);
+  const auto seconds = [&](std::size_t bytes) {
+    do_barrier(kSite);
+    const auto begin = Clock::now();
+    for (int times = 0; times < kInARow; ++times) {
+      do_all_reduce(data.data(), bytes / sizeof(float), WireFormat::f32, *stream, kSite);
     }
-  }
-  std::vector<double> all(mine.size() * ranks_);
-  do_all_gather(mine.data(), all.data(), sizeof mine, *stream, kSite);
-  const auto slowest = [&](std::size_t i) {
-    double seconds = 0;
-    for (int r = 0; r < ranks_; ++r) seconds = std::max(seconds, all[r * mine.size() + i]);
-    return seconds;
+    return std::chrono::duration<double>(Clock::now() - begin).count();
   };
-  for (std::size_t i = 0; i < streamed_.size(); ++i) {
-    streamed_[i] = slowest(2 * i + 1) < slowest(2 * i);
-  }
+  const auto slowest = [&](std::span<double> values) {
+    std::vector<double> all(values.size() * ranks_);
+    do_all_gather(values.data(), all.data(), values.size_bytes(), *stream, kSite);
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      double& value = values[i % values.size()];
+      value = std::max(value, all[i]);
+    }
+  };
+  stores_.measure(seconds, slowest);
   traffic_ = {};
 }
 
-std::string ShmCommunicator::stores() const {
-  std::string ranges;
-  std::size_t from = kShortestStream;
-  for (std::size_t i = 0; i < streamed_.size(); ++i) {
-    const bool last = i + 1 == streamed_.size();
-    if (streamed_[i]) {
-      ranges += ranges.empty() ? "" : ", ";
-      ranges += last ? fmt::format("from {} KiB", from / 1024)
-                     : fmt::format("{}-{} KiB", from / 1024, kStoreLimits[i] / 1024);
-    }
-    from = kStoreLimits[i];
-  }
-  return ranges.empty() ? "plain stores" : "stores past the caches: " + ranges;
-}
-
 void ShmCommunicator::post(std::size_t offset, const void* from, std::size_t bytes) {
-  std::size_t range = 0;
-  while (bytes >= kStoreLimits[range]) ++range;
-  const bool streamed = bytes >= kShortestStream && streamed_[range];
-  (streamed ? stream_copy : copy)(slot(rank_) + offset, from, bytes);
+  stores_.copy(slot(rank_) + offset, from, bytes);
   traffic_.node_bytes += bytes;
 }
 
@@ -165,12 +128,12 @@ void ShmCommunicator::wait_for(int peer) {
     if (!give_up_at_) give_up_at_ = settings_.give_up_at();
     const bool late = now >= *give_up_at_;
     // Asked first: a rank that was stopped itself finds that it is late and that it was missed.
-    bool called = false;
-    if (settings_.roll_call && (late || now >= look_at)) {
-      called = settings_.roll_call->raised();
+    bool raised = false;
+    if (settings_.failure_detector && (late || now >= look_at)) {
+      raised = settings_.failure_detector->raised();
       look_at = now + kInterruptPeriod;
     }
-    if (!late && !called) continue;
+    if (!late && !raised) continue;
     std::vector<int> owing;
     for (int other = 0; other < ranks_; ++other) {
       if (flags_[other].value.load(std::memory_order_acquire) >> kTagBits < meetings_) {
@@ -178,7 +141,7 @@ void ShmCommunicator::wait_for(int peer) {
       }
     }
     throw TransportFailure(
-        called ? TransportFailure::Cause::interrupted : TransportFailure::Cause::timeout,
+        raised ? TransportFailure::Cause::interrupted : TransportFailure::Cause::timeout,
         std::move(owing));
   }
 }
@@ -192,7 +155,7 @@ void ShmCommunicator::run(CollectiveKind kind, std::size_t bytes, const CallSite
   try {
     body();
   } catch (const TransportFailure& failure) {
-    throw account_for(failure, settings_, rank_, collective);
+    throw diagnose(failure, settings_, rank_, collective);
   }
 }
 
@@ -225,9 +188,9 @@ void ShmCommunicator::one_shot(float* data, std::size_t count) {
 }
 
 void ShmCommunicator::reduce_scatter_all_gather(float* data, std::size_t count) {
-  // Nobody else reads our share of our slot before the second meeting: the sum goes there.
-  const Share mine = share_of(count, rank_, ranks_);
-  for (const Share& theirs : {Share{0, mine.begin}, Share{mine.end(), count - mine.end()}}) {
+  // Nobody else reads our chunk of our slot before the second meeting: the sum goes there.
+  const Chunk mine = chunk_of(count, rank_, ranks_);
+  for (const Chunk& theirs : {Chunk{0, mine.begin}, Chunk{mine.end(), count - mine.end()}}) {
     post(theirs.begin * sizeof(float), data + theirs.begin, theirs.count * sizeof(float));
   }
   meet();
@@ -236,19 +199,19 @@ void ShmCommunicator::reduce_scatter_all_gather(float* data, std::size_t count) 
   meet();
   for (int step = 1; step < ranks_; ++step) {
     const int r = (rank_ + step) % ranks_;
-    const Share theirs = share_of(count, r, ranks_);
+    const Chunk theirs = chunk_of(count, r, ranks_);
     std::memcpy(data + theirs.begin, reinterpret_cast<const float*>(slot(r)) + theirs.begin,
                 theirs.count * sizeof(float));
   }
   next_segment();
 }
 
-void ShmCommunicator::post_encoded(const float* data, Share range, WireFormat wire) {
+void ShmCommunicator::post_encoded(const float* data, Chunk range, WireFormat wire) {
   encode(wire, data + range.begin, range.count, encoded_.data());
   post(wire_bytes(wire, range.begin), encoded_.data(), wire_bytes(wire, range.count));
 }
 
-void ShmCommunicator::sum_encoded(float* to, Share range, WireFormat wire) const {
+void ShmCommunicator::sum_encoded(float* to, Chunk range, WireFormat wire) const {
   decode(wire, slot(0) + wire_bytes(wire, range.begin), range.count, to);
   for (int r = 1; r < ranks_; ++r) {
     decode_add(wire, slot(r) + wire_bytes(wire, range.begin), range.count, to);
@@ -266,13 +229,13 @@ void ShmCommunicator::encoded_one_shot(float* data, std::size_t count, WireForma
 void ShmCommunicator::encoded_scatter_gather(float* data, std::size_t count, WireFormat wire) {
   post_encoded(data, {0, count}, wire);
   meet();
-  const Share mine = share_of(count, rank_, ranks_);
+  const Chunk mine = chunk_of(count, rank_, ranks_);
   sum_encoded(data + mine.begin, mine, wire);
   post_encoded(data, mine, wire);
   meet();
   for (int step = 0; step < ranks_; ++step) {
     const int r = (rank_ + step) % ranks_;
-    const Share theirs = share_of(count, r, ranks_);
+    const Chunk theirs = chunk_of(count, r, ranks_);
     decode(wire, slot(r) + wire_bytes(wire, theirs.begin), theirs.count, data + theirs.begin);
   }
   next_segment();
@@ -332,57 +295,58 @@ void ShmCommunicator::do_broadcast(void* data, std::size_t bytes, int root, Stre
 
 namespace {
 
-/// Shares are gone through in chunks that fit into a slot together.
+/// Chunks are gone through in pieces that fit into a slot together: body(part, piece), where
+/// part(owner) is an owner's elements and `piece` how many floats each has room for.
 template <class Body>
-void for_each_chunk(std::size_t count, int owners, std::size_t slot_floats, const Body& body) {
-  const std::size_t chunk = slot_floats / owners / kWireBlock * kWireBlock;
-  const std::size_t largest = share_of(count, owners - 1, owners).count + kWireBlock;
-  for (std::size_t at = 0; at < largest && at < count; at += chunk) {
+void for_each_piece(std::size_t count, int owners, std::size_t slot_floats, const Body& body) {
+  const std::size_t piece = slot_floats / owners / kWireBlock * kWireBlock;
+  const std::size_t largest = chunk_of(count, owners - 1, owners).count + kWireBlock;
+  for (std::size_t at = 0; at < largest && at < count; at += piece) {
     body(
         [=](int owner) {
-          const Share share = share_of(count, owner, owners);
-          const std::size_t skip = std::min(at, share.count);
-          return Share{share.begin + skip, std::min(chunk, share.count - skip)};
+          const Chunk chunk = chunk_of(count, owner, owners);
+          const std::size_t skip = std::min(at, chunk.count);
+          return Chunk{chunk.begin + skip, std::min(piece, chunk.count - skip)};
         },
-        chunk);
+        piece);
   }
 }
 
 }  // namespace
 
-void ShmCommunicator::do_reduce_shares(float* data, std::size_t count, int owners, Stream& stream,
-                                       const CallSite& site) {
+void ShmCommunicator::do_reduce_scatter(float* data, std::size_t count, int owners, Stream& stream,
+                                        const CallSite& site) {
   stream.synchronize();
-  run(CollectiveKind::reduce_shares, count * sizeof(float), site, [&] {
-    for_each_chunk(count, owners, kSlotFloats, [&](const auto& part, std::size_t chunk) {
+  run(CollectiveKind::reduce_scatter, count * sizeof(float), site, [&] {
+    for_each_piece(count, owners, kSlotFloats, [&](const auto& part, std::size_t piece) {
       for (int owner = 0; owner < owners; ++owner) {
         if (owner == rank_) continue;
-        const Share theirs = part(owner);
-        post(owner * chunk * sizeof(float), data + theirs.begin, theirs.count * sizeof(float));
+        const Chunk theirs = part(owner);
+        post(owner * piece * sizeof(float), data + theirs.begin, theirs.count * sizeof(float));
       }
       meet();
       if (rank_ < owners) {
-        const Share mine = part(rank_);
-        sum_slots(data + mine.begin, data + mine.begin, rank_ * chunk, mine.count);
+        const Chunk mine = part(rank_);
+        sum_slots(data + mine.begin, data + mine.begin, rank_ * piece, mine.count);
       }
       next_segment();
     });
   });
 }
 
-void ShmCommunicator::do_gather_shares(float* data, std::size_t count, int owners, Stream& stream,
-                                       const CallSite& site) {
+void ShmCommunicator::do_all_gather_chunks(float* data, std::size_t count, int owners,
+                                           Stream& stream, const CallSite& site) {
   stream.synchronize();
-  run(CollectiveKind::gather_shares, count * sizeof(float), site, [&] {
-    for_each_chunk(count, owners, kSlotFloats, [&](const auto& part, std::size_t) {
+  run(CollectiveKind::all_gather_chunks, count * sizeof(float), site, [&] {
+    for_each_piece(count, owners, kSlotFloats, [&](const auto& part, std::size_t) {
       if (rank_ < owners) {
-        const Share mine = part(rank_);
+        const Chunk mine = part(rank_);
         post(0, data + mine.begin, mine.count * sizeof(float));
       }
       meet();
       for (int owner = 0; owner < owners; ++owner) {
         if (owner == rank_) continue;
-        const Share theirs = part(owner);
+        const Chunk theirs = part(owner);
         std::memcpy(data + theirs.begin, slot(owner), theirs.count * sizeof(float));
       }
       next_segment();

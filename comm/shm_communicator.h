@@ -1,17 +1,17 @@
-// Ranks that are processes of one node and meet in shared memory.
+// The communicator in shared memory: ranks that are processes of one node.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "comm/chunk.h"
 #include "comm/communicator.h"
-#include "comm/group.h"
-#include "comm/share.h"
+#include "comm/failure/group.h"
 #include "comm/shared_memory.h"
+#include "comm/slot_stores.h"
 
 namespace spd {
 
@@ -21,7 +21,7 @@ namespace spd {
 ///
 /// Small payloads, one-shot: write your slot, raise your flag, wait for all flags, sum all slots in
 /// rank order. Large ones, reduce-scatter + all-gather: after the first flag each rank sums its
-/// share only, into its own slot, raises its flag again, and copies the others' shares.
+/// chunk only, into its own slot, raises its flag again, and copies the others' chunks.
 class ShmCommunicator final : public Communicator {
  public:
   static std::size_t bytes_needed(int ranks);
@@ -30,11 +30,10 @@ class ShmCommunicator final : public Communicator {
   ShmCommunicator(std::shared_ptr<SharedMemory> memory, int rank, GroupSettings settings);
   ~ShmCommunicator() override;
 
-  /// Times both ways to write a slot, which of them is faster being a matter of what the ranks'
-  /// cores share, and keeps the better one: 2 to 5 ms. Collective over the group.
+  /// Chooses how slots are written by timing all-reduces: 2 to 5 ms. Collective over the group.
   void measure_stores();
   /// "stores past the caches: 2-8 KiB, 8-32 KiB", "plain stores".
-  std::string stores() const;
+  std::string stores() const { return stores_.to_string(); }
 
   int rank() const override { return rank_; }
   int size() const override { return ranks_; }
@@ -54,10 +53,10 @@ class ShmCommunicator final : public Communicator {
                      const CallSite&) override;
   void do_broadcast(void* data, std::size_t bytes, int root, Stream&, const CallSite&) override;
   void do_barrier(const CallSite&) override;
-  void do_reduce_shares(float* data, std::size_t count, int owners, Stream&,
-                        const CallSite&) override;
-  void do_gather_shares(float* data, std::size_t count, int owners, Stream&,
-                        const CallSite&) override;
+  void do_reduce_scatter(float* data, std::size_t count, int owners, Stream&,
+                         const CallSite&) override;
+  void do_all_gather_chunks(float* data, std::size_t count, int owners, Stream&,
+                            const CallSite&) override;
 
   template <class Body>
   void run(CollectiveKind kind, std::size_t bytes, const CallSite& site, const Body& body,
@@ -77,15 +76,15 @@ class ShmCommunicator final : public Communicator {
   // The same two ways with other wire formats than f32: slots hold encoded data.
   void encoded_one_shot(float* data, std::size_t count, WireFormat wire);
   void encoded_scatter_gather(float* data, std::size_t count, WireFormat wire);
-  void post_encoded(const float* data, Share range, WireFormat wire);
-  void sum_encoded(float* to, Share range, WireFormat wire) const;
+  void post_encoded(const float* data, Chunk range, WireFormat wire);
+  void sum_encoded(float* to, Chunk range, WireFormat wire) const;
 
   std::shared_ptr<SharedMemory> memory_;
   int rank_;
   int ranks_;
   GroupSettings settings_;
   std::size_t one_shot_bytes_;
-  std::array<bool, 3> streamed_{true, true, true};  // is a slot written past the caches, by size
+  SlotStores stores_;
   Flag* flags_;
   std::vector<std::byte> encoded_;  // on its way into the slot
   std::uint64_t meetings_ = 0;

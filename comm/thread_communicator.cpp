@@ -10,7 +10,7 @@
 #include <system_error>
 #include <thread>
 
-#include "comm/share.h"
+#include "comm/chunk.h"
 #include "kernels/device/error.h"
 #include "kernels/device/host_memory.h"
 
@@ -23,7 +23,7 @@ using Parts = std::vector<ThreadHub::Part>;
 // From here on it pays to wake all ranks for the work and once more for its end.
 constexpr std::size_t kParallelBytes = 64 * 1024;
 
-Share ranks_of_share(std::size_t ranks, int share, int shares) {
+Chunk ranks_of_share(std::size_t ranks, int share, int shares) {
   const std::size_t begin = ranks * share / shares;
   return {begin, ranks * (share + 1) / shares - begin};
 }
@@ -52,7 +52,7 @@ void sum(const Parts& parts, int share, int shares) {
   const WireFormat wire = parts[0].collective.wire;
   int contributions = 0;
   for (const auto& part : parts) contributions = std::max(contributions, part.contribution + 1);
-  const Share range = share_of(parts[0].collective.bytes / sizeof(float), share, shares);
+  const Chunk range = chunk_of(parts[0].collective.bytes / sizeof(float), share, shares);
   for (std::size_t at = range.begin; at < range.end(); at += total.size()) {
     const std::size_t n = std::min(total.size(), range.end() - at);
     sum_contribution(parts, 0, at, n, total.data());
@@ -71,7 +71,7 @@ void sum(const Parts& parts, int share, int shares) {
 
 void gather(const Parts& parts, int share, int shares) {
   const std::size_t bytes = parts[0].collective.bytes;
-  const Share to = ranks_of_share(parts.size(), share, shares);
+  const Chunk to = ranks_of_share(parts.size(), share, shares);
   for (std::size_t r = to.begin; r < to.end(); ++r) {
     for (std::size_t from = 0; from < parts.size(); ++from) {
       char* slot = static_cast<char*>(parts[r].recv) + from * bytes;
@@ -84,7 +84,7 @@ void gather(const Parts& parts, int share, int shares) {
 void spread(const Parts& parts, int share, int shares) {
   const auto root =
       std::find_if(parts.begin(), parts.end(), [](const auto& part) { return part.send; });
-  const Share to = ranks_of_share(parts.size(), share, shares);
+  const Chunk to = ranks_of_share(parts.size(), share, shares);
   for (std::size_t r = to.begin; r < to.end(); ++r) {
     if (parts[r].recv) std::memcpy(parts[r].recv, root->send, root->collective.bytes);
   }

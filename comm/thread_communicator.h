@@ -1,4 +1,4 @@
-// Ranks that are threads of one process: virtual ranks on virtual nodes.
+// The communicator of threads: virtual ranks of one process, on virtual nodes.
 #pragma once
 
 #include <functional>
@@ -41,7 +41,7 @@ class ThreadCommunicator final : public Communicator {
   std::uint64_t sequence_ = 0;
 };
 
-/// The meeting places of R thread ranks: the group of all ranks and one group a node.
+/// The groups of R thread ranks: that of all ranks and one a node.
 class ThreadGroup {
  public:
   explicit ThreadGroup(Topology topology, Communicator::Milliseconds deadline = kDefaultDeadline);

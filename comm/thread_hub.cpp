@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "comm/waiting.h"
+#include "comm/backoff.h"
 
 namespace spd {
 

@@ -1,4 +1,4 @@
-// Where the threads of one group meet: a barrier with a deadline, and the work done between.
+// The hub of a group's threads: a barrier with a deadline, and the work done while all are in it.
 #pragma once
 
 #include <atomic>
@@ -9,7 +9,7 @@
 #include <optional>
 #include <vector>
 
-#include "comm/collective.h"
+#include "comm/failure/collective.h"
 
 namespace spd {
 

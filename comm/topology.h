@@ -1,4 +1,4 @@
-// Who shares a node with whom.
+// The topology of a job: which ranks share a node.
 #pragma once
 
 #include <string>

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "comm/waiting.h"
+#include "comm/backoff.h"
 
 namespace spd {
 

@@ -19,7 +19,7 @@ void check_ucx(ucs_status_t status, const char* call);
 class UcxWorker {
  public:
   /// `devices`: the networks that it listens on and talks over, as UCX_NET_DEVICES takes them;
-  /// empty: as the environment says.
+  /// empty: as the environment says. Throws comm Error where UCX does not start.
   explicit UcxWorker(const std::string& devices);
   ~UcxWorker();
   UcxWorker(const UcxWorker&) = delete;
@@ -28,7 +28,7 @@ class UcxWorker {
   ucp_worker_h get() const { return worker_; }
   /// What others need to connect to this process; to be exchanged by other means.
   std::vector<std::byte> address() const;
-  /// The endpoint to a rank of the job, made from its address on the first call.
+  /// The endpoint to a rank of the job, made from its address on the first call. Throws comm Error.
   ucp_ep_h endpoint(int job_rank, const std::vector<std::byte>& address);
   /// What UCX said when the connection to a rank of the job broke, or null.
   const std::string* failure(int job_rank) const;

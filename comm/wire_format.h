@@ -1,4 +1,5 @@
-// How the numbers of an all-reduce are written while they travel. Sums are f32 always.
+// Wire formats: how the numbers of an all-reduce are written while they travel. Sums are f32
+// always.
 #pragma once
 
 #include <array>

@@ -47,7 +47,7 @@ struct AttentionGradientArgs {
 };
 
 /// Back through what Operators::store_kv did to q and k: the rotation, then the heads' norms.
-struct TurnBackArgs {
+struct StoreKvGradientArgs {
   Activations dqkv;      ///< of rotated q and k in, of the product's results out
   ConstActivations qkv;  ///< the product's results; read only where heads have norms
   std::int64_t q_heads = 0;
@@ -129,7 +129,7 @@ class Gradients {
 
   virtual void norm(const NormGradientArgs& args, Stream&) = 0;
   virtual void attention(const AttentionGradientArgs& args, Stream&) = 0;
-  virtual void turn_back(const TurnBackArgs& args, Stream&) = 0;
+  virtual void store_kv(const StoreKvGradientArgs& args, Stream&) = 0;
 
   /// A squared error and half its gradient by a: see DifferenceArgs.
   virtual double difference(const DifferenceArgs& args, Stream&) = 0;

@@ -207,8 +207,8 @@ void check_attention_gradient(const AttentionGradientArgs& args) {
           kOp, "dqkv is [{}, {}]", args.dqkv.rows, args.dqkv.cols);
 }
 
-void check_turn_back(const TurnBackArgs& args) {
-  constexpr const char* kOp = "turn_back";
+void check_store_kv_gradient(const StoreKvGradientArgs& args) {
+  constexpr const char* kOp = "store_kv_gradient";
   check_view(kOp, "dqkv", args.dqkv);
   require(args.dqkv.cols == (args.q_heads + 2 * args.kv_heads) * args.head_dim, kOp,
           "dqkv has {} columns, not {} + 2 * {} heads of {}", args.dqkv.cols, args.q_heads,

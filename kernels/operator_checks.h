@@ -26,6 +26,6 @@ void check_activation(const char* op, Epilogue epilogue, ConstActivations pre, C
 void check_linear_input(ConstActivations dy, const Weight& weight, ConstActivations dx);
 void check_linear_weight(ConstActivations dy, ConstActivations x, ConstActivations dweight);
 void check_attention_gradient(const AttentionGradientArgs& args);
-void check_turn_back(const TurnBackArgs& args);
+void check_store_kv_gradient(const StoreKvGradientArgs& args);
 
 }  // namespace spd

@@ -224,8 +224,8 @@ class Operators {
 /// What many tokens are multiplied with bf16 weights by, if the processor has it: the latter two
 /// round activations to bf16, too, and are faster. Sums stay f32. The first adds up a token's
 /// products, and its attention, in one order whichever tokens stand beside it: to the bit the same
-/// in any batch and any step, at the price of streaming the weights for every few tokens.
-enum class CpuProducts : std::uint8_t {
+/// in any batch and any step, at the price of reading the weights for every few tokens.
+enum class MatmulMode : std::uint8_t {
   f32_by_token,
   f32,
   bf16_pairs,  ///< AVX-512-BF16
@@ -236,7 +236,7 @@ struct CpuOptions {
   int threads = 1;  ///< threads of one rank, the caller's included; >= 1
   std::vector<int> cores =
       {};  ///< cores to pin threads to, thread i on cores[i]; empty: not pinned
-  CpuProducts products = CpuProducts::bf16_tiles;  ///< the fastest allowed
+  MatmulMode products = MatmulMode::bf16_tiles;  ///< the fastest allowed
 };
 
 /// Operators on the CPU. `device` must outlive them.

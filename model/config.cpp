@@ -13,6 +13,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kArchitectures = "architectures";
+constexpr const char* kCorrect =
+    "correct it, or take the file again from where the model comes from";
 
 std::string known_architectures() {
   std::string known;
@@ -81,7 +83,10 @@ void check_ids(const JsonObject& json, ModelConfig& config) {
   std::erase_if(config.eos_ids, [](std::int32_t id) { return id < 0; });
   for (const std::int32_t id : config.eos_ids) {
     if (id >= config.vocab) {
-      json.fail("eos_token_id", fmt::format("{} is not below vocab_size ({})", id, config.vocab));
+      json.fail("eos_token_id",
+                fmt::format("{} is not below vocab_size ({}) of config.json", id, config.vocab),
+                "take config.json and generation_config.json of one and the same model, or correct "
+                "the id");
     }
   }
   // The tokenizer's files say how texts begin; the model has no need of this id.
@@ -122,7 +127,7 @@ ModelConfig ModelConfig::load(const fs::path& dir_or_file) {
                 "give the directory of a Hugging Face checkpoint (config.json, *.safetensors, "
                 "tokenizer.json)");
   }
-  const JsonObject json = JsonObject::load(file);
+  const JsonObject json = JsonObject::load(file).advising(kCorrect);
   const FamilyReader& reader = find_reader(json);
   if (json.has("quantization_config")) {
     json.fail("quantization_config", "is there: quantized checkpoints are not supported",
@@ -138,7 +143,7 @@ ModelConfig ModelConfig::load(const fs::path& dir_or_file) {
   const fs::path generation = file.parent_path() / "generation_config.json";
   // A link that leads nowhere is there, and refused.
   if (fs::exists(fs::symlink_status(generation, error))) {
-    const JsonObject generation_json = JsonObject::load(generation);
+    const JsonObject generation_json = JsonObject::load(generation).advising(kCorrect);
     add_eos_ids(generation_json, config);
     check_ids(generation_json, config);
   }

@@ -1,4 +1,5 @@
-// What a checkpoint's config.json says, as one description that covers every supported family.
+// A model's configuration: what a checkpoint's config.json says, as one description that covers
+// every supported family.
 #pragma once
 
 #include <cstdint>

@@ -8,6 +8,9 @@
 namespace spd {
 namespace {
 
+// Of what a model may be, but none that runs here is.
+constexpr const char* kOtherModel = "use a model that does without it";
+
 // A file cannot make us allocate per-block tables beyond this.
 constexpr std::int64_t kMaxBlocks = 65536;
 
@@ -16,7 +19,8 @@ void read_sizes(const JsonObject& json, ModelConfig& config) {
   config.hidden = json.integer("hidden_size", 1);
   config.blocks = json.integer("num_hidden_layers", 1);
   if (config.blocks > kMaxBlocks) {
-    json.fail("num_hidden_layers", fmt::format("is above {}, the most supported", kMaxBlocks));
+    json.fail("num_hidden_layers", fmt::format("is above {}, the most supported", kMaxBlocks),
+              kOtherModel);
   }
   config.q_heads = json.integer("num_attention_heads", 1);
   config.max_positions = json.whole_number("max_position_embeddings", 1);
@@ -57,7 +61,8 @@ Epilogue read_activation(const JsonObject& json, const std::string& key,
     if (row.name == name) return epilogue;
     known += fmt::format("{}{}", known.empty() ? "" : ", ", row.name);
   }
-  json.fail(key, fmt::format("\"{}\" is not supported here; supported: {}", name, known));
+  json.fail(key, fmt::format("\"{}\" is not supported here; supported: {}", name, known),
+            kOtherModel);
 }
 
 /// Some files say -1 for "none".
@@ -170,9 +175,11 @@ void read_qwen_windows(const JsonObject& json, ModelConfig& config) {
   for (std::size_t block = 0; block < types.size(); ++block) {
     const bool sliding = types[block] == "sliding_attention";
     if (!sliding && types[block] != "full_attention") {
-      json.fail("layer_types", fmt::format("\"{}\" of block {} is not supported; supported: "
-                                           "full_attention, sliding_attention",
-                                           types[block], block));
+      json.fail("layer_types",
+                fmt::format("\"{}\" of block {} is not supported; supported: "
+                            "full_attention, sliding_attention",
+                            types[block], block),
+                kOtherModel);
     }
     if (sliding && config.window == 0) {
       json.fail("layer_types", fmt::format("gives block {} a sliding window, but "
@@ -222,10 +229,10 @@ void read_opt(const JsonObject& json, ModelConfig& config) {
               remedy);
   }
   if (json.boolean_or("_remove_final_layer_norm", false)) {
-    json.fail("_remove_final_layer_norm", "true is not supported");
+    json.fail("_remove_final_layer_norm", "true is not supported", kOtherModel);
   }
   if (!json.boolean_or("layer_norm_elementwise_affine", true)) {
-    json.fail("layer_norm_elementwise_affine", "false is not supported");
+    json.fail("layer_norm_elementwise_affine", "false is not supported", kOtherModel);
   }
   config.mlp = json.integer("ffn_dim", 1);
   config.kv_heads = config.q_heads;

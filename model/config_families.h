@@ -1,4 +1,4 @@
-// What each supported family's config.json means: one row and one function a family.
+// The model families: what each one's config.json means, in one row and one function a family.
 #pragma once
 
 #include <span>

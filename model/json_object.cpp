@@ -1,11 +1,15 @@
 #include "model/json_object.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cmath>
+#include <span>
 
 #include "kernels/device/error.h"
 #include "model/input_file.h"
+#include "model/nearest_name.h"
 
 namespace spd {
 namespace {
@@ -51,7 +55,12 @@ JsonObject JsonObject::of(nlohmann::json value, const std::filesystem::path& whe
         fmt::format("{}: must hold a JSON object, found {}", where.string(), shown_json(value)),
         kReplace);
   }
-  return JsonObject(where, "", std::move(value));
+  return JsonObject(where, "", std::move(value), kReplace);
+}
+
+JsonObject JsonObject::advising(std::string remedy) && {
+  remedy_ = std::move(remedy);
+  return std::move(*this);
 }
 
 void JsonObject::check_schema(const std::string& wanted, const std::string& remedy) const {
@@ -59,6 +68,18 @@ void JsonObject::check_schema(const std::string& wanted, const std::string& reme
   const std::string by =
       raw("version").is_string() ? fmt::format(" (of spd {})", shown_json(raw("version"))) : "";
   fail("schema", fmt::format("is {}{}, not \"{}\"", shown_json(raw("schema")), by, wanted), remedy);
+}
+
+void JsonObject::check_keys(std::initializer_list<std::string_view> known) const {
+  for (const auto& item : value_.items()) {
+    if (std::find(known.begin(), known.end(), item.key()) != known.end()) continue;
+    const std::span<const std::string_view> names(known.begin(), known.size());
+    throw Error(
+        ErrorCode::input,
+        fmt::format("{}: {}{} is unknown{}", file_.string(), prefix_,
+                    shown_json(nlohmann::json(item.key())), did_you_mean(item.key(), names)),
+        fmt::format("leave it out; known there are {}", fmt::join(known, ", ")));
+  }
 }
 
 bool JsonObject::has(const std::string& key) const { return !raw(key).is_null(); }
@@ -72,7 +93,7 @@ const nlohmann::json& JsonObject::raw(const std::string& key) const {
 void JsonObject::fail(const std::string& key, const std::string& problem,
                       const std::string& remedy) const {
   throw Error(ErrorCode::input, fmt::format("{}: {}{} {}", file_.string(), prefix_, key, problem),
-              remedy);
+              remedy.empty() ? remedy_ : remedy);
 }
 
 void JsonObject::wrong_type(const std::string& key, const std::string& expected) const {
@@ -199,7 +220,7 @@ std::vector<bool> JsonObject::booleans(const std::string& key) const {
 JsonObject JsonObject::object(const std::string& key) const {
   const nlohmann::json& value = required(key, "an object");
   if (!value.is_object()) wrong_type(key, "an object");
-  return JsonObject(file_, prefix_ + key + ".", value);
+  return within(prefix_ + key + ".", value);
 }
 
 std::vector<JsonObject> JsonObject::objects(const std::string& key) const {
@@ -208,7 +229,7 @@ std::vector<JsonObject> JsonObject::objects(const std::string& key) const {
   std::vector<JsonObject> result;
   for (std::size_t i = 0; i < value.size(); ++i) {
     if (!value[i].is_object()) wrong_type(key, "a list of objects");
-    result.push_back(JsonObject(file_, fmt::format("{}{}[{}].", prefix_, key, i), value[i]));
+    result.push_back(within(fmt::format("{}{}[{}].", prefix_, key, i), value[i]));
   }
   return result;
 }
@@ -221,7 +242,7 @@ std::vector<std::vector<JsonObject>> JsonObject::object_lists(const std::string&
     const std::string place = place_in(key, i);
     nlohmann::json entry = nlohmann::json::object();
     entry[place] = value[i];
-    result.push_back(JsonObject(file_, prefix_, std::move(entry)).objects(place));
+    result.push_back(within(prefix_, std::move(entry)).objects(place));
   }
   return result;
 }

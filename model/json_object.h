@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <initializer_list>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "kernels/device/error.h"
@@ -29,10 +31,17 @@ class JsonObject {
                           int max_depth = kMaxDepth);
   /// The same of a value at hand.
   static JsonObject of(nlohmann::json value, const std::filesystem::path& where);
+  /// The same object, whose messages (and those of what is in it) close with this remedy unless
+  /// they have one of their own. Without: "mend the file, or replace it by an undamaged copy".
+  JsonObject advising(std::string remedy) &&;
 
   /// Throws unless "schema" is `wanted`; says what it is and which version wrote the file. To be
   /// called before anything else is taken out.
   void check_schema(const std::string& wanted, const std::string& remedy) const;
+
+  /// Throws where a key is not among `known`, with the nearest one. For files of our own: what is
+  /// misspelt there would be taken for left out.
+  void check_keys(std::initializer_list<std::string_view> known) const;
 
   /// Whether the key is there, null included.
   bool contains(const std::string& key) const { return value_.contains(key); }
@@ -76,7 +85,7 @@ class JsonObject {
     try {
       return parse(text);
     } catch (const Error& error) {
-      fail(key, std::string("is not understood: ") + error.what());
+      fail(key, "is not understood: " + error.message(), error.remedy());
     }
   }
   /// The same for a list of strings.
@@ -87,7 +96,7 @@ class JsonObject {
       try {
         result.push_back(parse(text));
       } catch (const Error& error) {
-        fail(place_in(key, result.size()), std::string("is not understood: ") + error.what());
+        fail(place_in(key, result.size()), "is not understood: " + error.message(), error.remedy());
       }
     }
     return result;
@@ -98,13 +107,21 @@ class JsonObject {
   const nlohmann::json& value() const { return value_; }
   const std::filesystem::path& file() const { return file_; }
 
-  /// Throws input Error "FILE: KEY problem".
+  /// Throws input Error "FILE: KEY problem", with the object's remedy where none is given.
   [[noreturn]] void fail(const std::string& key, const std::string& problem,
                          const std::string& remedy = "") const;
 
  private:
-  JsonObject(std::filesystem::path file, std::string prefix, nlohmann::json value)
-      : file_(std::move(file)), prefix_(std::move(prefix)), value_(std::move(value)) {}
+  JsonObject(std::filesystem::path file, std::string prefix, nlohmann::json value,
+             std::string remedy)
+      : file_(std::move(file)),
+        prefix_(std::move(prefix)),
+        value_(std::move(value)),
+        remedy_(std::move(remedy)) {}
+  /// What lies within this object, at `prefix`.
+  JsonObject within(std::string prefix, nlohmann::json value) const {
+    return {file_, std::move(prefix), std::move(value), remedy_};
+  }
   static std::string place_in(const std::string& key, std::size_t place) {
     return key + "[" + std::to_string(place) + "]";
   }
@@ -114,6 +131,7 @@ class JsonObject {
   std::filesystem::path file_;
   std::string prefix_;  // keys above this object, each followed by a dot
   nlohmann::json value_;
+  std::string remedy_;
 };
 
 }  // namespace spd

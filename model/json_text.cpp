@@ -189,12 +189,7 @@ class Builder {
           fmt::format("{}: is a Git LFS pointer, not the file it stands for", source_.where),
           "fetch the content: git lfs pull, or download the file itself");
     }
-    const Place place = place_before(text_, position);
-    const std::size_t end = std::min(position, text_.size());
-    const std::size_t begin = end - std::min(end, kMaxQuoted);
-    refuse(source_, fmt::format("not valid JSON: line {}, column {}: {}, after `{}{}`", place.line,
-                                place.column, reason_of(error), begin > 0 ? "..." : "",
-                                printable(text_.substr(begin, end - begin))));
+    refuse(source_, json_problem(text_, position, error));
   }
 
  private:
@@ -277,6 +272,16 @@ nlohmann::json parse_json(std::string_view text, const std::string& where, int m
 nlohmann::ordered_json parse_ordered_json(std::string_view text, const std::string& where,
                                           int max_depth) {
   return parse<nlohmann::ordered_json>(text, {where, ""}, max_depth);
+}
+
+std::string json_problem(std::string_view text, std::size_t position,
+                         const nlohmann::detail::exception& error) {
+  const Place place = place_before(text, position);
+  const std::size_t end = std::min(position, text.size());
+  const std::size_t begin = end - std::min(end, kMaxQuoted);
+  return fmt::format("not valid JSON: line {}, column {}: {}, after `{}{}`", place.line,
+                     place.column, reason_of(error), begin > 0 ? "..." : "",
+                     printable(text.substr(begin, end - begin)));
 }
 
 std::string shown_json(const nlohmann::json& value) {

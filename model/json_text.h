@@ -19,6 +19,12 @@ nlohmann::json parse_json(std::string_view text, const std::string& where, int m
 nlohmann::ordered_json parse_ordered_json(std::string_view text, const std::string& where,
                                           int max_depth);
 
+/// What is wrong with a text that nlohmann's parser refuses, for its handlers: "not valid JSON:
+/// line 1, column 2: ..., after `...`". `position`: as the parser counts, behind the last byte
+/// read.
+std::string json_problem(std::string_view text, std::size_t position,
+                         const nlohmann::detail::exception& error);
+
 /// `value` as JSON in at most some 60 characters of ASCII, for messages.
 std::string shown_json(const nlohmann::json& value);
 

@@ -16,10 +16,12 @@ struct KvCacheOptions {
   DType dtype = DType::f16;
 };
 
-/// Fixed buffers, one pair a block; memory is used as positions are written. Which slot holds which
-/// sequence, and how far, is the caller's business.
+/// Fixed buffers, one pair a block, [slots, kv_heads, capacity, head_dim] each (see KvLayer);
+/// memory is used as positions are written. Which slot holds which sequence, and how far, is the
+/// caller's business.
 class KvCache {
  public:
+  /// For the KV heads of `rank`. Throws system Error when memory is short.
   KvCache(Device& device, const ModelConfig& config, const Partition& partition, int rank,
           const KvCacheOptions& options);
 

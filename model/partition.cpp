@@ -126,6 +126,7 @@ void Partition::validate(const ModelConfig& config) const {
 nlohmann::json BlockShard::to_json() const { return {{"q_heads", q_heads}, {"neurons", neurons}}; }
 
 BlockShard BlockShard::from_json(const JsonObject& json) {
+  json.check_keys({"q_heads", "neurons"});
   return {json.integers("q_heads", 0), json.integers("neurons", 0)};
 }
 

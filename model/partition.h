@@ -1,4 +1,5 @@
-// Which query head, which MLP neuron and which vocabulary rows live on which rank.
+// The partition of a model: which query head, which MLP neuron and which vocabulary rows live on
+// which rank.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>

@@ -1,4 +1,4 @@
-// Where a step's time goes, on one rank.
+// The profile of a rank: where its steps' time goes.
 #pragma once
 
 #include <array>
@@ -7,7 +7,7 @@
 #include <span>
 #include <vector>
 
-#include "model/sync_plan.h"
+#include "model/sync_levels.h"
 
 namespace spd {
 
@@ -28,13 +28,12 @@ inline double sum_of(const WorkSeconds& seconds, std::span<const Work> kinds) {
 /// Seconds by kind of work and by sync point, added up since the last reset.
 struct Profile {
   WorkSeconds seconds{};
-  std::vector<double> attn_sync_seconds;  ///< [blocks]
-  std::vector<double> mlp_sync_seconds;   ///< [blocks]
+  PerPoint<std::vector<double>> sync_seconds;  ///< [blocks] each
   std::uint64_t steps = 0;
 
   explicit Profile(std::int64_t blocks = 0)
-      : attn_sync_seconds(blocks, 0.0), mlp_sync_seconds(blocks, 0.0) {}
-  void reset() { *this = Profile(static_cast<std::int64_t>(attn_sync_seconds.size())); }
+      : sync_seconds{std::vector<double>(blocks), std::vector<double>(blocks)} {}
+  void reset() { *this = Profile(std::ssize(sync_seconds.attn)); }
   double total() const {
     double sum = 0.0;
     for (const double value : seconds) sum += value;

@@ -1,4 +1,5 @@
-// How long files that are no regular ones may say nothing, for the whole process.
+// The patience of reads: how long files that are no regular ones may say nothing, for the whole
+// process.
 #pragma once
 
 #include <chrono>

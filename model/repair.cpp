@@ -84,40 +84,43 @@ class Installer {
   std::unique_ptr<Stream> stream_;
 };
 
-// visit(name, member) for what repairs may replace.
+// visit(name in repair files, member, what it was before a repair, elements of a vector) for what
+// repairs may replace.
 template <class F>
 void for_weights(BlockWeights& block, F visit) {
-  visit("qkv", block.qkv);
-  visit("o", block.o);
-  visit("up", block.up);
-  visit("down", block.down);
+  UnrepairedTensors& own = block.unrepaired;
+  visit("qkv", block.qkv, own.qkv);
+  visit("o", block.o, own.o);
+  visit("up", block.gate_up, own.gate_up);
+  visit("down", block.down, own.down);
 }
 template <class F>
 void for_vectors(BlockWeights& block, F visit) {
+  UnrepairedTensors& own = block.unrepaired;
   const std::int64_t hidden = block.qkv.cols;
-  visit("qkv_bias", block.qkv_bias, block.qkv.rows);
-  visit("o_bias", block.o_bias, hidden);
-  visit("up_bias", block.up_bias, block.up.rows);
-  visit("down_bias", block.down_bias, hidden);
-  visit("attn_norm", block.attn_norm.weight, hidden);
-  visit("mlp_norm", block.mlp_norm.weight, hidden);
+  visit("qkv_bias", block.qkv_bias, own.qkv_bias, block.qkv.rows);
+  visit("o_bias", block.o_bias, own.o_bias, hidden);
+  visit("up_bias", block.gate_up_bias, own.gate_up_bias, block.gate_up.rows);
+  visit("down_bias", block.down_bias, own.down_bias, hidden);
+  visit("attn_norm", block.norm.attn.weight, own.norm.attn, hidden);
+  visit("mlp_norm", block.norm.mlp.weight, own.norm.mlp, hidden);
+}
+
+template <class T>
+void take_back(T& tensor, std::optional<T>& own) {
+  if (own) tensor = std::move(*own);
+  own.reset();
 }
 
 }  // namespace
 
 void remove_repair(BlockWeights& block) {
-  for_weights(block, [&](const char* name, Weight& weight) {
-    const auto own = block.unrepaired.find(name);
-    if (own != block.unrepaired.end()) weight = std::move(own->second);
+  for_weights(block, [](const char*, Weight& weight, std::optional<Weight>& own) {
+    take_back(weight, own);
   });
-  for_vectors(block, [&](const char* name, DeviceVector& vector, std::int64_t) {
-    const auto own = block.unrepaired_vectors.find(name);
-    if (own != block.unrepaired_vectors.end()) vector = std::move(own->second);
-  });
-  block.unrepaired.clear();
-  block.unrepaired_vectors.clear();
-  block.attn_prediction.reset();
-  block.mlp_prediction.reset();
+  for_vectors(block, [](const char*, DeviceVector& vector, std::optional<DeviceVector>& own,
+                        std::int64_t) { take_back(vector, own); });
+  block.prediction = {};
 }
 
 void install(const BlockRepair& repair, BlockWeights& block, Operators& operators,
@@ -130,21 +133,23 @@ void install(const BlockRepair& repair, BlockWeights& block, Operators& operator
       known = known || key == own;
       return key == own;
     };
-    for_weights(block, [&, &matrix = values](const char* own, Weight& weight) {
-      if (!is(own)) return;
-      Weight replacement = installer.weight(own, matrix, weight.dtype, weight.rows, weight.cols);
-      block.unrepaired[own] = std::exchange(weight, std::move(replacement));
+    for_weights(block, [&, &matrix = values](const char* tensor, Weight& weight,
+                                             std::optional<Weight>& own) {
+      if (!is(tensor)) return;
+      Weight replacement = installer.weight(tensor, matrix, weight.dtype, weight.rows, weight.cols);
+      own = std::exchange(weight, std::move(replacement));
     });
-    for_vectors(block,
-                [&, &matrix = values](const char* own, DeviceVector& vector, std::int64_t size) {
-                  if (!is(own)) return;
-                  DeviceVector replacement = installer.vector(own, matrix, size);
-                  block.unrepaired_vectors[own] = std::exchange(vector, std::move(replacement));
-                });
+    for_vectors(block, [&, &matrix = values](const char* tensor, DeviceVector& vector,
+                                             std::optional<DeviceVector>& own, std::int64_t size) {
+      if (!is(tensor)) return;
+      DeviceVector replacement = installer.vector(tensor, matrix, size);
+      own = std::exchange(vector, std::move(replacement));
+    });
     if (!known) installer.fail(name, "is no tensor of a block");
   }
-  block.attn_prediction = installer.prediction("attn", repair.attn, block.qkv, block.o);
-  block.mlp_prediction = installer.prediction("mlp", repair.mlp, block.up, block.down);
+  const auto& predictions = repair.prediction;
+  block.prediction.attn = installer.prediction("attn", predictions.attn, block.qkv, block.o);
+  block.prediction.mlp = installer.prediction("mlp", predictions.mlp, block.gate_up, block.down);
 }
 
 }  // namespace spd

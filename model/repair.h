@@ -1,4 +1,4 @@
-// What a plan may carry besides levels: repairs of the blocks whose syncs it leaves out.
+// Repairs of the blocks whose syncs a plan leaves out: what it may carry besides levels.
 //
 // Where a sync point is not `full`, a rank's view lacks what other ranks added. A prediction of it
 // from what the rank has at hand is added to the view alone, never to the residual stream, which
@@ -18,7 +18,7 @@
 
 #include "kernels/device/file_writer.h"
 #include "kernels/operators.h"
-#include "model/safetensors.h"
+#include "model/checkpoint/safetensors.h"
 #include "model/shard.h"
 #include "model/sync_plan.h"
 
@@ -49,20 +49,15 @@ struct Prediction {
   std::int64_t k() const { return to_hidden.cols; }
 };
 
-/// One rank's share of one block's repair.
+/// One rank's part of one block's repair.
 struct BlockRepair {
-  std::optional<Prediction> attn;
-  std::optional<Prediction> mlp;
-  /// Local tensors to be used instead, by the names of BlockWeights' members: qkv, qkv_bias, o,
-  /// o_bias, up, up_bias, down, down_bias, attn_norm, mlp_norm. The biases o_bias and down_bias are
-  /// shared: the same on every rank.
+  PerPoint<std::optional<Prediction>> prediction;
+  /// Local tensors to be used instead, by their names in repair files: qkv, qkv_bias, o, o_bias, up
+  /// (BlockWeights' gate_up), up_bias, down, down_bias, attn_norm, mlp_norm. The biases o_bias and
+  /// down_bias are shared: the same on every rank.
   std::map<std::string, HostMatrix> weights;
 
-  std::optional<Prediction>& at(SyncPoint point) { return point == SyncPoint::attn ? attn : mlp; }
-  const std::optional<Prediction>& at(SyncPoint point) const {
-    return point == SyncPoint::attn ? attn : mlp;
-  }
-  bool empty() const { return !attn && !mlp && weights.empty(); }
+  bool empty() const { return !prediction.attn && !prediction.mlp && weights.empty(); }
 };
 
 using RankRepair = std::vector<BlockRepair>;  ///< [blocks]

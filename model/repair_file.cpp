@@ -7,10 +7,10 @@
 
 #include "kernels/device/error.h"
 #include "kernels/device/printable.h"
+#include "model/checkpoint/safetensors_writer.h"
 #include "model/hash.h"
 #include "model/json_object.h"
 #include "model/repair.h"
-#include "model/safetensors_writer.h"
 
 namespace spd {
 namespace {
@@ -18,7 +18,6 @@ namespace {
 constexpr const char* kSchema = "spd.repair/1";
 constexpr const char* kNodes = "ranks_per_node";  // of account for levels within nodes only
 constexpr std::string_view kExtension = ".safetensors";
-constexpr std::array kPoints{SyncPoint::attn, SyncPoint::mlp};
 constexpr std::array kWeights{"qkv",     "qkv_bias", "o",         "o_bias",    "up",
                               "up_bias", "down",     "down_bias", "attn_norm", "mlp_norm"};
 
@@ -118,8 +117,8 @@ std::string RepairFile::write(FileWriter& file, const SyncPlan& plan,
     for (std::size_t index = 0; index < ranks[rank].size(); ++index) {
       const BlockRepair& repair = ranks[rank][index];
       const auto block = static_cast<std::int64_t>(index);
-      for (const SyncPoint point : kPoints) {
-        const auto& prediction = repair.at(point);
+      for (const SyncPoint point : kSyncPoints) {
+        const auto& prediction = repair.prediction[point];
         if (!prediction) continue;
         list.add(prediction_name(block, point, r, "from_input"), prediction->from_input);
         list.add(prediction_name(block, point, r, "from_inner"), prediction->from_inner);
@@ -140,7 +139,7 @@ std::string RepairFile::write(FileWriter& file, const SyncPlan& plan,
 
 RepairFile::RepairFile(const std::filesystem::path& file, const SyncPlan& plan,
                        const std::string& if_damaged)
-    : blocks_(static_cast<std::int64_t>(plan.levels.attn.size())), file_(file, if_damaged) {
+    : blocks_(plan.levels.blocks()), file_(file, if_damaged) {
   const auto fail = [&](const std::string& problem) {
     throw Error(ErrorCode::input, fmt::format("{}: {}", file.string(), problem),
                 "use the repair file that was written with this plan");
@@ -160,9 +159,9 @@ RepairFile::RepairFile(const std::filesystem::path& file, const SyncPlan& plan,
       fail(fmt::format("was made for another {}: {}, the plan's is {}", key, theirs, ours));
     }
   }
-  if (levels_.attn.size() != plan.levels.attn.size()) fail("has levels of another model");
+  if (levels_.blocks() != blocks_) fail("has levels of another model");
   for (std::int64_t block = 0; block < blocks_; ++block) {
-    for (const SyncPoint point : kPoints) {
+    for (const SyncPoint point : kSyncPoints) {
       const SyncLevel wanted = plan.levels.at(block, point);
       const SyncLevel made = levels_.at(block, point);
       if (wanted == SyncLevel::full || wanted == made) continue;
@@ -182,14 +181,14 @@ RankRepair RepairFile::load(int rank) const {
                  ? to_host(file_.at(tensor), fmt::format("{}: {}", file_.path().string(), tensor))
                  : HostMatrix();
     };
-    for (const SyncPoint point : kPoints) {
+    for (const SyncPoint point : kSyncPoints) {
       const auto part = [&](const char* of) {
         return read(prediction_name(block, point, rank, of));
       };
       HostMatrix mean = part("mean");
       if (mean.empty()) continue;
-      repair.at(point) = Prediction{levels_.at(block, point), part("from_input"),
-                                    part("from_inner"), part("to_hidden"), std::move(mean)};
+      repair.prediction[point] = Prediction{levels_.at(block, point), part("from_input"),
+                                            part("from_inner"), part("to_hidden"), std::move(mean)};
     }
     for (const char* weight : kWeights) {
       HostMatrix matrix = read(weight_name(block, rank, weight));

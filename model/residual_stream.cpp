@@ -7,11 +7,11 @@
 namespace spd {
 namespace {
 
-LinearArgs predicted(const ResidualStream::Missing& missing, Activations y) {
-  return {.x = missing.z,
+LinearArgs product_of(const ViewCorrection& correction, Activations y) {
+  return {.x = correction.z,
           .norm = nullptr,
-          .weight = missing.to_hidden,
-          .bias = missing.mean,
+          .weight = correction.to_hidden,
+          .bias = correction.mean,
           .epilogue = Epilogue::none,
           .accumulate = false,
           .y = y};
@@ -98,7 +98,7 @@ ConstActivations ResidualStream::view(Stream& stream) {
   if (delta_empty_) return active(base_);
   const Activations base = active(base_), known = active(known_is_delta_ ? delta_ : known_);
   if (pending_ && pending_->to_hidden) {
-    LinearArgs args = predicted(*pending_, active(view_));
+    LinearArgs args = product_of(*pending_, active(view_));
     args.plus = {base, known};
     operators_.linear(args, stream);
   } else {
@@ -114,16 +114,16 @@ void ResidualStream::forget_predictions() {
   predicted_drop_ = false;
 }
 
-void ResidualStream::predict(const Missing& missing, Stream& stream) {
+void ResidualStream::correct_view(const ViewCorrection& correction, Stream& stream) {
   settle_prediction(stream);
-  pending_ = missing;
-  if (missing.level == SyncLevel::drop) predicted_drop_ = true;
+  pending_ = correction;
+  if (correction.level == SyncLevel::drop) predicted_drop_ = true;
 }
 
 void ResidualStream::settle_prediction(Stream& stream) {
   if (!pending_) return;
   if (pending_->to_hidden) {
-    LinearArgs args = predicted(*pending_, active(predicted_));
+    LinearArgs args = product_of(*pending_, active(predicted_));
     args.accumulate = !predicted_empty_;
     operators_.linear(args, stream);
   } else {

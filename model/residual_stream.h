@@ -23,7 +23,7 @@
 
 #include "comm/rank_comms.h"
 #include "kernels/operators.h"
-#include "model/sync_plan.h"
+#include "model/sync_levels.h"
 
 namespace spd {
 
@@ -42,9 +42,17 @@ struct ResidualState {
   }
 };
 
+/// A prediction of what a sync leaves out: to_hidden z + mean. Device memory.
+struct ViewCorrection {
+  SyncLevel level = SyncLevel::drop;  ///< of the sync point just passed
+  ConstActivations z;                 ///< [tokens, k]
+  const Weight* to_hidden = nullptr;  ///< [hidden, k]; null: the mean alone
+  const float* mean = nullptr;        ///< [hidden]
+};
+
 class ResidualStream {
  public:
-  /// Buffers for steps of at most `max_tokens` tokens.
+  /// Buffers for steps of at most `max_tokens` tokens. Throws system Error when memory is short.
   ResidualStream(Operators& operators, std::int64_t max_tokens, std::int64_t hidden);
 
   /// Begins a step of `tokens` tokens. Returns base, [tokens, hidden], to be filled by the caller
@@ -72,15 +80,9 @@ class ResidualStream {
   void sync(SyncLevel level, WireFormat wire, const RankComms& comms, Stream& stream,
             const CallSite& site);
 
-  /// Adds to the view, until a sync makes it obsolete: to_hidden z + mean. `z` [tokens, k] and the
-  /// weights must stay as they are until the next prediction but one, or the next full sync.
-  struct Missing {
-    SyncLevel level = SyncLevel::drop;  ///< of the sync point just passed
-    ConstActivations z;
-    const Weight* to_hidden = nullptr;  ///< [hidden, k]; null: the mean alone
-    const float* mean = nullptr;        ///< [hidden]
-  };
-  void predict(const Missing& missing, Stream& stream);
+  /// Adds to the view, until a sync makes it obsolete. `correction` must stay as it is until the
+  /// next one but one, or the next full sync.
+  void correct_view(const ViewCorrection& correction, Stream& stream);
 
   /// What this rank sees: base + known + predicted, [tokens, hidden]. Valid until the next call.
   ConstActivations view(Stream& stream);
@@ -108,12 +110,12 @@ class ResidualStream {
   std::int64_t hidden_;
   std::int64_t tokens_ = 0;
   Buffer base_, delta_, known_, partial_, view_, predicted_;
-  const float* bias_ = nullptr;     // to be added to base still
-  bool delta_empty_ = true;         // no partial since the last full sync
-  bool separate_ = false;           // the current partial is in partial_
-  bool known_is_delta_ = true;      // no node sync since the last full sync
-  std::optional<Missing> pending_;  // the latest prediction, put into the view as it is made
-  bool predicted_empty_ = true;     // no prediction before that
+  const float* bias_ = nullptr;            // to be added to base still
+  bool delta_empty_ = true;                // no partial since the last full sync
+  bool separate_ = false;                  // the current partial is in partial_
+  bool known_is_delta_ = true;             // no node sync since the last full sync
+  std::optional<ViewCorrection> pending_;  // the latest one, put into the view as it is made
+  bool predicted_empty_ = true;            // no prediction before that
   bool predicted_drop_ = false;
 };
 

@@ -8,6 +8,8 @@
 namespace spd {
 namespace {
 
+constexpr const char* kOtherModel = "use a model that does without it";
+
 struct ScalingName {
   std::string_view name;
   RopeScaling scaling;
@@ -27,7 +29,7 @@ RopeScaling read_scaling(const JsonObject& rope) {
     if (row.name == name) return row.scaling;
     known += fmt::format("{}{}", known.empty() ? "" : ", ", row.name);
   }
-  rope.fail(key, fmt::format("\"{}\" is not supported; supported: {}", name, known));
+  rope.fail(key, fmt::format("\"{}\" is not supported; supported: {}", name, known), kOtherModel);
 }
 
 double read_factor(const JsonObject& rope) {
@@ -76,12 +78,13 @@ void read_yarn(const JsonObject& rope, const ModelConfig& config, RopeConfig& re
 void read_parameters(const JsonObject& json, const JsonObject& rope, const ModelConfig& config,
                      RopeConfig& result) {
   for (const char* nested : {"full_attention", "sliding_attention"}) {
-    if (rope.contains(nested)) rope.fail(nested, "(rotation by layer type) is not supported");
+    if (!rope.contains(nested)) continue;
+    rope.fail(nested, "(rotation by layer type) is not supported", kOtherModel);
   }
   result.scaling = read_scaling(rope);
   result.theta = rope.number_or("rope_theta", 0.0, result.theta);
   if (rope.number_or("partial_rotary_factor", 0.0, 1.0) != 1.0) {
-    rope.fail("partial_rotary_factor", "other than 1 is not supported");
+    rope.fail("partial_rotary_factor", "other than 1 is not supported", kOtherModel);
   }
   if (result.scaling == RopeScaling::none) return;
 
@@ -121,7 +124,7 @@ RopeConfig read_rope(const JsonObject& json, const ModelConfig& config) {
   RopeConfig result;
   result.theta = json.number_or("rope_theta", 0.0, result.theta);
   if (json.number_or("partial_rotary_factor", 0.0, 1.0) != 1.0) {
-    json.fail("partial_rotary_factor", "other than 1 is not supported");
+    json.fail("partial_rotary_factor", "other than 1 is not supported", kOtherModel);
   }
   for (const char* key : {"rope_scaling", "rope_parameters"}) {
     if (!json.has(key)) continue;

@@ -5,8 +5,8 @@
 #include <cstring>
 
 #include "kernels/device/error.h"
-#include "model/tensor_names.h"
-#include "model/weight_check.h"
+#include "model/checkpoint/tensor_names.h"
+#include "model/checkpoint/weight_check.h"
 
 namespace spd {
 namespace {
@@ -44,30 +44,28 @@ class ShardLoader {
     block.q_heads = static_cast<std::int64_t>(shard.q_heads.size());
     block.kv_heads = static_cast<std::int64_t>(kv.size());
     block.neurons = static_cast<std::int64_t>(shard.neurons.size());
-    block.attn_norm = norm(names.attn_norm, config_.hidden, config_.norm);
-    block.mlp_norm = norm(names.mlp_norm, config_.hidden, config_.norm);
+    block.norm.attn = norm(names.attn_norm, config_.hidden, config_.norm);
+    block.norm.mlp = norm(names.mlp_norm, config_.hidden, config_.norm);
     if (config_.qk_norm) {
       block.q_norm = norm(names.q_norm, hd, NormKind::rms);
       block.k_norm = norm(names.k_norm, hd, NormKind::rms);
     }
     const std::int64_t q_total = config_.q_heads * hd;
     const std::int64_t kv_total = config_.kv_heads * hd;
-    block.qkv = rows(
-        {{names.q, q_total, q_rows}, {names.k, kv_total, kv_rows}, {names.v, kv_total, kv_rows}});
-    if (config_.qkv_bias) {
-      block.qkv_bias = elements(
-          {{names.q, q_total, q_rows}, {names.k, kv_total, kv_rows}, {names.v, kv_total, kv_rows}});
-    }
+    const std::vector<RowSelection> qkv{
+        {names.q, q_total, q_rows}, {names.k, kv_total, kv_rows}, {names.v, kv_total, kv_rows}};
+    block.qkv = rows(qkv);
+    if (config_.qkv_bias) block.qkv_bias = elements(qkv);
     block.o = columns(names.o, q_total, q_rows);
     if (config_.o_bias) block.o_bias = vector(names.o + ".bias", config_.hidden);
 
-    std::vector<RowSelection> up;
-    if (config_.gated_mlp) up.push_back({names.gate, config_.mlp, shard.neurons});
-    up.push_back({names.up, config_.mlp, shard.neurons});
-    block.up = rows(up);
+    std::vector<RowSelection> gate_up;
+    if (config_.gated_mlp) gate_up.push_back({names.gate, config_.mlp, shard.neurons});
+    gate_up.push_back({names.up, config_.mlp, shard.neurons});
+    block.gate_up = rows(gate_up);
     block.down = columns(names.down, config_.mlp, shard.neurons);
     if (config_.mlp_bias) {
-      block.up_bias = elements(up);
+      block.gate_up_bias = elements(gate_up);
       block.down_bias = vector(names.down + ".bias", config_.hidden);
     }
     return block;
@@ -183,16 +181,26 @@ class ShardLoader {
 
 }  // namespace
 
-const Weight& BlockWeights::pick(const char* name, const Weight& repaired, bool whole) const {
-  if (!whole || unrepaired.empty()) return repaired;
-  const auto found = unrepaired.find(name);
-  return found == unrepaired.end() ? repaired : found->second;
-}
-
-const float* BlockWeights::pick(const char* name, const DeviceVector& repaired, bool whole) const {
-  if (!whole || unrepaired_vectors.empty()) return repaired.data();
-  const auto found = unrepaired_vectors.find(name);
-  return found == unrepaired_vectors.end() ? repaired.data() : found->second.data();
+SubLayerWeights BlockWeights::sub_layer(SyncPoint point, bool whole) const {
+  const auto pick = [whole](const auto& repaired, const auto& own) -> const auto& {
+    return whole && own ? *own : repaired;
+  };
+  SubLayerWeights weights;
+  weights.norm = norm[point].view();
+  weights.norm.weight = pick(norm[point].weight, unrepaired.norm[point]).data();
+  if (point == SyncPoint::attn) {
+    weights.in = &pick(qkv, unrepaired.qkv);
+    weights.in_bias = pick(qkv_bias, unrepaired.qkv_bias).data();
+    weights.out = &pick(o, unrepaired.o);
+    weights.shared_bias = pick(o_bias, unrepaired.o_bias).data();
+  } else {
+    weights.in = &pick(gate_up, unrepaired.gate_up);
+    weights.in_bias = pick(gate_up_bias, unrepaired.gate_up_bias).data();
+    weights.out = &pick(down, unrepaired.down);
+    weights.shared_bias = pick(down_bias, unrepaired.down_bias).data();
+  }
+  if (prediction[point]) weights.prediction = &*prediction[point];
+  return weights;
 }
 
 BlockWeights load_block(const ModelConfig& config, std::int64_t block, const BlockShard& shard,

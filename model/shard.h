@@ -1,18 +1,16 @@
-// One rank's share of the weights, laid out as the operators want them.
+// A shard: one rank's part of the weights, laid out as the operators want them.
 #pragma once
 
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
-#include <string>
 #include <vector>
 
 #include "kernels/operators.h"
+#include "model/checkpoint/weight_source.h"
 #include "model/config.h"
 #include "model/partition.h"
-#include "model/sync_plan.h"
-#include "model/weight_source.h"
+#include "model/sync_levels.h"
 
 namespace spd {
 
@@ -44,37 +42,53 @@ struct PredictionWeights {
   }
 };
 
+/// What a repair replaced in a block, by the members of BlockWeights (norms: their weights).
+struct UnrepairedTensors {
+  std::optional<Weight> qkv, o, gate_up, down;
+  std::optional<DeviceVector> qkv_bias, o_bias, gate_up_bias, down_bias;
+  PerPoint<std::optional<DeviceVector>> norm;
+};
+
+/// The weights of one sub-layer as a step reads them: attention, or the MLP. Shapes as in
+/// BlockWeights.
+struct SubLayerWeights {
+  Norm norm;
+  const Weight* in = nullptr;                     ///< qkv, or gate_up
+  const float* in_bias = nullptr;                 ///< null: none
+  const Weight* out = nullptr;                    ///< o, or down
+  const float* shared_bias = nullptr;             ///< null: none
+  const PredictionWeights* prediction = nullptr;  ///< null: none
+};
+
 /// Shapes with q = local query heads, kv = local KV heads, hd = head size, n = local neurons.
 struct BlockWeights {
   std::vector<std::int32_t> kv_head_of;  ///< [q]: local KV head of each local query head
   std::int64_t q_heads = 0;
   std::int64_t kv_heads = 0;
   std::int64_t neurons = 0;
-  NormWeights attn_norm, mlp_norm;  // [hidden]
-  NormWeights q_norm, k_norm;       // [hd], where config.qk_norm
-  Weight qkv;                       // [(q + 2 kv) * hd, hidden]: q, k, v
-  DeviceVector qkv_bias;            // [(q + 2 kv) * hd]
-  Weight o;                         // [hidden, q * hd]
-  DeviceVector o_bias;              // [hidden], identical on every rank
-  Weight up;                        // [2 n, hidden]: gate, up; plain MLPs: [n, hidden]
-  DeviceVector up_bias;             // [2 n] or [n]
-  Weight down;                      // [hidden, n]
-  DeviceVector down_bias;           // [hidden], identical on every rank
-  std::optional<PredictionWeights> attn_prediction;  // used where the attn sync is not full
-  std::optional<PredictionWeights> mlp_prediction;
+  PerPoint<NormWeights> norm;  // [hidden]
+  NormWeights q_norm, k_norm;  // [hd], where config.qk_norm
+  Weight qkv;                  // [(q + 2 kv) * hd, hidden]: q, k, v
+  DeviceVector qkv_bias;       // [(q + 2 kv) * hd]
+  Weight o;                    // [hidden, q * hd]
+  DeviceVector o_bias;         // [hidden], identical on every rank
+  Weight gate_up;              // [2 n, hidden]: gate, up; plain MLPs: [n, hidden]
+  DeviceVector gate_up_bias;   // [2 n] or [n]
+  Weight down;                 // [hidden, n]
+  DeviceVector down_bias;      // [hidden], identical on every rank
+  PerPoint<std::optional<PredictionWeights>> prediction;  // used where the sync is not full
 
-  // What a repair replaced, by the names of the members above (norms: their weights). It was made
-  // for missing sums, so a step that leaves out none of the block's own syncs uses these instead.
-  std::map<std::string, Weight> unrepaired;
-  std::map<std::string, DeviceVector> unrepaired_vectors;
+  // A repair was made for missing sums, so a step that leaves out none of the block's own syncs
+  // uses these instead.
+  UnrepairedTensors unrepaired;
 
   /// Of the block's own matrices: what they multiply a token by.
   std::int64_t elements() const {
-    return qkv.elements() + o.elements() + up.elements() + down.elements();
+    return qkv.elements() + o.elements() + gate_up.elements() + down.elements();
   }
-  /// `repaired` is the member called `name`; `whole`: whether the step pays for both syncs.
-  const Weight& pick(const char* name, const Weight& repaired, bool whole) const;
-  const float* pick(const char* name, const DeviceVector& repaired, bool whole) const;
+  /// The weights of the sub-layer before `point`; `whole`: the step pays for both of the block's
+  /// syncs.
+  SubLayerWeights sub_layer(SyncPoint point, bool whole) const;
 };
 
 struct Shard {

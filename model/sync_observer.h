@@ -1,10 +1,10 @@
-// A look at every sync point as a step passes it, for calibration.
+// The observer of sync points: sees each as a step passes it, for calibration.
 #pragma once
 
 #include <cstdint>
 
 #include "kernels/operators.h"
-#include "model/sync_plan.h"
+#include "model/sync_levels.h"
 
 namespace spd {
 
@@ -17,7 +17,7 @@ struct SyncPassage {
   ConstActivations input;    ///< [hidden]: what the sub-layer saw, before its norm
   Norm norm;                 ///< the sub-layer's norm
   ConstActivations inner;    ///< the heads' outputs [q_heads * head_dim], or the neurons [neurons]
-  ConstActivations partial;  ///< [hidden]: this rank's own share of the sub-layer's sum
+  ConstActivations partial;  ///< [hidden]: this rank's own part of the sub-layer's sum
   ConstActivations base;     ///< [hidden]: what is identical on every rank, shared bias included
   ConstActivations delta;    ///< [hidden]: all this rank has added since the last full sync
   ConstActivations view;     ///< [hidden]: what this rank sees

@@ -30,11 +30,6 @@ RopeTable make_rope(const ModelConfig& config, std::int64_t length, Device& devi
   return table;
 }
 
-// Whether a step pays for both of a block's syncs, so that repairs have no business in it.
-bool is_whole(const SyncLevels& levels, std::int64_t block) {
-  return levels.attn.at(block) == SyncLevel::full && levels.mlp.at(block) == SyncLevel::full;
-}
-
 // The widest local shape over the blocks, so that one workspace serves all of them.
 template <class F>
 std::int64_t widest(const Shard& shard, F width) {
@@ -117,8 +112,9 @@ ConstActivations Transformer::run(std::int64_t first, std::int64_t last, const S
                                   KvCache& cache, Stream& stream) {
   LapTimer timer(profile_);
   for (std::int64_t block = first; block < last; ++block) {
-    run_sub_layer(block, SyncPoint::attn, levels, cache, timer, stream);
-    run_sub_layer(block, SyncPoint::mlp, levels, cache, timer, stream);
+    for (const SyncPoint point : kSyncPoints) {
+      run_sub_layer(block, point, levels, cache, timer, stream);
+    }
   }
   return residual_.view(stream);
 }
@@ -133,12 +129,12 @@ ConstActivations Transformer::run_sub_layer(std::int64_t block, SyncPoint point,
 
 void Transformer::run_sub_layer(std::int64_t block, SyncPoint point, const SyncLevels& levels,
                                 KvCache& cache, LapTimer& timer, Stream& stream) {
-  if (point == SyncPoint::attn) {
-    attention(block, levels, cache.layer(block), timer, stream);
-  } else {
-    mlp(block, levels, timer, stream);
-  }
-  sync(block, point, levels, timer, stream);
+  SubLayer layer = begin_sub_layer(block, point, levels, timer, stream);
+  layer.inner = point == SyncPoint::attn ? attention(layer, cache.layer(block), timer, stream)
+                                         : mlp(layer, stream);
+  add_partial(layer, stream);
+  timer.lap(point == SyncPoint::attn ? Work::o_proj : Work::mlp);
+  sync(layer, timer, stream);
 }
 
 void Transformer::embed(std::span<const std::int32_t> tokens, Stream& stream) {
@@ -148,8 +144,8 @@ void Transformer::embed(std::span<const std::int32_t> tokens, Stream& stream) {
                   fmt::format("token id {} is not in the vocabulary of {}", token, config_.vocab));
     }
   }
-  const Activations stream_base = residual_.begin(tokens_);
-  operators_.gather_rows(shard_.embedding, tokens, stream_base, stream);
+  const Activations base = residual_.begin(tokens_);
+  operators_.gather_rows(shard_.embedding, tokens, base, stream);
   if (!config_.learned_positions) return;
   std::vector<std::int32_t> rows(tokens.size());
   for (const Segment& segment : segments_) {
@@ -160,75 +156,81 @@ void Transformer::embed(std::span<const std::int32_t> tokens, Stream& stream) {
   }
   const Activations positions{positions_.as<float>(), tokens_, config_.hidden};
   operators_.gather_rows(shard_.positions, rows, positions, stream);
-  operators_.add(positions, stream_base, stream);
+  operators_.add(positions, base, stream);
 }
 
-ConstActivations Transformer::begin_sub_layer(LapTimer& timer, Stream& stream) {
-  const ConstActivations x = residual_.view(stream);
+Transformer::SubLayer Transformer::begin_sub_layer(std::int64_t block, SyncPoint point,
+                                                   const SyncLevels& levels, LapTimer& timer,
+                                                   Stream& stream) {
+  // Repairs were made for what a sync leaves out: a step that pays for both of a block's syncs does
+  // without.
+  const bool whole = !levels.leaves_out(block);
+  SubLayer layer{.block = block,
+                 .point = point,
+                 .level = levels.at(block, point),
+                 .wire = levels.wire_at(block, point),
+                 .weights = shard_.blocks[block].sub_layer(point, whole),
+                 .input = {},
+                 .inner = {},
+                 .factors = {}};
+  const PredictionWeights*& prediction = layer.weights.prediction;
+  const bool left_out = layer.level != SyncLevel::full;
+  if (!use_predictions_ || !left_out || (prediction && prediction->level != layer.level)) {
+    prediction = nullptr;
+  }
+  if (prediction) layer.factors = next_factors(*prediction);
+  layer.input = residual_.view(stream);
   if (observer_) {
     const std::size_t bytes = options_.max_tokens * config_.hidden * sizeof(float);
     if (observed_input_.bytes() == 0) observed_input_ = Buffer(operators_.device(), bytes);
-    operators_.copy(x, {observed_input_.as<float>(), tokens_, config_.hidden}, stream);
+    const Activations copy{observed_input_.as<float>(), tokens_, config_.hidden};
+    operators_.copy(layer.input, copy, stream);
+    layer.input = copy;
   }
   timer.lap(Work::residual);
-  return x;
+  return layer;
 }
 
-void Transformer::begin_prediction(const std::optional<PredictionWeights>& prediction,
-                                   SyncLevel level) {
-  const bool used =
-      use_predictions_ && prediction && level != SyncLevel::full && prediction->level == level;
-  prediction_ = used ? &*prediction : nullptr;
-  if (!prediction_) return;
-  factors_in_use_ = 1 - factors_in_use_;
-  Buffer& buffer = factors_[factors_in_use_];
-  const std::size_t bytes = options_.max_tokens * prediction_->k() * sizeof(float);
+Activations Transformer::next_factors(const PredictionWeights& prediction) {
+  Buffer& buffer = factors_[predictions_++ % factors_.size()];
+  const std::size_t bytes = options_.max_tokens * prediction.k() * sizeof(float);
   if (buffer.bytes() < bytes) buffer = Buffer(operators_.device(), bytes);
+  return {buffer.as<float>(), tokens_, prediction.k()};
 }
 
-Activations Transformer::factors() const {
-  return {factors_[factors_in_use_].as<float>(), tokens_, prediction_->k()};
+SideProduct Transformer::SubLayer::input_factors() const {
+  if (!weights.prediction || weights.prediction->from_input.rows == 0) return {};
+  return {.weight = &weights.prediction->from_input, .accumulate = false, .y = factors};
 }
 
-SideProduct Transformer::input_factors() const {
-  if (!prediction_ || prediction_->from_input.rows == 0) return {};
-  return {.weight = &prediction_->from_input, .accumulate = false, .y = factors()};
+SideProduct Transformer::SubLayer::inner_factors() const {
+  if (!weights.prediction || weights.prediction->from_inner.rows == 0) return {};
+  return {.weight = &weights.prediction->from_inner,
+          .accumulate = weights.prediction->from_input.rows > 0,
+          .y = factors};
 }
 
-SideProduct Transformer::inner_factors() const {
-  if (!prediction_ || prediction_->from_inner.rows == 0) return {};
-  return {.weight = &prediction_->from_inner,
-          .accumulate = prediction_->from_input.rows > 0,
-          .y = factors()};
-}
-
-void Transformer::attention(std::int64_t block, const SyncLevels& levels, const KvLayer& cache,
-                            LapTimer& timer, Stream& stream) {
-  const BlockWeights& weights = shard_.blocks[block];
-  const bool whole = is_whole(levels, block);
-  const std::int64_t q_width = weights.q_heads * config_.head_dim;
-  const Activations qkv{qkv_.as<float>(), tokens_, weights.qkv.rows};
+ConstActivations Transformer::attention(const SubLayer& layer, const KvLayer& cache,
+                                        LapTimer& timer, Stream& stream) {
+  const BlockWeights& block = shard_.blocks[layer.block];
+  const std::int64_t q_width = block.q_heads * config_.head_dim;
+  const Activations qkv{qkv_.as<float>(), tokens_, block.qkv.rows};
   const Activations mixed{attention_.as<float>(), tokens_, q_width};
-  begin_prediction(weights.attn_prediction, levels.at(block, SyncPoint::attn));
-  const ConstActivations x = begin_sub_layer(timer, stream);
-
-  Norm norm = weights.attn_norm.view();
-  norm.weight = weights.pick("attn_norm", weights.attn_norm.weight, whole);
-  operators_.linear({.x = x,
-                     .norm = &norm,
-                     .weight = &weights.pick("qkv", weights.qkv, whole),
-                     .bias = weights.pick("qkv_bias", weights.qkv_bias, whole),
+  operators_.linear({.x = layer.input,
+                     .norm = &layer.weights.norm,
+                     .weight = layer.weights.in,
+                     .bias = layer.weights.in_bias,
                      .epilogue = Epilogue::none,
                      .accumulate = false,
                      .y = qkv,
-                     .side = input_factors()},
+                     .side = layer.input_factors()},
                     stream);
   timer.lap(Work::qkv);
 
-  const Norm q_norm = weights.q_norm.view();
-  const Norm k_norm = weights.k_norm.view();
+  const Norm q_norm = block.q_norm.view();
+  const Norm k_norm = block.k_norm.view();
   operators_.store_kv({.qkv = qkv,
-                       .q_heads = weights.q_heads,
+                       .q_heads = block.q_heads,
                        .q_norm = config_.qk_norm ? &q_norm : nullptr,
                        .k_norm = config_.qk_norm ? &k_norm : nullptr,
                        .rope = config_.rope ? &rope_ : nullptr,
@@ -237,96 +239,79 @@ void Transformer::attention(std::int64_t block, const SyncLevels& levels, const 
                       stream);
   operators_.attention({.q = qkv.col_range(0, q_width),
                         .segments = segments_,
-                        .kv_head_of = weights.kv_head_of,
+                        .kv_head_of = block.kv_head_of,
                         .scale = 1.0f / std::sqrt(static_cast<float>(config_.head_dim)),
-                        .window = config_.window_of_block.at(block) ? config_.window : 0,
+                        .window = config_.window_of_block.at(layer.block) ? config_.window : 0,
                         .cache = cache,
                         .out = mixed},
                        stream);
   timer.lap(Work::attention);
-
-  add_partial(mixed, weights.pick("o", weights.o, whole),
-              weights.pick("o_bias", weights.o_bias, whole), stream);
-  timer.lap(Work::o_proj);
+  return mixed;
 }
 
-void Transformer::mlp(std::int64_t block, const SyncLevels& levels, LapTimer& timer,
-                      Stream& stream) {
-  const BlockWeights& weights = shard_.blocks[block];
-  const bool whole = is_whole(levels, block);
-  const Activations inner{mlp_.as<float>(), tokens_, weights.neurons};
-  begin_prediction(weights.mlp_prediction, levels.at(block, SyncPoint::mlp));
-  const ConstActivations x = begin_sub_layer(timer, stream);
-
-  Norm norm = weights.mlp_norm.view();
-  norm.weight = weights.pick("mlp_norm", weights.mlp_norm.weight, whole);
-  operators_.linear({.x = x,
-                     .norm = &norm,
-                     .weight = &weights.pick("up", weights.up, whole),
-                     .bias = weights.pick("up_bias", weights.up_bias, whole),
+ConstActivations Transformer::mlp(const SubLayer& layer, Stream& stream) {
+  const Activations neurons{mlp_.as<float>(), tokens_, shard_.blocks[layer.block].neurons};
+  operators_.linear({.x = layer.input,
+                     .norm = &layer.weights.norm,
+                     .weight = layer.weights.in,
+                     .bias = layer.weights.in_bias,
                      .epilogue = config_.activation,
                      .accumulate = false,
-                     .y = inner,
-                     .side = input_factors()},
+                     .y = neurons,
+                     .side = layer.input_factors()},
                     stream);
-  add_partial(inner, weights.pick("down", weights.down, whole),
-              weights.pick("down_bias", weights.down_bias, whole), stream);
-  timer.lap(Work::mlp);
+  return neurons;
 }
 
-void Transformer::add_partial(ConstActivations inner, const Weight& weight,
-                              const float* shared_bias, Stream& stream) {
+void Transformer::add_partial(const SubLayer& layer, Stream& stream) {
   const auto partial = observer_ ? residual_.begin_separate_partial() : residual_.begin_partial();
-  operators_.linear({.x = inner,
+  operators_.linear({.x = layer.inner,
                      .norm = nullptr,
-                     .weight = &weight,
+                     .weight = layer.weights.out,
                      .bias = nullptr,
                      .epilogue = Epilogue::none,
                      .accumulate = partial.accumulate,
                      .y = partial.y,
-                     .side = inner_factors()},
+                     .side = layer.inner_factors()},
                     stream);
   residual_.end_partial(stream);
-  residual_.add_shared_bias(shared_bias, stream);
-  inner_ = inner;
+  residual_.add_shared_bias(layer.weights.shared_bias, stream);
 }
 
-void Transformer::show_before(SyncPassage& passage, Stream& stream) {
-  const BlockWeights& weights = shard_.blocks[passage.block];
-  passage.input = {observed_input_.as<float>(), tokens_, config_.hidden};
-  passage.norm = (passage.point == SyncPoint::attn ? weights.attn_norm : weights.mlp_norm).view();
-  passage.inner = inner_;
-  passage.partial = residual_.partial();
-  passage.base = residual_.base(stream);
-  passage.delta = residual_.delta();
-  passage.view = residual_.view(stream);
+SyncPassage Transformer::show_before_sync(const SubLayer& layer, Stream& stream) {
+  SyncPassage passage{.block = layer.block,
+                      .point = layer.point,
+                      .level = layer.level,
+                      .input = layer.input,
+                      .norm = layer.weights.norm,
+                      .inner = layer.inner,
+                      .partial = residual_.partial(),
+                      .base = residual_.base(stream),
+                      .delta = residual_.delta(),
+                      .view = residual_.view(stream)};
   observer_->before_sync(passage, stream);
+  return passage;
 }
 
-void Transformer::sync(std::int64_t block, SyncPoint point, const SyncLevels& levels,
-                       LapTimer& timer, Stream& stream) {
-  const bool attn = point == SyncPoint::attn;
-  const SyncLevel level = levels.at(block, point);
+void Transformer::sync(const SubLayer& layer, LapTimer& timer, Stream& stream) {
   SyncPassage passage;
   if (observer_) {
-    passage.block = block;
-    passage.point = point;
-    passage.level = level;
-    show_before(passage, stream);
+    passage = show_before_sync(layer, stream);
     timer.lap(Work::residual);
   }
-  residual_.sync(level, levels.wire_at(block, point), comms_, stream,
-                 {name(point), static_cast<int>(block)});
-  if (prediction_) {
-    const bool mean_only = prediction_->k() == 0;
-    residual_.predict({.level = level,
-                       .z = mean_only ? ConstActivations() : ConstActivations(factors()),
-                       .to_hidden = mean_only ? nullptr : &prediction_->to_hidden,
-                       .mean = prediction_->mean.data()},
-                      stream);
+  residual_.sync(layer.level, layer.wire, comms_, stream,
+                 {name(layer.point), static_cast<int>(layer.block)});
+  if (const PredictionWeights* prediction = layer.weights.prediction) {
+    const bool mean_only = prediction->k() == 0;
+    residual_.correct_view({.level = layer.level,
+                            .z = mean_only ? ConstActivations() : layer.factors,
+                            .to_hidden = mean_only ? nullptr : &prediction->to_hidden,
+                            .mean = prediction->mean.data()},
+                           stream);
   }
-  const double elapsed = timer.lap(attn ? Work::sync_attn : Work::sync_mlp);
-  (attn ? profile_.attn_sync_seconds : profile_.mlp_sync_seconds)[block] += elapsed;
+  const bool attn = layer.point == SyncPoint::attn;
+  profile_.sync_seconds[layer.point][layer.block] +=
+      timer.lap(attn ? Work::sync_attn : Work::sync_mlp);
   if (observer_) {
     passage.view = residual_.view(stream);
     observer_->after_sync(passage, stream);
@@ -350,7 +335,7 @@ void Transformer::logits(ConstActivations hidden, Activations y, Stream& stream)
 std::vector<const Weight*> Transformer::weights_read() const {
   std::vector<const Weight*> weights;
   for (const BlockWeights& block : shard_.blocks) {
-    weights.insert(weights.end(), {&block.qkv, &block.o, &block.up, &block.down});
+    weights.insert(weights.end(), {&block.qkv, &block.o, &block.gate_up, &block.down});
   }
   weights.push_back(&shard_.lm_head);
   return weights;

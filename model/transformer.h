@@ -1,6 +1,8 @@
-// One rank of a tensor-parallel decoder-only transformer: tokens in, its shard of the logits out.
+// The transformer, one rank of it: tensor-parallel, decoder-only; tokens in, its shard of the
+// logits out.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -14,8 +16,8 @@
 #include "model/profile.h"
 #include "model/residual_stream.h"
 #include "model/shard.h"
+#include "model/sync_levels.h"
 #include "model/sync_observer.h"
-#include "model/sync_plan.h"
 
 namespace spd {
 
@@ -26,7 +28,7 @@ struct TransformerOptions {
 
 class Transformer {
  public:
-  /// References must outlive the transformer.
+  /// References must outlive the transformer. Throws system Error when memory is short.
   Transformer(const ModelConfig& config, const Partition& partition, Shard shard,
               Operators& operators, const RankComms& comms, const TransformerOptions& options);
 
@@ -82,24 +84,37 @@ class Transformer {
   std::size_t weight_bytes() const;
 
  private:
+  /// A sub-layer under way, handed on from its first product to the sync behind it. Views are of
+  /// the step's tokens and valid until the sub-layer is done.
+  struct SubLayer {
+    std::int64_t block = 0;
+    SyncPoint point = SyncPoint::attn;
+    SyncLevel level = SyncLevel::full;
+    WireFormat wire = WireFormat::f32;
+    SubLayerWeights weights;  ///< `prediction` only where this step uses it
+    ConstActivations input;   ///< [hidden]: what it sees, before its norm
+    ConstActivations inner;   ///< [inner]: the heads' outputs, or the neurons
+    Activations factors;      ///< [k], of the prediction; no data where there is none
+
+    /// The factors' parts, as products made beside the sub-layer's own.
+    SideProduct input_factors() const;
+    SideProduct inner_factors() const;
+  };
+
   void make_workspaces();
   void begin_step(std::int64_t tokens, std::span<const Segment> segments);
   void embed(std::span<const std::int32_t> tokens, Stream& stream);
-  void attention(std::int64_t block, const SyncLevels& levels, const KvLayer& cache,
-                 LapTimer& timer, Stream& stream);
-  void mlp(std::int64_t block, const SyncLevels& levels, LapTimer& timer, Stream& stream);
-  ConstActivations begin_sub_layer(LapTimer& timer, Stream& stream);
-  void add_partial(ConstActivations inner, const Weight& weight, const float* shared_bias,
-                   Stream& stream);
-  void begin_prediction(const std::optional<PredictionWeights>& prediction, SyncLevel level);
-  Activations factors() const;
-  SideProduct input_factors() const;
-  SideProduct inner_factors() const;
   void run_sub_layer(std::int64_t block, SyncPoint point, const SyncLevels& levels, KvCache& cache,
                      LapTimer& timer, Stream& stream);
-  void sync(std::int64_t block, SyncPoint point, const SyncLevels& levels, LapTimer& timer,
-            Stream& stream);
-  void show_before(SyncPassage& passage, Stream& stream);
+  SubLayer begin_sub_layer(std::int64_t block, SyncPoint point, const SyncLevels& levels,
+                           LapTimer& timer, Stream& stream);
+  ConstActivations attention(const SubLayer& layer, const KvLayer& cache, LapTimer& timer,
+                             Stream& stream);
+  ConstActivations mlp(const SubLayer& layer, Stream& stream);
+  void add_partial(const SubLayer& layer, Stream& stream);
+  void sync(const SubLayer& layer, LapTimer& timer, Stream& stream);
+  SyncPassage show_before_sync(const SubLayer& layer, Stream& stream);
+  Activations next_factors(const PredictionWeights& prediction);
 
   const ModelConfig& config_;
   Shard shard_;
@@ -114,13 +129,10 @@ class Transformer {
   std::int64_t tokens_ = 0;
   bool use_predictions_ = true;
   SyncObserver* observer_ = nullptr;
-  Buffer observed_input_;   // a copy: the view is gone by the time of the sync
-  ConstActivations inner_;  // of the sub-layer that ran last
-  // The factors of a prediction of what the sync of the sub-layer under way will leave out. Two,
-  // in turn: the last one is still needed while the next is made.
-  const PredictionWeights* prediction_ = nullptr;
-  Buffer factors_[2];
-  int factors_in_use_ = 0;
+  Buffer observed_input_;  // copies for the observer: the view is gone by the time of the sync
+  // Of predictions, in turn: the last one's factors are still needed while the next are made.
+  std::array<Buffer, 2> factors_;
+  std::size_t predictions_ = 0;  // made so far
   Profile profile_;
 };
 

@@ -1,5 +1,6 @@
 // The program: starts the ranks, runs one subcommand on each, and ends the job in one voice.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -8,18 +9,18 @@
 #include <string>
 #include <vector>
 
-#include "comm/collective.h"
+#include "comm/failure/collective.h"
+#include "comm/failure/launcher_signal.h"
 #include "comm/launcher_claim.h"
-#include "comm/launcher_word.h"
 #include "comm/mpi_session.h"
 #include "kernels/device/log.h"
 #include "kernels/device/printable.h"
 #include "model/read_patience.h"
-#include "runtime/agreed_error.h"
-#include "runtime/command.h"
-#include "runtime/console.h"
-#include "runtime/interrupt.h"
-#include "runtime/topology_file.h"
+#include "runtime/cluster/topology_file.h"
+#include "runtime/commands/command.h"
+#include "runtime/job/agreed_error.h"
+#include "runtime/job/console.h"
+#include "runtime/job/interrupt.h"
 
 namespace spd {
 namespace {
@@ -37,10 +38,19 @@ std::string help_text() {
          "Without MPI: spd SUBCOMMAND --virtual-ranks R runs R ranks as threads.\n"
          "\nExit status: 0; 2 to 8 where the command line, an input, the system (a full disk), a\n"
          "peer, the deadline, a device or the program itself was at fault; 75 after SIGTERM,\n"
-         "SIGINT or SIGUSR1 to any rank or to mpirun: what was done is kept, and the message says\n"
-         "how to go on. A second signal ends at once.\n"
+         "SIGINT or SIGUSR1 to any rank: what was done is kept, and the message says how to go "
+         "on.\n"
+         "A second signal ends at once. mpirun that gets SIGTERM or SIGINT itself (Ctrl-C) lets "
+         "its\n"
+         "ranks do the same, and ends with 1, its own.\n"
+         "\nWhat is written: --json, --out, --items and --plot take a file, a device, a FIFO, or "
+         "-\n"
+         "for stdout; what is printed goes to stderr then. None may be a file that is read, but "
+         "for\n"
+         "plans that repair and distill update.\n"
          "What ranks print reaches stdout through mpirun, which tells nobody where that is full:\n"
-         "--json FILE does.\n";
+         "--json FILE does. A killed job may leave .NAME.lock beside an output NAME; the next one\n"
+         "that writes there removes it.\n";
 }
 
 const Command& find_command(const std::string& name) {
@@ -69,13 +79,26 @@ Error of_foreign(const std::exception& error, const std::string& doing) {
                "this is a fault of the program; report it with the command and its files");
 }
 
-// Deadline and network are needed before there are ranks to complain about them with.
-StartOptions start_of(const std::vector<std::string>& arguments) {
-  try {
-    return parse_start_options(arguments);
-  } catch (const Error&) {
-    return {};  // run_mpi meets the same error, on every rank
+// Deadline and network are needed before there are ranks to complain about them with: what is wrong
+// with them is thrown later.
+struct Start {
+  StartOptions options;
+  std::optional<Error> problem;
+
+  const StartOptions& checked() const {
+    if (problem) throw Error(*problem);
+    return options;
   }
+};
+
+Start start_of(const std::vector<std::string>& arguments) {
+  Start start;
+  try {
+    start.options = parse_start_options(arguments);
+  } catch (const Error& error) {
+    start.problem = error;
+  }
+  return start;
 }
 
 AlgorithmTable algorithms_from(const std::string& topology) {
@@ -99,6 +122,10 @@ int run_virtual(const Command& command, const std::vector<std::string>& argument
   limit_read_patience(start.launch.deadline / 2);
   // Threads send no messages, but what is named should be there.
   if (!start.algo_topology.empty()) algorithms_from(start.algo_topology);
+  if (!start.unused.empty()) {
+    warn_once(fmt::format("{} without meaning here: virtual ranks are threads and send no messages",
+                          fmt::join(start.unused, ", ")));
+  }
   launch_virtual(start.launch, [&](RankContext& context) { command.run(context, arguments); });
   return 0;
 }
@@ -137,16 +164,16 @@ void warn_if_mpirun_is_slower(const MpiSession& session, double deadline_s) {
       *patience, deadline_s);
 }
 
-int run_mpi(MpiSession& session, const std::string& name,
-            const std::vector<std::string>& arguments) {
+int run_mpi(MpiSession& session, const std::string& name, const std::vector<std::string>& arguments,
+            const Start& given) {
   const bool root = session.rank() == 0;
   bool started = false;
   try {
     if (session.size() == 1) refuse_unknown_peers(variable, "MPI");
     const Command& command = find_command(name);
-    StartOptions start = parse_start_options(arguments);
+    StartOptions start = given.checked();
     limit_read_patience(start.launch.deadline / 2);
-    init_logging(session.rank(), "");
+    init_logging(session.rank());
     warn_if_mpirun_is_slower(session, start.deadline_s);
     if (!start.algo_topology.empty()) {
       start.launch.backends.algorithms = shared_algorithms_from(start.algo_topology, session);
@@ -163,7 +190,7 @@ int run_mpi(MpiSession& session, const std::string& name,
   } catch (const AgreedError& error) {
     return end_mpi(session, error, true, root);
   } catch (const CommError& error) {
-    return end_mpi(session, error, false, error.spokesman());
+    return end_mpi(session, error, false, error.reporter());
   } catch (const Error& error) {
     // A wrong command line is the same on every rank, and none has begun to talk to another.
     const bool everywhere = !started || error.code() == ErrorCode::usage;
@@ -184,9 +211,9 @@ int run(int argc, char** argv) {
       all.empty() || all.front() == "--help" || all.front() == "-h" || all.front() == "help";
   const std::string name = wants_help ? "" : all.front();
   const std::vector<std::string> arguments(all.begin() + (all.empty() ? 0 : 1), all.end());
-  const StartOptions start = start_of(arguments);
+  const Start start = start_of(arguments);
   const bool is_virtual =
-      start.launch.virtual_ranks > 0 ||
+      start.options.launch.virtual_ranks > 0 ||
       std::any_of(arguments.begin(), arguments.end(),
                   [](const std::string& argument) { return argument.starts_with("--virtual-"); });
   if (wants_help || is_virtual || runs_alone(name)) {
@@ -195,10 +222,10 @@ int run(int argc, char** argv) {
         if (speaks_before_mpi(variable, parent_process())) say_text(help_text());
         return all.empty() ? 2 : 0;
       }
-      init_logging(0, "");
+      init_logging(0);
       const Command& command = find_command(name);
       if (command.alone) return run_alone(command, arguments);
-      return run_virtual(command, arguments, parse_start_options(arguments));
+      return run_virtual(command, arguments, start.checked());
     } catch (const HelpRequest& help) {
       say_text(help.text);
       return 0;
@@ -211,8 +238,10 @@ int run(int argc, char** argv) {
       return named.exit_status();
     }
   }
-  MpiSession session(&argc, &argv, start.launch.deadline, start.nic);
-  return run_mpi(session, name, arguments);
+  const auto claim = launcher_claim(variable);
+  init_logging(claim ? claim->rank : 0);  // MPI's start has its warnings, too
+  MpiSession session(&argc, &argv, start.options.launch.deadline, start.options.nic);
+  return run_mpi(session, name, arguments, start);
 }
 
 int run_and_flush(int argc, char** argv) {

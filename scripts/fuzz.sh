@@ -1,8 +1,6 @@
 #!/usr/bin/env bash
 # Fuzzes all that the program reads, and says what was found. The targets: tests/fuzz/*_targets.cpp.
 set -euo pipefail
-# Frames of a sanitizer, not optimised, are many times as large as the program's own.
-ulimit -s 65536 || true
 cd "$(dirname "$0")/.."
 
 usage() {

@@ -39,10 +39,12 @@ def shared_memory():
     return {entry.name for entry in pathlib.Path("/dev/shm").iterdir()}
 
 
-def repairs_of(plan):
-    """The name of the file that a plan has its repairs in: it changes with its content."""
+def repairs_of(plan, whole=False):
+    """The name of the file that a plan has its repairs in: it changes with its content. `whole`:
+    of a plan that no command works on any more."""
     try:
-        return {json.loads(plan.read_text())["repair"]["file"]}
+        plan = json.loads(plan.read_text())
+        return set() if whole and not plan.get("complete", True) else {plan["repair"]["file"]}
     except (OSError, ValueError, KeyError):
         return set()
 
@@ -113,13 +115,15 @@ def kill_once(runs, one, undisturbed, parent, number, moment):
     )
     there = {key: dict(line) for key, line in after.items()}
 
+    # Those of a plan that was whole stay when it is replaced.
+    earlier = repairs_of(folder.path / one.outputs.get("--out", "none"), whole=True)
     command = one.command(runs.spd, folder.path)
     if one.resume and (folder.path / one.outputs["--out"]).exists():
         command += one.resume
     again = run(command)
     check(again.returncode == 0, f"{one.name}, {when}: does not go on", again.words)
     check_files(runs, one, folder.path, when + " and gone on")
-    extra = leftovers(one, folder, killed)
+    extra = set(leftovers(one, folder, killed)) - earlier
     check(not extra, f"{one.name}, {when} and gone on: leaves {extra}")
     check(not folder.names() & set(one.stores), f"{one.name}, {when}: stores stay behind")
     final = items_of(folder.path)

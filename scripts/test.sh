@@ -108,8 +108,6 @@ run_tests() { # SUITE PRESET CTEST_OPTION...
   local directory=$build_root/$2
   shift 2
   rm -f "$junit"
-  # Frames of a sanitizer, not optimised, are many times as large as the program's own.
-  if [[ $suite == *san* ]]; then ulimit -s 65536 || true; fi
   ctest --test-dir "$directory" --parallel "$jobs" --output-on-failure --output-junit "$junit" \
     "${filter[@]}" "$@" || status=$?
   if [[ -f $junit ]]; then

@@ -22,7 +22,7 @@
 #include <vector>
 
 #include "comm/bench/contenders.h"
-#include "comm/collective.h"
+#include "comm/failure/collective.h"
 #include "comm/mpi_session.h"
 #include "kernels/device/cpu_device.h"
 
@@ -213,8 +213,8 @@ int main(int argc, char** argv) {
     spd::Bench(session, options).run();
     return EXIT_SUCCESS;
   } catch (const spd::CommError& error) {
-    if (error.spokesman()) fmt::print(stderr, "error: {}\n", error.what());
-    session.abort(error.exit_status(), error.spokesman());
+    if (error.reporter()) fmt::print(stderr, "error: {}\n", error.what());
+    session.abort(error.exit_status(), error.reporter());
   } catch (const spd::Error& error) {
     if (session.rank() == 0) fmt::print(stderr, "error: {}\n", error.what());
     session.abort(error.exit_status(), session.rank() == 0);

@@ -1,4 +1,4 @@
-// What comm_bench compares.
+// The contenders of comm_bench: what it compares.
 #pragma once
 
 #include <memory>

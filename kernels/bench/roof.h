@@ -1,4 +1,4 @@
-// What the machine gives at most: the two rates that kernels are measured against.
+// The machine's roof: the two rates that kernels are measured against.
 #pragma once
 
 #include "kernels/operators.h"

@@ -60,6 +60,39 @@ class Factors {
   bool transposed_ = false;
 };
 
+/// Queries of one head that are gone through together, and the positions that any of them sees.
+struct QueryBlock {
+  std::int64_t first;  // query, of the segment
+  std::int64_t count;
+  std::int64_t begin;  // of the positions
+  std::int64_t width;
+
+  QueryBlock(std::int64_t first_query, std::int64_t length, std::int64_t window)
+      : first(first_query),
+        count(std::min(kQueries, length - first_query)),
+        begin(window > 0 ? std::max<std::int64_t>(0, first_query - window + 1) : 0),
+        width(first + count - begin) {}
+};
+
+/// Scores to probabilities, and gradients by probabilities to gradients by scores, [count, width]
+/// each, in place. `out` and `dout`: the rows of the block's first query.
+void softmax_and_back(const AttentionGradientArgs& args, const QueryBlock& block, const float* out,
+                      const float* dout, float* probabilities, float* gradients) {
+  for (std::int64_t i = 0; i < block.count; ++i) {
+    float* p = probabilities + i * block.width;
+    float* dp = gradients + i * block.width;
+    const std::int64_t end = block.first + i + 1 - block.begin;
+    const std::int64_t begin = args.window > 0 ? std::max<std::int64_t>(0, end - args.window) : 0;
+    std::fill(p, p + begin, 0.0f);
+    std::fill(p + end, p + block.width, 0.0f);
+    softmax_row(p + begin, end - begin, args.scale);
+    // Zero probabilities make zero gradients of what is not seen.
+    const float dot =
+        dot_row(out + i * args.out.stride, dout + i * args.dout.stride, args.cache.head_dim);
+    softmax_gradient_row(p, dp, block.width, dot, args.scale);
+  }
+}
+
 }  // namespace
 
 void attention_gradient(const AttentionGradientArgs& args, const Segment& segment,
@@ -95,34 +128,16 @@ void attention_gradient(const AttentionGradientArgs& args, const Segment& segmen
     const Factors all_dout(args.dout.row(segment.row) + h * hd, segment.length, hd,
                            args.dout.stride, part(3));
     for (std::int64_t first = 0; first < segment.length; first += kQueries) {
-      const std::int64_t count = std::min(kQueries, segment.length - first);
-      // Positions that any query of the block sees.
-      const std::int64_t end = first + count;
-      const std::int64_t begin =
-          args.window > 0 ? std::max<std::int64_t>(0, first - args.window + 1) : 0;
-      const std::int64_t width = end - begin;
+      const QueryBlock queries(first, segment.length, args.window);
+      const std::int64_t count = queries.count, begin = queries.begin, width = queries.width;
       const std::int64_t row = segment.row + first;
       const float* q = args.q.row(row) + h * hd;
-      const float* dout = args.dout.row(row) + h * hd;
-
       multiply_transposed(count, width, hd, q, args.q.stride, keys + begin * hd, hd, 0.0f,
                           probabilities, width);
       Factors::multiply(count, width, hd, all_dout.from(first), all_values.from(begin).transposed(),
                         false, gradients, width);
-      for (std::int64_t i = 0; i < count; ++i) {
-        float* p = probabilities + i * width;
-        float* dp = gradients + i * width;
-        const std::int64_t visible_end = first + i + 1 - begin;
-        const std::int64_t visible_begin =
-            args.window > 0 ? std::max<std::int64_t>(0, first + i + 1 - args.window - begin) : 0;
-        std::fill(p, p + visible_begin, 0.0f);
-        std::fill(p + visible_end, p + width, 0.0f);
-        const std::int64_t visible = visible_end - visible_begin;
-        softmax_row(p + visible_begin, visible, args.scale);
-        // Zero probabilities make zero gradients of what is not seen.
-        const float dot = dot_row(args.out.row(row + i) + h * hd, dout + i * args.dout.stride, hd);
-        softmax_gradient_row(p, dp, width, dot, args.scale);
-      }
+      softmax_and_back(args, queries, args.out.row(row) + h * hd, args.dout.row(row) + h * hd,
+                       probabilities, gradients);
       const Factors p(probabilities, count, width, width, block_part(0));
       const Factors dp(gradients, count, width, width, block_part(1));
       Factors::multiply(count, hd, width, dp, all_keys.from(begin), false,

@@ -1,4 +1,4 @@
-// Back through attention, a block of queries at a time, the probabilities computed again.
+// The gradient of attention, a block of queries at a time, the probabilities computed again.
 #pragma once
 
 #include <cstdint>

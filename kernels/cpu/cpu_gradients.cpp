@@ -26,8 +26,8 @@ class CpuGradients final : public Gradients {
  public:
   explicit CpuGradients(const CpuOptions& options)
       : pool_(options.threads, options.cores),
-        operand_type_(options.products != CpuProducts::f32 && multiplies_bf16() ? DType::bf16
-                                                                                : DType::f32),
+        operand_type_(options.products != MatmulMode::f32 && multiplies_bf16() ? DType::bf16
+                                                                               : DType::f32),
         scratch_(pool_.size()) {}
 
   DType operand_type() const override { return operand_type_; }
@@ -59,7 +59,7 @@ class CpuGradients final : public Gradients {
     if (weight.dtype == DType::bf16) {
       const Bf16Operand left = rounded(dy, rounded_dy_);
       const auto* w = weight.storage.as<const std::uint16_t>();
-      for_share(dx.cols, kUnit, [&](Range mine) {
+      for_share(dx.cols, kUnit, [&](IndexRange mine) {
         multiply_bf16(dx.rows, mine.end - mine.begin, dy.cols, left,
                       {w + mine.begin, weight.stride}, accumulate, dx.data + mine.begin, dx.stride);
       });
@@ -67,7 +67,7 @@ class CpuGradients final : public Gradients {
     }
     const float beta = accumulate ? 1.0f : 0.0f;
     const auto* w = weight.storage.as<const float>();
-    for_share(dx.cols, kUnit, [&](Range mine) {
+    for_share(dx.cols, kUnit, [&](IndexRange mine) {
       multiply(dx.rows, mine.end - mine.begin, dy.cols, dy.data, dy.stride, w + mine.begin,
                weight.stride, beta, dx.data + mine.begin, dx.stride);
     });
@@ -79,14 +79,14 @@ class CpuGradients final : public Gradients {
     if (operand_type_ == DType::bf16) {
       const auto* left = static_cast<const std::uint16_t*>(rounded(dy, rounded_dy_).data);
       const Bf16Operand right = rounded(x, rounded_x_);
-      for_share(dweight.rows, kUnit, [&](Range mine) {
+      for_share(dweight.rows, kUnit, [&](IndexRange mine) {
         multiply_bf16(mine.end - mine.begin, x.cols, dy.rows,
                       {.data = left + mine.begin, .row_stride = 1, .col_stride = dy.cols}, right,
                       true, dweight.row(mine.begin), dweight.stride);
       });
       return;
     }
-    for_share(dweight.rows, kUnit, [&](Range mine) {
+    for_share(dweight.rows, kUnit, [&](IndexRange mine) {
       multiply_left_transposed(mine.end - mine.begin, x.cols, dy.rows, dy.data + mine.begin,
                                dy.stride, x.data, x.stride, 1.0f, dweight.row(mine.begin),
                                dweight.stride);
@@ -94,7 +94,7 @@ class CpuGradients final : public Gradients {
   }
 
   void bias(ConstActivations dy, float* dbias, Stream&) override {
-    for_share(dy.cols, kUnit, [&](Range mine) {
+    for_share(dy.cols, kUnit, [&](IndexRange mine) {
       for (std::int64_t t = 0; t < dy.rows; ++t) {
         sum_rows(dbias + mine.begin, dy.row(t) + mine.begin, mine.end - mine.begin,
                  dbias + mine.begin);
@@ -112,7 +112,7 @@ class CpuGradients final : public Gradients {
     });
     // Parameters first: dx may be dy.
     if (args.dweight || args.dbias) {
-      for_share(args.x.cols, kUnit, [&](Range mine) { norm_parameters(args, moments, mine); });
+      for_share(args.x.cols, kUnit, [&](IndexRange mine) { norm_parameters(args, moments, mine); });
     }
     if (!args.dx.data) return;
     for_rows(args.x.rows, [&](std::int64_t t) {
@@ -133,8 +133,8 @@ class CpuGradients final : public Gradients {
     });
   }
 
-  void turn_back(const TurnBackArgs& args, Stream&) override {
-    check_turn_back(args);
+  void store_kv(const StoreKvGradientArgs& args, Stream&) override {
+    check_store_kv_gradient(args);
     for (const Segment& s : args.segments) {
       if (args.rope) for_rows(s.length, [&](std::int64_t i) { unrotate(args, s, i); });
     }
@@ -176,7 +176,7 @@ class CpuGradients final : public Gradients {
   }
 
   void adam(const AdamArgs& args, Stream&) override {
-    for_share(args.count, kUnit, [&](Range mine) {
+    for_share(args.count, kUnit, [&](IndexRange mine) {
       // Rounded while they are in the first-level cache.
       for (std::int64_t i = mine.begin; i < mine.end; i += kAdamChunk) {
         const std::int64_t end = std::min(i + kAdamChunk, mine.end);
@@ -192,7 +192,7 @@ class CpuGradients final : public Gradients {
   /// body(row) for every row, shared among the threads.
   template <class Body>
   void for_rows(std::int64_t rows, Body&& body) {
-    for_share(rows, 1, [&](Range mine) {
+    for_share(rows, 1, [&](IndexRange mine) {
       for (std::int64_t t = mine.begin; t < mine.end; ++t) body(t);
     });
   }
@@ -202,7 +202,7 @@ class CpuGradients final : public Gradients {
   void for_share(std::int64_t count, std::int64_t unit, Body&& body) {
     if (count == 0) return;
     pool_.run([&](int thread) {
-      const Range mine = split_range(count, unit, thread, pool_.size());
+      const IndexRange mine = split_range(count, unit, thread, pool_.size());
       if (mine.begin < mine.end) body(mine);
     });
   }
@@ -231,7 +231,7 @@ class CpuGradients final : public Gradients {
   }
 
   static void norm_parameters(const NormGradientArgs& args, const RowMoments* moments,
-                              Range columns) {
+                              IndexRange columns) {
     for (std::int64_t t = 0; t < args.x.rows; ++t) {
       const float* x = args.x.row(t);
       const float* dy = args.dy.row(t);
@@ -247,7 +247,7 @@ class CpuGradients final : public Gradients {
     }
   }
 
-  static void unrotate(const TurnBackArgs& args, const Segment& s, std::int64_t i) {
+  static void unrotate(const StoreKvGradientArgs& args, const Segment& s, std::int64_t i) {
     const std::int64_t half = args.rope->rotary_dim / 2;
     const float* angles = args.rope->cos_sin.as<float>() + (s.position + i) * 2 * half;
     float* head = args.dqkv.row(s.row + i);
@@ -257,7 +257,7 @@ class CpuGradients final : public Gradients {
   }
 
   /// Each head is a norm of its own over head_dim features, all with the same weights.
-  void head_norms(const TurnBackArgs& args, std::int64_t first, std::int64_t heads,
+  void head_norms(const StoreKvGradientArgs& args, std::int64_t first, std::int64_t heads,
                   const Norm& norm, float* dweight) {
     for (std::int64_t h = first; h < first + heads; ++h) {
       const Activations dhead = args.dqkv.col_range(h * args.head_dim, args.head_dim);

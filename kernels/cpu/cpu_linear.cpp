@@ -11,8 +11,8 @@ namespace spd {
 
 namespace {
 
-constexpr std::int64_t kChunk = 64;  // outputs that a streamed product finishes at a time
-constexpr std::int64_t kUnit = 4;    // outputs that slices of a streamed product are made of
+constexpr std::int64_t kChunk = 64;  // outputs that dot products finish at a time
+constexpr std::int64_t kUnit = 4;    // outputs that slices of dot products are made of
 
 // Tokens from which on packing the weight pays.
 constexpr std::int64_t kBlockedFrom = 12;
@@ -56,22 +56,22 @@ struct CpuLinear::Blocking {
 
 void CpuLinear::run(const LinearArgs& args) {
   if (args.x.rows == 0 || args.weight->rows == 0) return;
-  if (args.x.rows < kBlockedFrom || products_ == CpuProducts::f32_by_token) {
-    run_streamed(args);
+  if (args.x.rows < kBlockedFrom || products_ == MatmulMode::f32_by_token) {
+    run_dots(args);
     return;
   }
   run_blocked(args, best_gemm_kernels(args.weight->dtype, products_));
 }
 
-void CpuLinear::run_streamed(const LinearArgs& args) {
+void CpuLinear::run_dots(const LinearArgs& args) {
   for (Scratch& scratch : scratch_) {
     // The arranged tokens, one normalised row, and a chunk of results of gate and up.
     scratch.reserve((kMaxDotTokens + 1) * args.weight->stride + 2 * kMaxDotTokens * kChunk);
   }
-  pool_.run([&](int thread) { stream(args, thread); });
+  pool_.run([&](int thread) { dot_tokens(args, thread); });
 }
 
-void CpuLinear::stream(const LinearArgs& args, int thread) {
+void CpuLinear::dot_tokens(const LinearArgs& args, int thread) {
   const Weight& w = *args.weight;
   float* arranged = scratch_[thread].data();
   float* normalised = arranged + kMaxDotTokens * w.stride;
@@ -88,23 +88,23 @@ void CpuLinear::stream(const LinearArgs& args, int thread) {
       }
       arrange_for_dot(x, w.cols, w.dtype, w.stride, arranged + i * w.stride);
     }
-    stream_product(args, thread, {.first = t, .count = tokens, .arranged = arranged}, values);
+    dot_outputs(args, thread, {.first = t, .count = tokens, .arranged = arranged}, values);
     if (args.side.weight) {
-      stream_product(side_of(args), thread, {.first = t, .count = tokens, .arranged = arranged},
-                     values);
+      dot_outputs(side_of(args), thread, {.first = t, .count = tokens, .arranged = arranged},
+                  values);
     }
   }
 }
 
-void CpuLinear::stream_product(const LinearArgs& args, int thread, const DotTokens& tokens,
-                               float* values) {
+void CpuLinear::dot_outputs(const LinearArgs& args, int thread, const DotTokens& tokens,
+                            float* values) {
   const Weight& w = *args.weight;
   const bool gated = is_gated(args.epilogue);
   const std::int64_t outputs = args.y.cols;
-  const Range mine = split_range(outputs, kUnit, thread, pool_.size());
+  const IndexRange mine = split_range(outputs, kUnit, thread, pool_.size());
   float* ups = values + kMaxDotTokens * kChunk;
   const DotOrder order =
-      products_ == CpuProducts::f32_by_token ? DotOrder::by_token : DotOrder::fastest;
+      products_ == MatmulMode::f32_by_token ? DotOrder::by_token : DotOrder::fastest;
   for (std::int64_t n = mine.begin; n < mine.end; n += kChunk) {
     const std::int64_t count = std::min(kChunk, mine.end - n);
     dot_rows(w, n, count, tokens.arranged, tokens.count, values, kChunk, order);
@@ -167,7 +167,7 @@ void CpuLinear::run_blocked(const LinearArgs& args, const GemmKernels& kernels) 
 void CpuLinear::pack_x(const LinearArgs& args, const Blocking& blocking, int thread) {
   const int unit = blocking.kernels.tile_rows;
   const std::int64_t cols = args.x.cols;
-  const Range mine = split_range(blocking.tokens, unit, thread, pool_.size());
+  const IndexRange mine = split_range(blocking.tokens, unit, thread, pool_.size());
   float* normalised = scratch_[thread].data();
   for (std::int64_t t = mine.begin; t < mine.end; t += unit) {
     const int count = static_cast<int>(std::min<std::int64_t>(unit, mine.end - t));
@@ -183,82 +183,122 @@ void CpuLinear::pack_x(const LinearArgs& args, const Blocking& blocking, int thr
   }
 }
 
-void CpuLinear::multiply(const LinearArgs& args, const Blocking& blocking, int thread) {
-  const GemmKernels& kernels = blocking.kernels;
-  const Weight& w = *args.weight;
-  const bool gated = is_gated(args.epilogue);
-  const std::int64_t outputs = args.y.cols;
-  const std::int64_t width = gated ? blocking.columns / 2 : blocking.columns;
-  const Range mine = split_range(outputs, kernels.tile_cols, thread, pool_.size());
-  float* packed = scratch_[thread].data();
-  float* results = packed + blocking.columns * blocking.depth;
+/// Outputs [n, n + count) of a pass, on one thread. Where results are what the kernels write, whole
+/// tiles go where they belong. All others are added up in the same order in memory of the thread's
+/// own, lest a result depend on the tokens and threads around it.
+struct CpuLinear::OutputBlock {
+  const LinearArgs& args;
+  const Blocking& blocking;
+  float* packed;   // the weight's rows of these outputs, [columns, depth]
+  float* results;  // [tokens, columns]
+  std::int64_t n;
+  std::int64_t count;
+  std::int64_t padded;   // count in whole tiles
+  std::int64_t columns;  // padded; gated: gate and up, one after the other
+  std::int64_t direct;   // tokens whose results go straight to y
+  bool started;          // whether results begin with what the product is added to
 
-  for (std::int64_t n = mine.begin; n < mine.end; n += width) {
-    const std::int64_t count = std::min(width, mine.end - n);
-    const std::int64_t padded = round_up(count, kernels.tile_cols);
-    const std::int64_t columns = gated ? 2 * padded : padded;
-    // Where results are what the kernels write, whole tiles go where they belong. All others are
-    // added up in the same order, lest a result depend on the tokens and threads around it.
-    const bool summed = args.plus.given();
-    const bool plain = args.epilogue == Epilogue::none && (summed || !args.bias);
-    const std::int64_t direct =
-        plain && count == padded ? blocking.tokens / kernels.tile_rows * kernels.tile_rows : 0;
-    const bool started = plain && (args.accumulate || summed);
+  OutputBlock(const LinearArgs& product, const Blocking& pass, float* memory, std::int64_t first,
+              std::int64_t outputs)
+      : args(product),
+        blocking(pass),
+        packed(memory),
+        results(memory + pass.columns * pass.depth),
+        n(first),
+        count(outputs),
+        padded(round_up(outputs, pass.kernels.tile_cols)),
+        columns(is_gated(product.epilogue) ? 2 * padded : padded) {
+    const bool plain = args.epilogue == Epilogue::none && (summed() || !args.bias);
+    direct = plain && count == padded
+                 ? blocking.tokens / blocking.kernels.tile_rows * blocking.kernels.tile_rows
+                 : 0;
+    started = plain && (args.accumulate || summed());
+  }
+
+  bool summed() const { return args.plus.given(); }
+
+  /// Puts into results what the product is added to.
+  void start() const {
     for (std::int64_t t = direct; started && t < blocking.tokens; ++t) {
       float* row = results + t * columns;
-      if (summed) {
+      if (summed()) {
         add_up(args, blocking.first + t, n, count, row);
       } else {
         std::copy_n(args.y.row(blocking.first + t) + n, count, row);
       }
       std::fill_n(row + count, padded - count, 0.0f);
     }
-    for (std::int64_t k = 0; k < blocking.cells; k += blocking.depth) {
-      const std::int64_t depth = std::min(blocking.depth, blocking.cells - k);
-      const std::int64_t first = k * kernels.per_cell, elements = depth * kernels.per_cell;
-      kernels.pack_weight(w, n, count, first, elements, packed);
-      if (gated) {
-        kernels.pack_weight(w, outputs + n, count, first, elements, packed + padded * depth);
-      }
-      for (std::int64_t t = 0; t < blocking.tokens; t += blocking.rows) {
-        GemmBlock block{
-            .a = blocking.packed_x + t / kernels.tile_rows * blocking.tile + k * kernels.tile_rows,
-            .a_tile = blocking.tile,
-            .rows = std::min(blocking.rows, blocking.padded_tokens() - t),
-            .b = packed,
-            .panels = columns / kernels.tile_cols,
-            .depth = static_cast<std::size_t>(depth),
-            .c = results + t * columns,
-            .c_stride = static_cast<std::size_t>(columns),
-            .accumulate = k > 0 || started};
-        if (const std::int64_t rows = std::clamp(direct - t, std::int64_t{0}, block.rows)) {
-          GemmBlock whole = block;
-          whole.rows = rows;
-          whole.c = args.y.row(blocking.first + t) + n;
-          whole.c_stride = args.y.stride;
-          // Just before the product, which finds it in the cache.
-          for (std::int64_t i = t; k == 0 && summed && i < t + rows; ++i) {
-            add_up(args, blocking.first + i, n, count, args.y.row(blocking.first + i) + n);
-          }
-          kernels.multiply(whole);
-          block.a += rows / kernels.tile_rows * blocking.tile;
-          block.c += rows * columns;
-          block.rows -= rows;
-        }
-        if (block.rows > 0) kernels.multiply(block);
-      }
+  }
+
+  /// Cells [k, k + depth) of the product, for all tokens.
+  void multiply(std::int64_t k, std::int64_t depth) const {
+    const GemmKernels& kernels = blocking.kernels;
+    const std::int64_t first = k * kernels.per_cell, elements = depth * kernels.per_cell;
+    kernels.pack_weight(*args.weight, n, count, first, elements, packed);
+    if (columns > padded) {
+      kernels.pack_weight(*args.weight, args.y.cols + n, count, first, elements,
+                          packed + padded * depth);
     }
-    const float* bias = args.bias && !summed ? args.bias + n : nullptr;
+    for (std::int64_t t = 0; t < blocking.tokens; t += blocking.rows) {
+      GemmBlock block{
+          .a = blocking.packed_x + t / kernels.tile_rows * blocking.tile + k * kernels.tile_rows,
+          .a_tile = blocking.tile,
+          .rows = std::min(blocking.rows, blocking.padded_tokens() - t),
+          .b = packed,
+          .panels = columns / kernels.tile_cols,
+          .depth = static_cast<std::size_t>(depth),
+          .c = results + t * columns,
+          .c_stride = static_cast<std::size_t>(columns),
+          .accumulate = k > 0 || started};
+      if (const std::int64_t rows = std::clamp(direct - t, std::int64_t{0}, block.rows)) {
+        multiply_direct(block, t, rows, k == 0);
+        block.a += rows / kernels.tile_rows * blocking.tile;
+        block.c += rows * columns;
+        block.rows -= rows;
+      }
+      if (block.rows > 0) kernels.multiply(block);
+    }
+  }
+
+  void multiply_direct(GemmBlock block, std::int64_t t, std::int64_t rows, bool first) const {
+    block.rows = rows;
+    block.c = args.y.row(blocking.first + t) + n;
+    block.c_stride = args.y.stride;
+    // Just before the product, which finds it in the cache.
+    for (std::int64_t i = t; first && summed() && i < t + rows; ++i) {
+      add_up(args, blocking.first + i, n, count, args.y.row(blocking.first + i) + n);
+    }
+    blocking.kernels.multiply(block);
+  }
+
+  /// Takes results to y through the epilogue.
+  void finish() const {
+    const float* bias = args.bias && !summed() ? args.bias + n : nullptr;
     for (std::int64_t t = direct; t < blocking.tokens; ++t) {
       finish_row({.epilogue = args.epilogue,
                   .accumulate = args.accumulate && !started,
                   .value = results + t * columns,
                   .bias = bias,
                   .up = results + t * columns + padded,
-                  .up_bias = bias ? bias + outputs : nullptr,
+                  .up_bias = bias ? bias + args.y.cols : nullptr,
                   .y = args.y.row(blocking.first + t) + n,
                   .count = static_cast<std::size_t>(count)});
     }
+  }
+};
+
+void CpuLinear::multiply(const LinearArgs& args, const Blocking& blocking, int thread) {
+  const std::int64_t width = is_gated(args.epilogue) ? blocking.columns / 2 : blocking.columns;
+  const IndexRange mine =
+      split_range(args.y.cols, blocking.kernels.tile_cols, thread, pool_.size());
+  for (std::int64_t n = mine.begin; n < mine.end; n += width) {
+    const OutputBlock block(args, blocking, scratch_[thread].data(), n,
+                            std::min(width, mine.end - n));
+    block.start();
+    for (std::int64_t k = 0; k < blocking.cells; k += blocking.depth) {
+      block.multiply(k, std::min(blocking.depth, blocking.cells - k));
+    }
+    block.finish();
   }
 }
 

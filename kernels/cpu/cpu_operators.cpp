@@ -26,7 +26,7 @@ class CpuOperators final : public Operators {
       : device_(device),
         pool_(options.threads, options.cores),
         linear_(pool_, options.products),
-        by_token_(options.products == CpuProducts::f32_by_token),
+        by_token_(options.products == MatmulMode::f32_by_token),
         scratch_(pool_.size()) {}
 
   Device& device() override { return device_; }
@@ -48,7 +48,7 @@ class CpuOperators final : public Operators {
       for (const Weight* weight : weights) {
         constexpr std::int64_t kLine = 64;
         const auto bytes = static_cast<std::int64_t>(weight->storage.bytes());
-        const Range mine = split_range(bytes, kLine, thread, pool_.size());
+        const IndexRange mine = split_range(bytes, kLine, thread, pool_.size());
         sums[thread] += sum_words(weight->storage.as<std::byte>() + mine.begin,
                                   static_cast<std::size_t>(mine.end - mine.begin));
       }
@@ -94,7 +94,7 @@ class CpuOperators final : public Operators {
           attend_blocks(args, s, heads, thread);
           continue;
         }
-        const Range mine = split_range(s.length * heads, 1, thread, pool_.size());
+        const IndexRange mine = split_range(s.length * heads, 1, thread, pool_.size());
         for (std::int64_t i = mine.begin; i < mine.end; ++i) {
           attend_head(args, s, i / heads, i % heads, scratch_[thread].data());
         }
@@ -167,7 +167,7 @@ class CpuOperators final : public Operators {
       return;
     }
     pool_.run([&](int thread) {
-      const Range mine = split_range(rows, 1, thread, pool_.size());
+      const IndexRange mine = split_range(rows, 1, thread, pool_.size());
       for (std::int64_t t = mine.begin; t < mine.end; ++t) body(t);
     });
   }

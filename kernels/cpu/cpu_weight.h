@@ -1,4 +1,4 @@
-// How both CPU implementations lay a Weight out in memory.
+// The memory layout of a Weight, the same in both CPU implementations.
 #pragma once
 
 #include "kernels/operators.h"

@@ -130,11 +130,11 @@ const GemmKernels& f32_gemm_kernels() {
   return kernels;
 }
 
-const GemmKernels& best_gemm_kernels(DType weight, CpuProducts allowed) {
+const GemmKernels& best_gemm_kernels(DType weight, MatmulMode allowed) {
   const GemmKernels* best = nullptr;
   if (weight == DType::bf16 || weight == DType::i8) {
-    if (allowed >= CpuProducts::bf16_tiles) best = tile_gemm_kernels();
-    if (!best && allowed >= CpuProducts::bf16_pairs) best = bf16_gemm_kernels();
+    if (allowed >= MatmulMode::bf16_tiles) best = tile_gemm_kernels();
+    if (!best && allowed >= MatmulMode::bf16_pairs) best = bf16_gemm_kernels();
   }
   return best ? *best : f32_gemm_kernels();
 }

@@ -64,6 +64,6 @@ const GemmKernels* bf16_gemm_kernels();
 /// The same in the processor's tile registers. Null where it or the kernel does not have them.
 const GemmKernels* tile_gemm_kernels();
 /// The fastest there are for a weight of this type, of those that are allowed.
-const GemmKernels& best_gemm_kernels(DType weight, CpuProducts allowed);
+const GemmKernels& best_gemm_kernels(DType weight, MatmulMode allowed);
 
 }  // namespace spd

@@ -43,8 +43,8 @@ static_assert(kRowUnit % kStep == 0);
 // prefetcher alone reaches 0.9 of what this does. 1 KiB was enough for an EPYC; an Emerald Rapids
 // Xeon, whose memory is further away, reads 13 % faster with 4 KiB.
 constexpr std::size_t kPrefetchBytes = 4096;
-// Tokens whose x stays in the first-level cache beside the stream are taken one weight row at a
-// time, which is how memory is read fastest; beyond it, loads of x are shared by two rows.
+// Tokens whose x stays in the first-level cache beside the weight's rows are taken one weight row
+// at a time, which is how memory is read fastest; beyond it, loads of x are shared by two rows.
 constexpr std::size_t kCachedBytes = 24 * 1024;
 
 /// The next kStep weights as two vectors, in the order of arrange_for_dot.

@@ -1,4 +1,4 @@
-// Products of few tokens with weights that are streamed from memory once.
+// Products of few tokens with weights that are read from memory once.
 #pragma once
 
 #include <cstddef>

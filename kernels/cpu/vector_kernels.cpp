@@ -260,10 +260,5 @@ void top_k_row(const float* row, std::size_t count, std::size_t k, Candidate* ou
   std::sort_heap(out, out + k, better);
 }
 
-const char* simd_target() {
-  const std::int64_t targets = hwy::SupportedTargets();
-  return hwy::TargetName(targets & -targets);
-}
-
 }  // namespace spd
 #endif  // HWY_ONCE

@@ -35,7 +35,4 @@ LogSumExp log_sum_exp_row(const float* row, std::size_t count);
 /// The k <= count largest, as Operators::top_k; NaN ranks last.
 void top_k_row(const float* row, std::size_t count, std::size_t k, Candidate* out);
 
-/// The instruction set that dispatch chose: "AVX2", ...
-const char* simd_target();
-
 }  // namespace spd

@@ -20,7 +20,6 @@ class CudaDevice final : public Device {
   explicit CudaDevice(int ordinal);
   ~CudaDevice() override;
 
-  DeviceKind kind() const override { return DeviceKind::cuda; }
   std::string name() const override { return name_; }
   std::unique_ptr<Stream> make_stream() override;
   std::unique_ptr<Event> make_event() override;

@@ -142,8 +142,8 @@ class CudaGradients final : public Gradients {
     attention_gradient(gradient, device_.queue(stream));
   }
 
-  void turn_back(const TurnBackArgs& args, Stream& stream) override {
-    check_turn_back(args);
+  void store_kv(const StoreKvGradientArgs& args, Stream& stream) override {
+    check_store_kv_gradient(args);
     if (args.dqkv.rows == 0) return;
     if (args.rope) {
       std::vector<std::int32_t> positions(args.dqkv.rows, -1);
@@ -235,7 +235,7 @@ class CudaGradients final : public Gradients {
   }
 
   /// Each head is a norm of its own over head_dim features, all with the same weights.
-  void head_norms(const TurnBackArgs& args, std::int64_t first, std::int64_t heads,
+  void head_norms(const StoreKvGradientArgs& args, std::int64_t first, std::int64_t heads,
                   const Norm& norm, float* dweight, Stream& stream) {
     const std::int64_t cols = heads * args.head_dim;
     const Activations dheads = args.dqkv.col_range(first * args.head_dim, cols);

@@ -7,7 +7,6 @@ namespace spd {
 
 class CpuDevice final : public Device {
  public:
-  DeviceKind kind() const override { return DeviceKind::cpu; }
   std::string name() const override;
   std::unique_ptr<Stream> make_stream() override;
   std::unique_ptr<Event> make_event() override;

@@ -9,8 +9,6 @@
 
 namespace spd {
 
-enum class DeviceKind { cpu, cuda };
-
 class Stream;
 
 /// A point in a stream's work that others can wait for, and between two of which time passes.
@@ -76,7 +74,6 @@ class Device {
   Device& operator=(const Device&) = delete;
   virtual ~Device() = default;
 
-  virtual DeviceKind kind() const = 0;
   virtual std::string name() const = 0;
   virtual std::unique_ptr<Stream> make_stream() = 0;
   virtual std::unique_ptr<Event> make_event() = 0;

@@ -29,12 +29,16 @@ class Error : public std::runtime_error {
   explicit Error(ErrorCode code, const std::string& message, const std::string& remedy = "");
 
   ErrorCode code() const { return code_; }
+  /// The two parts of what(), for whoever knows more of where it happened and throws it again.
+  std::string message() const;
+  std::string remedy() const;
   /// Exit status of a process that ends by this error: 2 for usage, 3 for input, ... 8 for
   /// internal; 75 (sysexits' EX_TEMPFAIL: try again) for interrupted. Never 0.
   int exit_status() const;
 
  private:
   ErrorCode code_;
+  std::size_t message_bytes_;  // of what(); no string of its own: copying must not throw
 };
 
 }  // namespace spd

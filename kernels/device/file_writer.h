@@ -1,4 +1,4 @@
-// Writing files so that nothing is lost: what stands at a path stays until its successor is whole
+// A writer of files that loses nothing: what stands at a path stays until its successor is whole
 // and on the disk; nothing half-written is ever seen or left behind.
 #pragma once
 

@@ -61,7 +61,7 @@ void sum_rows(const float* a, const float* b, std::size_t count, float* out) {
   HWY_DYNAMIC_DISPATCH(SumRows)(a, b, count, out);
 }
 
-void stream_copy(void* to, const void* from, std::size_t bytes) {
+void copy_nontemporal(void* to, const void* from, std::size_t bytes) {
   HWY_DYNAMIC_DISPATCH(StreamCopy)(to, from, bytes);
 }
 

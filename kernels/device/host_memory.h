@@ -1,4 +1,4 @@
-// What is done to rows of host memory in passing, by the best instruction set the processor has.
+// Sums and copies of rows in host memory, by the best instruction set the processor has.
 #pragma once
 
 #include <cstddef>
@@ -12,6 +12,6 @@ void sum_rows(const float* a, const float* b, std::size_t count, float* out);
 /// A plain store into a line that a peer has read waits until the peer has given it up: 27 ns a
 /// line between two cores of a Zen 4 that are far apart, against 2 ns past the caches. Cores that
 /// share a cache are better off with memcpy.
-void stream_copy(void* to, const void* from, std::size_t bytes);
+void copy_nontemporal(void* to, const void* from, std::size_t bytes);
 
 }  // namespace spd

@@ -7,7 +7,6 @@
 #include <mutex>
 #include <set>
 
-#include "kernels/device/error.h"
 #include "kernels/device/printable.h"
 
 namespace spd {
@@ -28,22 +27,14 @@ class PrintableMessage : public spdlog::custom_flag_formatter {
 
 }  // namespace
 
-void init_logging(int rank, const std::string& level) {
-  auto parsed = spdlog::level::warn;
-  if (!level.empty()) {
-    parsed = spdlog::level::from_str(level);
-    if (parsed == spdlog::level::off && level != "off") {
-      throw Error(ErrorCode::usage, fmt::format("unknown log level \"{}\"", level),
-                  "use debug, info, warn, error or off");
-    }
-  }
+void init_logging(int rank) {
   auto logger = std::make_shared<spdlog::logger>(
       "spd", std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
   auto formatter = std::make_unique<spdlog::pattern_formatter>();
   formatter->add_flag<PrintableMessage>('*').set_pattern(
       fmt::format("[%H:%M:%S.%e %l rank {}] %*", rank));
   logger->set_formatter(std::move(formatter));
-  logger->set_level(parsed);
+  logger->set_level(spdlog::level::warn);
   spdlog::set_default_logger(std::move(logger));
 }
 

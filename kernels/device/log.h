@@ -7,9 +7,9 @@
 
 namespace spd {
 
-/// Sets the pattern and level once per process; `rank` goes into every line.
-/// Level: the argument if not empty ("debug", "info", "warn", "error"), else warn.
-void init_logging(int rank, const std::string& level);
+/// Sets the pattern: warnings and errors, with the rank in every line. May be called again, when
+/// the rank is known.
+void init_logging(int rank);
 
 /// Warns of `text` (made printable), the first time that it comes.
 void warn_once(const std::string& text);

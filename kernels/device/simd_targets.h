@@ -1,4 +1,4 @@
-// Which instruction sets the Highway files are compiled for. Include before any Highway header.
+// The instruction sets that the Highway files are compiled for. Include before any Highway header.
 //
 // x86: SSE4 (the baseline, in every 64-bit processor since 2008), AVX2 and AVX-512; at run time the
 // best one that the processor has is taken. Fewer sets than Highway's default, for build time.

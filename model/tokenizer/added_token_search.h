@@ -1,4 +1,4 @@
-// Finding many fixed strings in a text at once.
+// The search for many fixed strings in a text at once.
 #pragma once
 
 #include <array>

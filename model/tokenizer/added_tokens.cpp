@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "kernels/device/utf8.h"
 #include "model/tokenizer/unicode.h"
 
 namespace spd {

@@ -5,8 +5,8 @@
 #include <algorithm>
 
 #include "kernels/device/error.h"
+#include "kernels/device/utf8.h"
 #include "model/tokenizer/file_kind.h"
-#include "model/tokenizer/unicode.h"
 
 namespace spd {
 namespace {

@@ -3,7 +3,7 @@
 #include <array>
 #include <cstdint>
 
-#include "model/tokenizer/unicode.h"
+#include "kernels/device/utf8.h"
 
 namespace spd {
 namespace {
@@ -45,7 +45,9 @@ void append_byte_level(std::string& out, std::string_view bytes) {
 std::optional<std::string> bytes_of_byte_level(std::string_view text) {
   std::string bytes;
   for (std::size_t at = 0; at < text.size();) {
-    const CodePoint c = code_point_at(text, at);
+    const auto lead = static_cast<unsigned char>(text[at]);
+    // Most of a text is ASCII: no call for that.
+    const CodePoint c = lead < 0x80 ? CodePoint{lead, 1} : code_point_at(text, at);
     if (c.value >= kAlphabet.byte_of.size() || kAlphabet.byte_of[c.value] < 0) return std::nullopt;
     bytes.push_back(static_cast<char>(kAlphabet.byte_of[c.value]));
     at += c.bytes;

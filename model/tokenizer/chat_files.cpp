@@ -9,9 +9,9 @@
 #include <utility>
 
 #include "kernels/device/error.h"
+#include "kernels/device/utf8.h"
 #include "model/input_file.h"
 #include "model/json_text.h"
-#include "model/tokenizer/unicode.h"
 
 namespace spd {
 namespace {

@@ -1,4 +1,4 @@
-// Where a model keeps its chat templates, and what it calls its special tokens.
+// The chat files of a model folder: its chat templates, and the names of its special tokens.
 #pragma once
 
 #include <filesystem>

@@ -1,4 +1,4 @@
-// What becomes of a conversation's messages before a template sees them.
+// The messages of a conversation, as a template is to see them.
 #pragma once
 
 #include <nlohmann/json.hpp>

@@ -1,4 +1,4 @@
-// Conversations as the prompt text that a model was trained on.
+// The chat template of a model: conversations as the prompt text that it was trained on.
 #pragma once
 
 #include <ctime>

@@ -7,10 +7,10 @@
 #include <tuple>
 #include <utility>
 
+#include "kernels/device/utf8.h"
 #include "model/tokenizer/byte_level.h"
 #include "model/tokenizer/pattern.h"
 #include "model/tokenizer/pre_tokenizer.h"
-#include "model/tokenizer/unicode.h"
 
 namespace spd {
 namespace {

@@ -8,7 +8,7 @@
 
 #include "kernels/device/error.h"
 #include "kernels/device/printable.h"
-#include "model/tokenizer/unicode.h"
+#include "kernels/device/utf8.h"
 
 namespace spd {
 namespace {

@@ -1,4 +1,4 @@
-// Saying what a file is that is not what its name promises.
+// The kind of a file that is not what its name promises, for messages.
 #pragma once
 
 #include <filesystem>

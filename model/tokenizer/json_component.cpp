@@ -10,6 +10,8 @@ namespace spd {
 namespace {
 // Components nest a level or two; a file that nests them without end must not exhaust the stack.
 constexpr int kMaxDepth = 32;
+constexpr const char* kOtherTokenizer =
+    "use a model whose tokenizer is byte-level or SentencePiece-style BPE";
 }  // namespace
 
 JsonComponent::JsonComponent(std::string file, const nlohmann::json& root)
@@ -78,12 +80,11 @@ void JsonComponent::fail(const std::string& problem, const std::string& remedy) 
   throw Error(ErrorCode::input,
               fmt::format("{}: {}{}", file_, path_.empty() ? "" : printable(path_) + ": ",
                           printable(problem)),
-              remedy);
+              remedy.empty() ? "mend the file, or fetch it again" : remedy);
 }
 
 void JsonComponent::not_supported(const std::string& what) const {
-  fail(fmt::format("{} {} is not supported", what, quoted_text(type())),
-       "use a model whose tokenizer is byte-level or SentencePiece-style BPE");
+  fail(fmt::format("{} {} is not supported", what, quoted_text(type())), kOtherTokenizer);
 }
 
 }  // namespace spd

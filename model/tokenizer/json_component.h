@@ -28,7 +28,8 @@ class JsonComponent {
   /// The field "type", or "" where there is none.
   std::string type() const { return string_or("type", ""); }
 
-  /// Throws "FILE: PATH: problem".
+  /// Throws "FILE: PATH: problem". Without a remedy of its own: to mend the file, or fetch it
+  /// again.
   [[noreturn]] void fail(const std::string& problem, const std::string& remedy = "") const;
   /// The same for a kind of component that this program does not know.
   [[noreturn]] void not_supported(const std::string& what) const;

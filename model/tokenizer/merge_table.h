@@ -1,4 +1,4 @@
-// Which two neighbouring tokens merge, into what, and how early.
+// The merge table of BPE: which two neighbouring tokens merge, into what, and how early.
 #pragma once
 
 #include <cstdint>

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kernels/device/error.h"
+#include "kernels/device/utf8.h"
 #include "model/tokenizer/pattern.h"
 #include "model/tokenizer/unicode.h"
 

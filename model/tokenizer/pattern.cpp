@@ -15,7 +15,8 @@ Regex Pattern::compile(const JsonComponent& spec) {
   try {
     return Regex(literal ? Regex::escape(text) : text);
   } catch (const Error& error) {
-    pattern.fail(error.what());
+    pattern.fail(error.message(),
+                 "mend the pattern, or use a model whose tokenizer does without it");
   }
 }
 

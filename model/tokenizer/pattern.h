@@ -1,4 +1,4 @@
-// What tokenizer.json calls a pattern: a literal string or a regular expression.
+// The patterns of tokenizer.json: a literal string or a regular expression.
 #pragma once
 
 #include <string>

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "kernels/device/error.h"
-#include "model/tokenizer/unicode.h"
+#include "kernels/device/utf8.h"
 
 namespace spd {
 

@@ -2,13 +2,15 @@
 
 #include <fmt/format.h>
 
+#include "model/json_text.h"
+
 namespace spd {
 namespace {
 
 TokenId checked_id(const JsonComponent& spec, const nlohmann::json& id, std::int64_t vocab_size) {
   if (!id.is_number_integer() || id.get<std::int64_t>() < 0 ||
       id.get<std::int64_t>() >= vocab_size) {
-    spec.fail(fmt::format("{} is not the id of a token", id.dump()));
+    spec.fail(fmt::format("{} is not the id of a token", shown_json(id)));
   }
   return id.get<TokenId>();
 }
@@ -32,7 +34,9 @@ PostProcessor make_template(const JsonComponent& spec, std::int64_t vocab_size) 
   bool text_seen = false;
   for (const JsonComponent& part : spec.objects("single")) {
     if (part.has("Sequence")) {
-      if (text_seen) part.fail("a template that repeats the text is not supported");
+      if (text_seen)
+        part.fail("a template that repeats the text is not supported",
+                  "use a model whose tokenizer puts tokens around a text once");
       text_seen = true;
       continue;
     }

@@ -1,4 +1,4 @@
-// What a tokenizer adds before and after the ids of a text.
+// The post-processor of a tokenizer: the ids it adds before and after those of a text.
 #pragma once
 
 #include <functional>

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/device/utf8.h"
 #include "model/tokenizer/byte_level.h"
 #include "model/tokenizer/pattern.h"
 #include "model/tokenizer/unicode.h"

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "kernels/device/utf8.h"
 #include "model/tokenizer/unicode.h"
 
 namespace spd {

@@ -1,5 +1,5 @@
-// What Python's str methods of these names give, on valid UTF-8: lm-evaluation-harness makes its
-// prompts with them.
+// Python's str methods of these names, on valid UTF-8: lm-evaluation-harness makes its prompts with
+// them.
 #pragma once
 
 #include <string>

@@ -8,8 +8,8 @@
 
 #include "kernels/device/error.h"
 #include "kernels/device/printable.h"
+#include "kernels/device/utf8.h"
 #include "model/tokenizer/regex_syntax.h"
-#include "model/tokenizer/unicode.h"
 
 namespace spd {
 namespace {
@@ -84,7 +84,9 @@ void Regex::for_each_match(std::string_view text,
     if (count < 0) {
       throw Error(ErrorCode::input,
                   fmt::format("regular expression /{}/ failed on a text of {} bytes: {}",
-                              printable(code_->pattern), text.size(), message_of(count)));
+                              printable(code_->pattern), text.size(), message_of(count)),
+                  "put line ends into the text, or use a model whose tokenizer has a simpler "
+                  "pattern");
     }
     const PCRE2_SIZE* ends = pcre2_get_ovector_pointer(data.get());
     const std::size_t begin = ends[0];

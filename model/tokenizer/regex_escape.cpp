@@ -8,8 +8,8 @@
 
 #include "kernels/device/error.h"
 #include "kernels/device/printable.h"
+#include "kernels/device/utf8.h"
 #include "model/tokenizer/regex_class.h"
-#include "model/tokenizer/unicode.h"
 
 namespace spd {
 

@@ -1,4 +1,4 @@
-// What stands behind a backslash in a regular expression.
+// Escapes of regular expressions: what stands behind a backslash.
 #pragma once
 
 #include <optional>

@@ -10,9 +10,9 @@
 #include <string_view>
 #include <utility>
 
+#include "kernels/device/utf8.h"
 #include "model/tokenizer/regex_class.h"
 #include "model/tokenizer/regex_escape.h"
-#include "model/tokenizer/unicode.h"
 
 namespace spd {
 namespace {

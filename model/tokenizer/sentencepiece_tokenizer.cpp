@@ -8,12 +8,12 @@
 
 #include "kernels/device/error.h"
 #include "kernels/device/printable.h"
+#include "kernels/device/utf8.h"
 #include "model/input_file.h"
 #include "model/tokenizer/added_token_list.h"
 #include "model/tokenizer/added_tokens.h"
 #include "model/tokenizer/decoder.h"
 #include "model/tokenizer/file_kind.h"
-#include "model/tokenizer/unicode.h"
 #include "model/tokenizer/vocabulary.h"
 
 namespace spd {

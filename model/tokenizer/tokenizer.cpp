@@ -34,7 +34,10 @@ std::unique_ptr<Tokenizer> Tokenizer::load(const std::filesystem::path& dir) {
 }
 
 std::optional<std::string_view> Tokenizer::checked_text(TokenId id) const {
-  if (id < 0) throw Error(ErrorCode::input, fmt::format("{} is not the id of a token", id));
+  if (id < 0) {
+    throw Error(ErrorCode::input, fmt::format("{} is not the id of a token", id),
+                "ids count from 0");
+  }
   return token_text(id);
 }
 
@@ -42,6 +45,7 @@ std::string Tokenizer::decode(std::span<const TokenId> ids, bool skip_special) c
   const std::unique_ptr<Decoder::Stream> stream = decoder().stream();
   std::vector<TokenPart> parts;
   std::string text;
+  text.reserve(4 * ids.size());  // a token has about as many bytes
   const auto take = [&] {
     for (const TokenPart& part : parts) text += part.text;
     parts.clear();

@@ -1,4 +1,4 @@
-// Text to token ids and back.
+// The tokenizer of a model: text to token ids and back.
 #pragma once
 
 #include <cstdint>

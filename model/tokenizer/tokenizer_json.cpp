@@ -17,7 +17,9 @@ BpeOptions read_bpe_options(const JsonComponent& model) {
   // Files written before the library had several models name no type.
   if (model.string_or("type", "BPE") != "BPE") model.not_supported("tokenizer model");
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
-    if (!model.string_or(key, "").empty()) model.fail(fmt::format("\"{}\" is not supported", key));
+    if (!model.string_or(key, "").empty())
+      model.fail(fmt::format("\"{}\" is not supported", key),
+                 "use a model whose tokenizer does without it");
   }
   if (model.has("dropout") && model.value()["dropout"] != 0) {
     model.fail("\"dropout\" is not supported", "set it to null");
@@ -84,7 +86,7 @@ std::unique_ptr<Tokenizer> load_tokenizer_json(const std::filesystem::path& file
     parts.bpe =
         std::make_unique<Bpe>(std::move(document.vocabulary), document.merges, std::move(options));
   } catch (const Error& error) {
-    model.fail(error.what(), "fetch the file again");
+    model.fail(error.message(), "fetch the file again");
   }
   std::int64_t vocab_size = parts.bpe->vocabulary().size();
   for (const AddedToken& token : parts.added_tokens) {

@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "kernels/device/error.h"
-#include "kernels/device/printable.h"
 #include "model/input_file.h"
 #include "model/json_text.h"
 #include "model/tokenizer/file_kind.h"
@@ -22,7 +21,7 @@ using nlohmann::json;
 // elements at the end of each: with 65,536 added tokens that took seconds.
 class Handler : public nlohmann::json_sax<json> {
  public:
-  explicit Handler(std::string file) : file_(std::move(file)) {}
+  Handler(std::string file, std::string_view text) : file_(std::move(file)), text_(text) {}
   TokenizerDocument take() { return std::move(document_); }
 
   bool null() override { return value(nullptr); }
@@ -63,9 +62,9 @@ class Handler : public nlohmann::json_sax<json> {
     }
     return true;
   }
-  bool parse_error(std::size_t /*position*/, const std::string& /*last_token*/,
+  bool parse_error(std::size_t position, const std::string& /*last_token*/,
                    const nlohmann::detail::exception& error) override {
-    fail(fmt::format("not valid JSON: {}", printable(error.what())));
+    fail(json_problem(text_, position, error));
   }
 
  private:
@@ -136,7 +135,7 @@ class Handler : public nlohmann::json_sax<json> {
     try {
       document_.vocabulary.add(open_.back().key, id);
     } catch (const Error& error) {
-      problem(std::string("model.vocab: ") + error.what());
+      problem("model.vocab: " + error.message());
     }
     return true;
   }
@@ -170,6 +169,7 @@ class Handler : public nlohmann::json_sax<json> {
   }
 
   std::string file_;
+  std::string_view text_;
   TokenizerDocument document_;
   std::vector<Open> open_;
   std::vector<std::string> pair_;  // of the merge that is being read
@@ -180,7 +180,7 @@ class Handler : public nlohmann::json_sax<json> {
 TokenizerDocument read_tokenizer_json(const std::filesystem::path& file) {
   const std::string text = read_file(file);
   refuse_other_kinds(file, text, "the tokenizer.json of the model");
-  Handler handler(file.string());
+  Handler handler(file.string(), text);
   json::sax_parse(text, &handler);
   return handler.take();
 }

@@ -1,4 +1,4 @@
-// Reads tokenizer.json without holding its largest parts twice.
+// A reader of tokenizer.json that does not hold its largest parts twice.
 #pragma once
 
 #include <filesystem>

@@ -40,7 +40,7 @@ Vocabulary read_vocabulary(const std::filesystem::path& file) {
     try {
       vocabulary.add(item.key(), huge ? Vocabulary::kMaxId + 1 : item.value().get<std::int64_t>());
     } catch (const Error& error) {
-      spec.fail(error.what(), "fetch the file again");
+      spec.fail(error.message(), "fetch the file again");
     }
   }
   if (vocabulary.size() == 0) spec.fail("the vocabulary is empty", "fetch the file again");
@@ -104,7 +104,7 @@ std::unique_ptr<Tokenizer> load_vocab_files(const std::filesystem::path& dir,
         std::make_unique<Bpe>(std::move(vocabulary), read_merges(dir / "merges.txt"), BpeOptions{});
   } catch (const Error& error) {
     throw Error(ErrorCode::input,
-                fmt::format("{}: merges.txt and vocab.json: {}", dir.string(), error.what()),
+                fmt::format("{}: merges.txt and vocab.json: {}", dir.string(), error.message()),
                 "fetch both files again");
   }
   return std::make_unique<PipelineTokenizer>(std::move(parts));

@@ -6,7 +6,7 @@
 #include <random>
 #include <stdexcept>
 
-#include "comm/share.h"
+#include "comm/chunk.h"
 #include "tests/comm/payload.h"
 
 namespace spd {
@@ -55,20 +55,20 @@ void check_halves(Communicator& comm, Stream& stream, const std::vector<int>& pa
       data.insert(data.begin(), 7.0f);
       data.push_back(7.0f);
       const ExpectedSum expected = expected_sum(payload_ranks, count, count);
-      comm.reduce_shares(data.data() + 1, count, owners, stream, kSite);
+      comm.reduce_scatter(data.data() + 1, count, owners, stream, kSite);
       if (comm.rank() < owners) {
-        const Share mine = share_of(count, comm.rank(), owners);
+        const Chunk mine = chunk_of(count, comm.rank(), owners);
         std::vector<float> rest(count);
         for (std::size_t i = 0; i < count; ++i) {
           const bool own = i >= mine.begin && i < mine.end();
           rest[i] = own ? data[i + 1] : static_cast<float>(expected.sum[i]);
         }
         require(first_wrong(rest.data(), expected) < 0, comm,
-                fmt::format("sum of share of {} elements, {} owners", count, owners));
+                fmt::format("sum of chunk of {} elements, {} owners", count, owners));
       }
-      comm.gather_shares(data.data() + 1, count, owners, stream, kSite);
+      comm.all_gather_chunks(data.data() + 1, count, owners, stream, kSite);
       require(first_wrong(data.data() + 1, expected) < 0, comm,
-              fmt::format("copy of shares of {} elements, {} owners", count, owners));
+              fmt::format("copy of chunks of {} elements, {} owners", count, owners));
       require(data.front() == 7.0f && data.back() == 7.0f, comm, "wrote out of bounds");
     }
   }

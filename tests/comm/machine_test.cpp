@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <fstream>
 
-#include "comm/waiting.h"
+#include "comm/backoff.h"
 #include "tests/model/temp_dir.h"
 
 namespace spd {

@@ -16,7 +16,7 @@
 #include <string_view>
 
 #include "comm/backends.h"
-#include "comm/collective.h"
+#include "comm/failure/collective.h"
 #include "comm/mpi_session.h"
 #include "kernels/device/cpu_device.h"
 #include "tests/comm/collective_checks.h"
@@ -167,8 +167,8 @@ int run(MpiSession& session, int argc, char** argv) {
     }
     return EXIT_SUCCESS;
   } catch (const CommError& error) {
-    if (error.spokesman()) fmt::print(stderr, "error: {}\n", error.what());
-    session.abort(error.exit_status(), error.spokesman());
+    if (error.reporter()) fmt::print(stderr, "error: {}\n", error.what());
+    session.abort(error.exit_status(), error.reporter());
   } catch (const Error& error) {
     fmt::print(stderr, "error: rank {}: {}\n", session.rank(), error.what());
     session.abort(error.exit_status());

@@ -183,13 +183,13 @@ INSTANTIATE_TEST_SUITE_P(Splits, ThreadNodes,
                          testing::Values(Nodes{{0, 0, 1, 1}, 2}, Nodes{{0, 0, 0, 1}, 2},
                                          Nodes{{0, 1, 0, 1, 0}, 2}, Nodes{{0, 1, 2}, 3}));
 
-/// The message of the CommError that body throws; counts spokesmen.
+/// The message of the CommError that body throws; counts reporters.
 template <class Body>
-std::string comm_error_of(std::atomic<int>& spokesmen, std::vector<int>* missing, Body body) {
+std::string comm_error_of(std::atomic<int>& reporters, std::vector<int>* missing, Body body) {
   try {
     body();
   } catch (const CommError& error) {
-    if (error.spokesman()) ++spokesmen;
+    if (error.reporter()) ++reporters;
     if (missing) *missing = error.missing();
     return error.what();
   }
@@ -198,7 +198,7 @@ std::string comm_error_of(std::atomic<int>& spokesmen, std::vector<int>* missing
 
 TEST(ThreadCommunicator, TimeoutNamesMissingRanksCollectiveSizeAndSite) {
   ThreadGroup group(Topology::contiguous(4, 2), 300ms);
-  std::atomic<int> spokesmen{0};
+  std::atomic<int> reporters{0};
   std::vector<std::string> messages(4);
   std::vector<std::vector<int>> missing(4);
   group.run([&](int rank) {
@@ -208,7 +208,7 @@ TEST(ThreadCommunicator, TimeoutNamesMissingRanksCollectiveSizeAndSite) {
     const auto world = group.world(rank);
     std::vector<float> data(576);
     const auto begin = std::chrono::steady_clock::now();
-    messages[rank] = comm_error_of(spokesmen, &missing[rank], [&] {
+    messages[rank] = comm_error_of(reporters, &missing[rank], [&] {
       world->all_reduce(data.data(), data.size(), *stream, {"attn", 7});
     });
     EXPECT_LT(std::chrono::steady_clock::now() - begin, 10s);
@@ -221,7 +221,7 @@ TEST(ThreadCommunicator, TimeoutNamesMissingRanksCollectiveSizeAndSite) {
                           "block 7 attn, within 0.3 s; ranks 0,1,3 did"));
     EXPECT_EQ(missing[rank], std::vector<int>{2});
   }
-  EXPECT_EQ(spokesmen, 1);
+  EXPECT_EQ(reporters, 1);
 }
 
 TEST(ThreadCommunicator, FailWakesPeersOfEveryGroupWithTheFirstMessage) {
@@ -242,7 +242,7 @@ TEST(ThreadCommunicator, FailWakesPeersOfEveryGroupWithTheFirstMessage) {
         messages[rank] = error.what();
         EXPECT_EQ(error.code(), ErrorCode::comm);
         EXPECT_EQ(error.missing(), std::vector<int>{2});
-        EXPECT_FALSE(error.spokesman());
+        EXPECT_FALSE(error.reporter());
         throw;
       }
     });
@@ -259,14 +259,14 @@ TEST(ThreadCommunicator, FailWakesPeersOfEveryGroupWithTheFirstMessage) {
 
 TEST(ThreadCommunicator, RanksThatDisagreeAreToldApart) {
   ThreadGroup group(2, 60s);
-  std::atomic<int> spokesmen{0};
+  std::atomic<int> reporters{0};
   std::vector<std::string> messages(2);
   group.run([&](int rank) {
     CpuDevice device;
     const auto stream = device.make_stream();
     const auto world = group.world(rank);
     std::vector<float> data(8);
-    messages[rank] = comm_error_of(spokesmen, nullptr, [&] {
+    messages[rank] = comm_error_of(reporters, nullptr, [&] {
       world->all_reduce(data.data(), rank == 0 ? 4 : 8, *stream, {"mlp", rank});
     });
   });
@@ -275,19 +275,19 @@ TEST(ThreadCommunicator, RanksThatDisagreeAreToldApart) {
     EXPECT_THAT(message, HasSubstr("rank 1 calls all-reduce of 32 bytes, block 1 mlp"));
     EXPECT_THAT(message, Not(HasSubstr("did not arrive")));
   }
-  EXPECT_EQ(spokesmen, 1);
+  EXPECT_EQ(reporters, 1);
 }
 
 TEST(ThreadCommunicator, DifferentWireFormatsAreADisagreement) {
   ThreadGroup group(2, 60s);
-  std::atomic<int> spokesmen{0};
+  std::atomic<int> reporters{0};
   std::vector<std::string> messages(2);
   group.run([&](int rank) {
     CpuDevice device;
     const auto stream = device.make_stream();
     const auto world = group.world(rank);
     std::vector<float> data(8);
-    messages[rank] = comm_error_of(spokesmen, nullptr, [&] {
+    messages[rank] = comm_error_of(reporters, nullptr, [&] {
       world->all_reduce(data.data(), 8, *stream, {"mlp", 3},
                         rank == 0 ? WireFormat::f32 : WireFormat::int8);
     });

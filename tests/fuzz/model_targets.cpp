@@ -9,15 +9,15 @@
 
 #include "kernels/device/cpu_device.h"
 #include "kernels/device/error.h"
-#include "model/checkpoint.h"
+#include "model/checkpoint/checkpoint.h"
+#include "model/checkpoint/weight_source.h"
 #include "model/config.h"
 #include "model/fingerprint.h"
 #include "model/json_object.h"
 #include "model/repair.h"
 #include "model/shard.h"
 #include "model/sync_plan.h"
-#include "model/weight_source.h"
-#include "runtime/engine.h"
+#include "runtime/inference/engine.h"
 #include "tests/fuzz/target.h"
 #include "tests/model/safetensors_text.h"
 
@@ -227,12 +227,12 @@ RankRepair small_repair(const SyncPlan& plan, int rank) {
   RankRepair repair(tiny_config().blocks);
   Prediction mean;
   mean.mean = matrix(1, hidden);
-  repair[0].attn = mean;
+  repair[0].prediction.attn = mean;
   Prediction both = mean;
   both.from_input = matrix(1, hidden);
   both.from_inner = matrix(1, inner);
   both.to_hidden = matrix(hidden, 1);
-  repair[1].attn = both;
+  repair[1].prediction.attn = both;
   repair[1].weights["attn_norm"] = matrix(1, hidden);
   return repair;
 }
@@ -240,7 +240,7 @@ RankRepair small_repair(const SyncPlan& plan, int rank) {
 void load_repair(std::string_view input, const fs::path& folder) {
   static const SyncPlan plan = plan_without(SyncPoint::attn);
   static CpuDevice device;
-  static const auto operators = make_cpu_operators(device, {1, {}, CpuProducts::f32});
+  static const auto operators = make_cpu_operators(device, {1, {}, MatmulMode::f32});
   static const auto source = make_random_source(tiny_config(), 1);
   static std::array<Shard, kRanks> shards = {
       load_shard(tiny_config(), plan.partition, 0, *source, *operators),

@@ -10,14 +10,14 @@
 #include "kernels/device/error.h"
 #include "model/fingerprint.h"
 #include "model/hash.h"
-#include "runtime/engine.h"
-#include "runtime/held_out.h"
-#include "runtime/output_file.h"
-#include "runtime/planner.h"
-#include "runtime/repair_in_progress.h"
-#include "runtime/sensitivity_table.h"
-#include "runtime/svg_plot.h"
-#include "runtime/topology_file.h"
+#include "runtime/cluster/topology_file.h"
+#include "runtime/distillation/distill_checkpoint.h"
+#include "runtime/inference/engine.h"
+#include "runtime/planning/plan_judge.h"
+#include "runtime/planning/planner.h"
+#include "runtime/planning/sensitivity_table.h"
+#include "runtime/report/output_file.h"
+#include "runtime/report/svg_plot.h"
 #include "tests/fuzz/target.h"
 
 namespace spd::fuzz {
@@ -69,7 +69,7 @@ std::vector<std::string> topology_seeds() {
   }
   seeds.push_back(json.dump());
   for (const char* name : {"2x8-h100-100gbe", "8-rtx4090-pcie"}) {
-    seeds.push_back(source_file(fmt::format("runtime/topologies/{}.json", name)));
+    seeds.push_back(source_file(fmt::format("runtime/cluster/topologies/{}.json", name)));
   }
   return seeds;
 }
@@ -91,7 +91,7 @@ SensitivityTable sensitivities() {
   table.tokens = {100, 100};
   table.base_nll_sum = {300.0, 310.0};
   for (std::int64_t block = 0; block < tiny_config().blocks; ++block) {
-    for (const SyncPoint point : {SyncPoint::attn, SyncPoint::mlp}) {
+    for (const SyncPoint point : kSyncPoints) {
       for (const SyncLevel level : {SyncLevel::drop, SyncLevel::full}) {
         if (level == SyncLevel::drop && point == SyncPoint::mlp &&
             block + 1 == tiny_config().blocks) {
@@ -187,13 +187,13 @@ void on_one_rank(const std::function<void(RankContext&)>& body) {
 const std::vector<std::int32_t> kHeldOutText = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13};
 
 void load_trials(std::string_view input, const fs::path& folder) {
-  HeldOutOptions options;
+  PlanJudgeOptions options;
   options.window = 4;
   options.windows = 3;
   options.file = folder / "plan.json.trials";
   write(options.file, input);
   on_one_rank([&](RankContext& context) {
-    const HeldOut held_out(context.comms, kHeldOutText, options, "search");
+    const PlanJudge held_out(context.comms, kHeldOutText, options, "search");
     touch(held_out.kept());
   });
 }
@@ -218,7 +218,7 @@ void load_progress(std::string_view input, const fs::path& folder) {
   on_one_rank([&](RankContext& context) {
     Engine engine(context, options, 8);
     OutputFile out("--out", folder / "out.json", OutputKind::regular);
-    const RepairInProgress progress(engine, {std::move(out), {}, true});
+    const DistillCheckpoint progress(engine, {std::move(out), {}, true});
     if (progress.windows_done("settings") < 0) contradict("fewer than no windows");
   });
 }

@@ -8,10 +8,10 @@
 #include "comm/algorithm_table.h"
 #include "kernels/device/error.h"
 #include "model/sync_plan.h"
-#include "runtime/command.h"
-#include "runtime/prompt_input.h"
-#include "runtime/tasks/loader.h"
-#include "runtime/tasks/results_file.h"
+#include "runtime/commands/command.h"
+#include "runtime/evaluation/loader.h"
+#include "runtime/evaluation/results_file.h"
+#include "runtime/inference/prompt_input.h"
 #include "tests/fuzz/target.h"
 
 namespace spd::fuzz {
@@ -171,7 +171,7 @@ std::vector<std::string> option_seeds() {
 constexpr const char* kOptionWords =
     "--model -m --plan --drop --node --wire --threads --pin --exact --kv-dtype --batch-tokens "
     "--json "
-    "--config --log-level --help --virtual-ranks --virtual-nodes --deadline --intra --inter --algo "
+    "--config --help --virtual-ranks --virtual-nodes --deadline --intra --inter --algo "
     "--rails --flat attn:all mlp:0-3 bf16=attn:1 int8=mlp:all f16 4294967296 -1 1e9 nan "
     "%value% %original_token% one_shot ring:4096 -- = [ ]";
 constexpr const char* kTaskKeys =

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/device/error.h"
+#include "kernels/device/utf8.h"
 #include "model/tokenizer/chat_template.h"
 #include "model/tokenizer/jinja/template.h"
 #include "model/tokenizer/regex.h"
@@ -12,7 +13,6 @@
 #include "model/tokenizer/tokenizer.h"
 #include "model/tokenizer/tokenizer_config.h"
 #include "model/tokenizer/tokenizer_json.h"
-#include "model/tokenizer/unicode.h"
 #include "model/tokenizer/vocab_files.h"
 #include "tests/fuzz/target.h"
 

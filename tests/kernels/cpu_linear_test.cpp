@@ -127,8 +127,8 @@ TEST(CpuLinear, WholeTilesAndWhatIsLeft) {
 }
 
 TEST(CpuLinear, ASumDependsNeitherOnOtherTokensNorOnThreads) {
-  for (const CpuProducts products :
-       {CpuProducts::f32, CpuProducts::bf16_pairs, CpuProducts::bf16_tiles}) {
+  for (const MatmulMode products :
+       {MatmulMode::f32, MatmulMode::bf16_pairs, MatmulMode::bf16_tiles}) {
     Pair ops(1, products), two(2, products);
     Random random;
     Matrix x = random.matrix(130, 700), many = random.matrix(130, 176);
@@ -193,7 +193,7 @@ TEST(CpuLinear, SideProductsInI8) {
 }
 
 // Where the processor multiplies bf16, activations are rounded to bf16 and nothing else is.
-void expect_rounded_activations_only(CpuProducts products) {
+void expect_rounded_activations_only(MatmulMode products) {
   for (const int threads : {1, 2}) {
     Pair ops(threads, products);
     for (const std::int64_t tokens : {12, 13, 40, 530}) {
@@ -224,12 +224,12 @@ void expect_rounded_activations_only(CpuProducts products) {
 
 TEST(CpuLinear, PairsRoundTheActivations) {
   if (bf16_gemm_kernels() == nullptr) GTEST_SKIP() << "this processor has no AVX-512-BF16";
-  expect_rounded_activations_only(CpuProducts::bf16_pairs);
+  expect_rounded_activations_only(MatmulMode::bf16_pairs);
 }
 
 TEST(CpuLinear, TilesRoundTheActivations) {
   if (tile_gemm_kernels() == nullptr) GTEST_SKIP() << "this processor has no AMX-BF16";
-  expect_rounded_activations_only(CpuProducts::bf16_tiles);
+  expect_rounded_activations_only(MatmulMode::bf16_tiles);
 }
 
 // Activations far from zero: nothing overflows, and what should vanish does.

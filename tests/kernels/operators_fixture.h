@@ -65,7 +65,7 @@ class Random {
 
 /// The CPU's operators on a number of threads, and the reference they are compared with.
 struct Pair {
-  explicit Pair(int threads = 1, CpuProducts products = CpuProducts::f32)
+  explicit Pair(int threads = 1, MatmulMode products = MatmulMode::f32)
       : stream(device.make_stream()),
         reference(make_reference_operators(device)),
         cpu(make_cpu_operators(device, {.threads = threads, .cores = {}, .products = products})) {}

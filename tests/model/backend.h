@@ -30,7 +30,7 @@ inline TestBackend make_test_backend(int threads) {
 #else
   auto device = std::make_unique<CpuDevice>();
   auto operators = make_cpu_operators(*device, {threads, {}});
-  auto gradients = make_cpu_gradients({threads, {}, CpuProducts::f32});
+  auto gradients = make_cpu_gradients({threads, {}, MatmulMode::f32});
 #endif
   return {std::move(device), std::move(operators), std::move(gradients)};
 }

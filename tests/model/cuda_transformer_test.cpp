@@ -66,8 +66,8 @@ TEST_F(CudaModels, OnSeveralRanks) {
       run.ranks = ranks;
       // Sums that are left out, too: the residual stream goes other ways then.
       run.edit_levels = [](SyncLevels& levels) {
-        levels.attn[1] = SyncLevel::drop;
-        levels.mlp[0] = SyncLevel::drop;
+        levels.at(1, SyncPoint::attn) = SyncLevel::drop;
+        levels.at(0, SyncPoint::mlp) = SyncLevel::drop;
       };
       const Logits wanted = run_logits(run, tokens);
       run.step_tokens = 5;

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "model/safetensors.h"
+#include "model/checkpoint/safetensors.h"
 #include "tests/model/safetensors_text.h"
 #include "tests/model/temp_dir.h"
 

@@ -24,14 +24,15 @@ SyncLevels random_levels(std::int64_t blocks, std::vector<SyncLevel> choice, uns
   std::mt19937 random(seed);
   SyncLevels levels = SyncLevels::all_full(blocks);
   for (std::int64_t block = 0; block < blocks; ++block) {
-    levels.attn[block] = choice[random() % choice.size()];
-    if (block + 1 < blocks) levels.mlp[block] = choice[random() % choice.size()];
+    levels.at(block, SyncPoint::attn) = choice[random() % choice.size()];
+    if (block + 1 < blocks) levels.at(block, SyncPoint::mlp) = choice[random() % choice.size()];
   }
   return levels;
 }
 
 SyncLevels replaced(SyncLevels levels, SyncLevel from, SyncLevel to) {
-  for (auto* list : {&levels.attn, &levels.mlp}) std::replace(list->begin(), list->end(), from, to);
+  for (auto* list : {&levels.level.attn, &levels.level.mlp})
+    std::replace(list->begin(), list->end(), from, to);
   return levels;
 }
 
@@ -81,7 +82,7 @@ TEST_P(SyncAlgebra, NodeWithOneRankANodeIsDrop) {
 // Dropping must change something, and node must lie between: else the tests above say nothing.
 TEST_P(SyncAlgebra, LevelsDiffer) {
   SyncLevels drop = SyncLevels::all_full(blocks_);
-  drop.attn.assign(blocks_, SyncLevel::drop);
+  drop.level.attn.assign(blocks_, SyncLevel::drop);
   const SyncLevels node = replaced(drop, SyncLevel::drop, SyncLevel::node);
   const Logits full = run(GetParam(), 4, 2, SyncLevels::all_full(blocks_));
   const Logits dropped = run(GetParam(), 4, 2, drop);
@@ -99,9 +100,9 @@ TEST_P(SyncAlgebra, WireFormatsRound) {
   for (const auto& [wire, most] : {std::pair{WireFormat::bf16, 0.03}, {WireFormat::int8, 0.1}}) {
     for (const SyncLevel level : {SyncLevel::full, SyncLevel::node}) {
       SyncLevels rounded = full;
-      rounded.attn.assign(blocks_, level);
-      rounded.attn_wire.assign(blocks_, wire);
-      rounded.mlp_wire.assign(blocks_, wire);
+      rounded.level.attn.assign(blocks_, level);
+      rounded.wire.attn.assign(blocks_, wire);
+      rounded.wire.mlp.assign(blocks_, wire);
       const double difference = relative_difference(run(GetParam(), 3, 1, rounded), exact);
       EXPECT_GT(difference, std::max(last, 2e-4)) << name(wire) << ' ' << name(level);
       EXPECT_LT(difference, most) << name(wire) << ' ' << name(level);
@@ -110,7 +111,7 @@ TEST_P(SyncAlgebra, WireFormatsRound) {
   }
   // With one rank nothing travels.
   SyncLevels rounded = full;
-  rounded.attn_wire.assign(blocks_, WireFormat::int8);
+  rounded.wire.attn.assign(blocks_, WireFormat::int8);
   EXPECT_LT(relative_difference(run(GetParam(), 1, 1, rounded), exact), kTolerance);
 }
 

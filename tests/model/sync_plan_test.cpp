@@ -11,6 +11,8 @@
 namespace spd {
 namespace {
 
+using Json = nlohmann::json;
+
 const std::filesystem::path kModel = std::filesystem::path(SPD_FIXTURES) / "models" / "llama";
 
 class SyncPlanFile : public testing::Test {
@@ -21,10 +23,10 @@ class SyncPlanFile : public testing::Test {
 };
 
 TEST_F(SyncPlanFile, ComesBackAsItWasWritten) {
-  plan_.levels.attn[0] = SyncLevel::drop;
-  plan_.levels.mlp[0] = SyncLevel::node;
-  plan_.levels.attn_wire[1] = WireFormat::int8;
-  plan_.levels.mlp_wire[0] = WireFormat::bf16;
+  plan_.levels.at(0, SyncPoint::attn) = SyncLevel::drop;
+  plan_.levels.at(0, SyncPoint::mlp) = SyncLevel::node;
+  plan_.levels.wire_at(1, SyncPoint::attn) = WireFormat::int8;
+  plan_.levels.wire_at(0, SyncPoint::mlp) = WireFormat::bf16;
   const SyncPlan read = SyncPlan::from_json(plan_.to_json(config_), "test", config_, topology_);
   EXPECT_EQ(read.levels, plan_.levels);
   EXPECT_EQ(read.partition, plan_.partition);
@@ -54,13 +56,12 @@ TEST_F(SyncPlanFile, RefusesWireFormatsThatAreNot) {
 }
 
 TEST_F(SyncPlanFile, NamesTheKeyThatIsWrong) {
-  using Json = nlohmann::json;
   struct Case {
     const char* place;
     Json value;
     std::vector<const char*> says;
   };
-  plan_.levels.attn[0] = SyncLevel::node;
+  plan_.levels.at(0, SyncPoint::attn) = SyncLevel::node;
   std::swap(plan_.partition.blocks[0][0].neurons[0], plan_.partition.blocks[0][1].neurons[0]);
   Json good = plan_.to_json(config_);
   good["repair"] = {{"file", "p.safetensors"}, {"hash", "00"}};
@@ -90,6 +91,14 @@ TEST_F(SyncPlanFile, NamesTheKeyThatIsWrong) {
            {"/levels/attn", Json::array({"full", 5}), {"levels.attn"}},
            {"/levels/attn/1", "never", {"levels.attn[1]", "never"}},
            {"/wire/attn", 5, {"wire.attn"}},
+           {"/level", 5, {"\"level\" is unknown", "did you mean \"levels\"", "leave it out"}},
+           {"/wires", 5, {"\"wires\" is unknown", "did you mean \"wire\""}},
+           {"/model/fingerprints", 5, {"model.\"fingerprints\" is unknown"}},
+           {"/levels/atn", 5, {"levels.\"atn\" is unknown", "\"attn\""}},
+           {"/wire/mpl", 5, {"wire.\"mpl\" is unknown"}},
+           {"/partition/block", 5, {"partition.\"block\" is unknown"}},
+           {"/partition/blocks/0/1/heads", 5, {"blocks[0][1].\"heads\" is unknown"}},
+           {"/repair/sum", "00", {"repair.\"sum\" is unknown"}},
            {"/repair", 5, {"repair must be an object"}},
            {"/repair/hash", 5, {"repair.hash"}},
            {"/repair/file", "", {"repair.file", "beside the plan"}},
@@ -115,14 +124,59 @@ TEST_F(SyncPlanFile, NamesTheKeyThatIsWrong) {
       "a/../p.safetensors");
 }
 
+TEST_F(SyncPlanFile, HasARemedyWhateverItsNameAndContentSay) {
+  Json bad = plan_.to_json(config_);
+  bad["levels"]["mlp"].back() = "drop";
+  for (const std::string origin : {"plan.json", "remedy: plan.json"}) {
+    try {
+      SyncPlan::from_json(bad, origin, config_, topology_);
+      ADD_FAILURE() << origin;
+    } catch (const Error& error) {
+      EXPECT_THAT(error.message(), testing::StartsWith(origin + ": the last sync point"));
+      EXPECT_THAT(error.remedy(), testing::HasSubstr("out of the plan"));
+      EXPECT_EQ(error.what(), error.message() + "\n  remedy: " + error.remedy());
+    }
+  }
+  bad = plan_.to_json(config_);
+  bad["levels"]["mlp"] = Json::array();
+  try {
+    SyncPlan::from_json(bad, "remedy: plan.json", config_, topology_);
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.remedy(), testing::StartsWith("make the plan again"));
+  }
+}
+
+TEST(SyncLevels, SayWhatTheyLeaveOut) {
+  SyncLevels levels = SyncLevels::all_full(3);
+  EXPECT_FALSE(levels.leaves_out());
+  EXPECT_EQ(levels.describe(), "6 full, 0 node, 0 dropped syncs a pass");
+  levels.at(1, SyncPoint::mlp) = SyncLevel::node;
+  EXPECT_TRUE(levels.leaves_out());
+  EXPECT_FALSE(levels.leaves_out(0));
+  EXPECT_TRUE(levels.leaves_out(1));
+  EXPECT_FALSE(levels.leaves_out(2, 3));
+  EXPECT_TRUE(levels.leaves_out(0, 2));
+  levels.at(2, SyncPoint::attn) = SyncLevel::drop;
+  levels.wire.attn.assign(3, WireFormat::int8);
+  EXPECT_EQ(levels.describe(), "4 full, 1 node, 1 dropped syncs a pass, 2 as int8");
+}
+
+TEST(SyncLevels, HaveOneOutput) {
+  for (std::int64_t block = 0; block < 3; ++block) {
+    EXPECT_FALSE(is_output(block, SyncPoint::attn, 3));
+    EXPECT_EQ(is_output(block, SyncPoint::mlp, 3), block == 2);
+  }
+}
+
 TEST(SyncSelection, SetsWireFormats) {
   SyncLevels levels = SyncLevels::all_full(4);
   apply_wire_selection("--wire", "bf16=attn:all", levels);
   apply_wire_selection("--wire", "int8=mlp:1-2", levels);
   apply_selection("--drop", "attn:3", SyncLevel::drop, levels);
   const std::vector<WireFormat> bf16(4, WireFormat::bf16);
-  EXPECT_EQ(levels.attn_wire, bf16);
-  EXPECT_EQ(levels.mlp_wire,
+  EXPECT_EQ(levels.wire.attn, bf16);
+  EXPECT_EQ(levels.wire.mlp,
             (std::vector{WireFormat::f32, WireFormat::int8, WireFormat::int8, WireFormat::f32}));
   EXPECT_EQ(levels.count(WireFormat::bf16), 3);  // the dropped one sends nothing
   EXPECT_EQ(levels.count(WireFormat::int8), 2);
@@ -159,13 +213,27 @@ TEST(SyncSelection, SaysWhatIsWrong) {
 TEST(SyncLevels, HaveOneKeyAsLongAsTheyRunAlike) {
   SyncLevels levels = SyncLevels::all_full(2);
   const std::string full = levels.key();
-  levels.attn[1] = SyncLevel::drop;
+  levels.at(1, SyncPoint::attn) = SyncLevel::drop;
   const std::string dropped = levels.key();
   EXPECT_NE(dropped, full);
-  levels.attn_wire[1] = WireFormat::int8;
+  levels.wire_at(1, SyncPoint::attn) = WireFormat::int8;
   EXPECT_EQ(levels.key(), dropped);
-  levels.attn_wire[0] = WireFormat::int8;
+  levels.wire_at(0, SyncPoint::attn) = WireFormat::int8;
   EXPECT_NE(levels.key(), dropped);
+}
+
+TEST(SyncSelection, NamesBlocks) {
+  EXPECT_THAT(select_blocks("--blocks", "0-2,5,1", 6), testing::ElementsAre(0, 1, 2, 5));
+  for (const char* bad : {"6", "2-1", "x", "attn:1", "1,,2", "-1"}) {
+    try {
+      select_blocks("--blocks", bad, 6);
+      ADD_FAILURE() << bad;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::usage);
+      EXPECT_THAT(error.what(), testing::HasSubstr(std::string("--blocks ") + bad));
+      EXPECT_THAT(error.what(), testing::HasSubstr("write for example --blocks 0-3"));
+    }
+  }
 }
 
 }  // namespace

@@ -31,8 +31,9 @@ std::vector<float> on_host(ConstActivations view) {
 SyncLevels mixed_levels(std::int64_t blocks) {
   SyncLevels levels = SyncLevels::all_full(blocks);
   for (std::int64_t block = 0; block < blocks; ++block) {
-    levels.attn[block] = block % 2 == 0 ? SyncLevel::drop : SyncLevel::node;
-    if (block + 1 < blocks) levels.mlp[block] = block % 2 == 0 ? SyncLevel::node : SyncLevel::drop;
+    levels.at(block, SyncPoint::attn) = block % 2 == 0 ? SyncLevel::drop : SyncLevel::node;
+    if (block + 1 < blocks)
+      levels.at(block, SyncPoint::mlp) = block % 2 == 0 ? SyncLevel::node : SyncLevel::drop;
   }
   return levels;
 }
@@ -87,7 +88,7 @@ TEST_P(InParts, BlocksOneByOneFromKeptStatesAreForward) {
     const RankComms comms{rank, topology, world.get(), node.get()};
     CpuDevice device;
     const auto stream = device.make_stream();
-    const auto operators = make_cpu_operators(device, {1, {}, CpuProducts::f32});
+    const auto operators = make_cpu_operators(device, {1, {}, MatmulMode::f32});
     const auto source = make_checkpoint_source(Checkpoint::open(model));
     TransformerOptions options;
     options.max_tokens = 2 * length;

@@ -9,7 +9,7 @@
 
 #include "comm/thread_communicator.h"
 #include "kernels/device/cpu_device.h"
-#include "model/checkpoint.h"
+#include "model/checkpoint/checkpoint.h"
 #include "model/config.h"
 #include "model/shard.h"
 #include "model/transformer.h"
@@ -59,7 +59,7 @@ inline Logits run_logits(const VirtualRun& run, const std::vector<std::int32_t>&
     const auto operators = run.make_operators ? run.make_operators(device)
                            : run.reference_operators
                                ? make_reference_operators(device)
-                               : make_cpu_operators(device, {run.threads, {}, CpuProducts::f32});
+                               : make_cpu_operators(device, {run.threads, {}, MatmulMode::f32});
     const auto source = make_checkpoint_source(Checkpoint::open(run.model));
     TransformerOptions options;
     options.max_tokens = run.step_tokens;

@@ -3,8 +3,8 @@
 
 #include <vector>
 
-#include "runtime/engine.h"
-#include "runtime/repair_gather.h"
+#include "runtime/inference/engine.h"
+#include "runtime/repair/gather.h"
 
 namespace spd {
 

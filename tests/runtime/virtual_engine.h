@@ -4,8 +4,8 @@
 #include <filesystem>
 #include <functional>
 
-#include "runtime/engine.h"
-#include "runtime/launch.h"
+#include "runtime/inference/engine.h"
+#include "runtime/job/launch.h"
 
 namespace spd {
 

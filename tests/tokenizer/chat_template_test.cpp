@@ -46,7 +46,7 @@ class Model {
   ScratchDir dir_;
 };
 
-// scripts/make-chat-fixtures.py says what is in the file.
+// scripts/fixtures/chats.py says what is in the file.
 TEST(ChatTemplate, RendersAsTransformersDoes) {
   int rendered = 0;
   int refused = 0;

@@ -1,4 +1,4 @@
-// Reading tests/fixtures/tokenizer, which scripts/make-tokenizer-fixtures.py describes.
+// Reading tests/fixtures/tokenizer, which scripts/fixtures/tokenizer.py describes.
 #pragma once
 
 #include <gmock/gmock.h>

@@ -1,5 +1,5 @@
+#include "kernels/device/utf8.h"
 #include "model/tokenizer/tokenizer.h"
-#include "model/tokenizer/unicode.h"
 #include "tests/tokenizer/fixtures.h"
 
 namespace spd::test {

@@ -1,6 +1,6 @@
 #include "model/tokenizer/tokenizer.h"
+#include "kernels/device/utf8.h"
 
-#include "model/tokenizer/unicode.h"
 #include "tests/tokenizer/fixtures.h"
 
 namespace spd::test {

@@ -42,8 +42,8 @@ std::int64_t Bound::integer(std::size_t at, std::int64_t otherwise) const {
   fail("'" + type_name(*values_[at]) + "' object cannot be interpreted as an integer");
 }
 
-bool Bound::truth(Engine& engine, std::size_t at, bool otherwise) const {
-  return has(at) ? is_true(engine, *values_[at]) : otherwise;
+bool Bound::truth(Rendering& rendering, std::size_t at, bool otherwise) const {
+  return has(at) ? is_true(rendering, *values_[at]) : otherwise;
 }
 
 const Text& Bound::text(std::size_t at) const {

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "model/tokenizer/jinja/engine.h"
+#include "model/tokenizer/jinja/rendering.h"
 
 namespace spd::jinja {
 
@@ -29,7 +29,7 @@ class Bound {
   bool has_some(std::size_t at) const { return has(at) && !values_[at]->is_none(); }
   /// Python's index: an integer or boolean; fails for anything else.
   std::int64_t integer(std::size_t at, std::int64_t otherwise) const;
-  bool truth(Engine& engine, std::size_t at, bool otherwise) const;
+  bool truth(Rendering& rendering, std::size_t at, bool otherwise) const;
   /// Fails for what is no string.
   const Text& text(std::size_t at) const;
 

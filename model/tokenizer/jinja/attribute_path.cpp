@@ -9,38 +9,38 @@
 
 namespace spd::jinja {
 
-AttributePath::AttributePath(Engine& engine, const Value& path) {
+AttributePath::AttributePath(Rendering& rendering, const Value& path) {
   if (path.is_none()) return;
   if (const Text* text = path.text()) {
-    add(engine, text->bytes);
+    add(rendering, text->bytes);
   } else {
     parts_.push_back(path);
   }
 }
 
-void AttributePath::add(Engine& engine, std::string_view path) {
-  for (const std::string_view part : split_at(engine, path, ".", -1, false)) {
+void AttributePath::add(Rendering& rendering, std::string_view path) {
+  for (const std::string_view part : split_at(rendering, path, ".", -1, false)) {
     const bool digits = !part.empty() && std::all_of(part.begin(), part.end(),
                                                      [](char c) { return c >= '0' && c <= '9'; });
-    const auto index = digits ? parse_integer(engine, part, 10) : std::nullopt;
-    parts_.push_back(index ? *index : engine.text(std::string(part)));
+    const auto index = digits ? parse_integer(rendering, part, 10) : std::nullopt;
+    parts_.push_back(index ? *index : rendering.text(std::string(part)));
   }
 }
 
-Value AttributePath::operator()(Engine& engine, const Value& item,
+Value AttributePath::operator()(Rendering& rendering, const Value& item,
                                 const std::optional<Value>& otherwise) const {
   Value value = item;
   for (const Value& part : parts_) {
-    value = item_of(engine, value, part);
+    value = item_of(rendering, value, part);
     if (otherwise && !otherwise->is_none() && value.undefined() != nullptr) value = *otherwise;
   }
   return value;
 }
 
-Value ignore_case(Engine& engine, const Value& value) {
+Value ignore_case(Rendering& rendering, const Value& value) {
   if (value.text() == nullptr) return value;
-  engine.step(value.text()->length);
-  return engine.text(lower(value.text()->bytes));
+  rendering.step(value.text()->length);
+  return rendering.text(lower(value.text()->bytes));
 }
 
 }  // namespace spd::jinja

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "model/tokenizer/jinja/engine.h"
+#include "model/tokenizer/jinja/rendering.h"
 
 namespace spd::jinja {
 
@@ -13,19 +13,19 @@ namespace spd::jinja {
 class AttributePath {
  public:
   AttributePath() = default;
-  AttributePath(Engine& engine, const Value& path);
-  AttributePath(Engine& engine, std::string_view path) { add(engine, path); }
+  AttributePath(Rendering& rendering, const Value& path);
+  AttributePath(Rendering& rendering, std::string_view path) { add(rendering, path); }
 
   /// What the path leads to; `otherwise`, where given, in the place of anything undefined.
-  Value operator()(Engine& engine, const Value& item,
+  Value operator()(Rendering& rendering, const Value& item,
                    const std::optional<Value>& otherwise = std::nullopt) const;
 
  private:
-  void add(Engine& engine, std::string_view path);
+  void add(Rendering& rendering, std::string_view path);
   std::vector<Value> parts_;
 };
 
 /// Text in lower case, all else as it is.
-Value ignore_case(Engine& engine, const Value& value);
+Value ignore_case(Rendering& rendering, const Value& value);
 
 }  // namespace spd::jinja

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 
+#include "kernels/device/utf8.h"
 #include "model/tokenizer/jinja/characters.h"
 #include "model/tokenizer/jinja/methods.h"
 #include "model/tokenizer/jinja/objects.h"
 #include "model/tokenizer/jinja/printing.h"
-#include "model/tokenizer/unicode.h"
 
 namespace spd::jinja {
 namespace {
@@ -27,14 +27,14 @@ Value unsafe(const Value& object, const std::string& name) {
 }
 
 /// What Python's `object[key]` is; nullopt for a TypeError or LookupError.
-std::optional<Value> subscript(Engine& engine, const Value& object, const Value& key) {
+std::optional<Value> subscript(Rendering& rendering, const Value& object, const Value& key) {
   if (const Dict* dict = object.dict()) {
     // What cannot be hashed is no key: Jinja takes Python's TypeError for a missing one.
     if (key.list() != nullptr || key.dict() != nullptr) return std::nullopt;
     const Value* value = dict->find(key);
     return value == nullptr ? std::nullopt : std::optional<Value>(*value);
   }
-  if (object.object() != nullptr) return object.object()->item(engine, key);
+  if (object.object() != nullptr) return object.object()->item(rendering, key);
   const auto index = key.integer();
   const Text* text = object.text();
   const Sequence* sequence = object.sequence();
@@ -44,20 +44,20 @@ std::optional<Value> subscript(Engine& engine, const Value& object, const Value&
   if (at < 0 || at >= size) return std::nullopt;
   if (sequence != nullptr) return sequence->items[static_cast<std::size_t>(at)];
   if (text->is_ascii()) {
-    return engine.text(text->bytes.substr(static_cast<std::size_t>(at), 1), text->markup);
+    return rendering.text(text->bytes.substr(static_cast<std::size_t>(at), 1), text->markup);
   }
-  engine.touch(text->bytes.size());
+  rendering.touch(text->bytes.size());
   const std::size_t offset = offset_of(text->bytes, static_cast<std::size_t>(at));
-  return engine.text(text->bytes.substr(offset, code_point_at(text->bytes, offset).bytes),
-                     text->markup);
+  return rendering.text(text->bytes.substr(offset, code_point_at(text->bytes, offset).bytes),
+                        text->markup);
 }
 
-std::string missing_message(Engine& engine, const Value& object, const Value& key) {
+std::string missing_message(Rendering& rendering, const Value& object, const Value& key) {
   if (const Text* text = key.text()) {
     return "'" + described(object) + "' has no attribute '" + text->bytes + "'";
   }
   const bool plain = key.is_number() || key.is_none();
-  return described(object) + " has no element " + (plain ? to_str(engine, key) : type_name(key));
+  return described(object) + " has no element " + (plain ? to_str(rendering, key) : type_name(key));
 }
 
 struct Bounds {
@@ -107,18 +107,18 @@ void each_index(const Bounds& bounds, Take take) {
   }
 }
 
-Value slice_text(Engine& engine, const Text& text, const Bounds& bounds) {
-  engine.touch(text.bytes.size());
+Value slice_text(Rendering& rendering, const Text& text, const Bounds& bounds) {
+  rendering.touch(text.bytes.size());
   if (bounds.step == 1) {
-    if (bounds.start >= bounds.stop) return engine.text("", text.markup);
+    if (bounds.start >= bounds.stop) return rendering.text("", text.markup);
     const auto first = static_cast<std::size_t>(bounds.start);
     const auto count = static_cast<std::size_t>(bounds.stop - bounds.start);
-    if (text.is_ascii()) return engine.text(text.bytes.substr(first, count), text.markup);
+    if (text.is_ascii()) return rendering.text(text.bytes.substr(first, count), text.markup);
     const std::size_t from = offset_of(text.bytes, first);
     const std::string_view rest = std::string_view(text.bytes).substr(from);
-    return engine.text(std::string(rest.substr(0, offset_of(rest, count))), text.markup);
+    return rendering.text(std::string(rest.substr(0, offset_of(rest, count))), text.markup);
   }
-  engine.step(text.length);
+  rendering.step(text.length);
   std::vector<std::size_t> offsets;
   for (std::size_t at = 0; at < text.bytes.size(); at += code_point_at(text.bytes, at).bytes) {
     offsets.push_back(at);
@@ -127,7 +127,7 @@ Value slice_text(Engine& engine, const Text& text, const Bounds& bounds) {
   each_index(bounds, [&](std::size_t at) {
     slice.append(text.bytes, offsets[at], code_point_at(text.bytes, offsets[at]).bytes);
   });
-  return engine.text(std::move(slice), text.markup);
+  return rendering.text(std::move(slice), text.markup);
 }
 
 Value slice_range(Range& range, std::size_t size, const Bounds& bounds) {
@@ -139,14 +139,15 @@ Value slice_range(Range& range, std::size_t size, const Bounds& bounds) {
 
 }  // namespace
 
-std::optional<Value> own_attribute(Engine& engine, const Value& object, const std::string& name) {
+std::optional<Value> own_attribute(Rendering& rendering, const Value& object,
+                                   const std::string& name) {
   if (object.undefined() != nullptr) fail(object.undefined()->message);
   if (is_internal(name)) return unsafe(object, name);
-  if (object.object() != nullptr) return object.object()->attribute(engine, name);
+  if (object.object() != nullptr) return object.object()->attribute(rendering, name);
   if (const Method method = method_of(object, name)) {
     return std::shared_ptr<Object>(std::make_shared<Function>(
         "builtin_function_or_method",
-        [object, method](Engine& running, Arguments& arguments) {
+        [object, method](Rendering& running, Arguments& arguments) {
           return method(running, object, arguments);
         },
         depth_of(object) + 1));
@@ -167,26 +168,26 @@ std::optional<Value> own_attribute(Engine& engine, const Value& object, const st
   return std::nullopt;
 }
 
-Value attribute_of(Engine& engine, const Value& object, const std::string& name) {
-  engine.step();
-  if (auto attribute = own_attribute(engine, object, name)) return *attribute;
+Value attribute_of(Rendering& rendering, const Value& object, const std::string& name) {
+  rendering.step();
+  if (auto attribute = own_attribute(rendering, object, name)) return *attribute;
   if (const Dict* dict = object.dict()) {
     if (const Value* value = dict->find(name)) return *value;
   }
   return undefined("'" + described(object) + "' has no attribute '" + name + "'");
 }
 
-Value item_of(Engine& engine, const Value& object, const Value& key) {
-  engine.step();
+Value item_of(Rendering& rendering, const Value& object, const Value& key) {
+  rendering.step();
   if (object.undefined() != nullptr) fail(object.undefined()->message);
-  if (auto item = subscript(engine, object, key)) return *item;
+  if (auto item = subscript(rendering, object, key)) return *item;
   if (const Text* name = key.text()) {
-    if (auto attribute = own_attribute(engine, object, name->bytes)) return *attribute;
+    if (auto attribute = own_attribute(rendering, object, name->bytes)) return *attribute;
   }
-  return undefined(missing_message(engine, object, key));
+  return undefined(missing_message(rendering, object, key));
 }
 
-Value slice_of(Engine& engine, const Value& object, const Value& start, const Value& stop,
+Value slice_of(Rendering& rendering, const Value& object, const Value& start, const Value& stop,
                const Value& step) {
   if (object.undefined() != nullptr) fail(object.undefined()->message);
   auto* range = object.as<Range>();
@@ -197,15 +198,15 @@ Value slice_of(Engine& engine, const Value& object, const Value& start, const Va
   }
   const std::size_t size = text       ? text->length
                            : sequence ? sequence->items.size()
-                                      : *range->length(engine);
+                                      : *range->length(rendering);
   const Bounds bounds = slice_bounds(start, stop, step, static_cast<std::int64_t>(size));
-  if (text != nullptr) return slice_text(engine, *text, bounds);
+  if (text != nullptr) return slice_text(rendering, *text, bounds);
   if (range != nullptr) return slice_range(*range, size, bounds);
   std::vector<Value> items;
   each_index(bounds, [&](std::size_t at) { items.push_back(sequence->items[at]); });
-  return engine.sequence(std::move(items), sequence->kind == Sequence::Kind::list
-                                               ? Sequence::Kind::list
-                                               : Sequence::Kind::tuple);
+  return rendering.sequence(std::move(items), sequence->kind == Sequence::Kind::list
+                                                  ? Sequence::Kind::list
+                                                  : Sequence::Kind::tuple);
 }
 
 }  // namespace spd::jinja

@@ -1,4 +1,4 @@
-// What general categories and simple case mappings do not say: Unicode 14's derived properties and
+// Case tables beside general categories and simple mappings: Unicode 14's derived properties and
 // special casing, as Python 3.11 has them.
 #pragma once
 

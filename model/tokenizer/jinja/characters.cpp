@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <iterator>
 
+#include "kernels/device/utf8.h"
 #include "model/tokenizer/jinja/case_tables.h"
 #include "model/tokenizer/unicode.h"
 

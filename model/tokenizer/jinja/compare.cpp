@@ -3,9 +3,9 @@
 #include <cmath>
 #include <functional>
 
-#include "model/tokenizer/jinja/engine.h"
 #include "model/tokenizer/jinja/integer.h"
 #include "model/tokenizer/jinja/objects.h"
+#include "model/tokenizer/jinja/rendering.h"
 
 namespace spd::jinja {
 namespace {
@@ -90,7 +90,7 @@ bool ordered(const Value& left, const Value& right, const char* sign, bool or_eq
 
 }  // namespace
 
-bool is_true(Engine& engine, const Value& value) {
+bool is_true(Rendering& rendering, const Value& value) {
   if (value.is_missing() || value.undefined() != nullptr || value.is_none()) return false;
   if (const auto integer = value.integer()) return *integer != 0;
   if (value.big() != nullptr) return true;
@@ -98,7 +98,7 @@ bool is_true(Engine& engine, const Value& value) {
   if (const Text* text = value.text()) return !text->bytes.empty();
   if (const Sequence* sequence = value.sequence()) return !sequence->items.empty();
   if (const Dict* dict = value.dict()) return !dict->items.empty();
-  const auto length = value.object()->length(engine);
+  const auto length = value.object()->length(rendering);
   return !length || *length != 0;
 }
 
@@ -129,17 +129,17 @@ bool less_or_equal(const Value& left, const Value& right, const char* sign) {
   return ordered(left, right, sign, true);
 }
 
-bool contains(Engine& engine, const Value& container, const Value& item) {
+bool contains(Rendering& rendering, const Value& container, const Value& item) {
   if (const Text* text = container.text()) {
     if (item.text() == nullptr) {
       fail("'in <string>' requires string as left operand, not " + type_name(item));
     }
-    engine.touch(text->bytes.size());
+    rendering.touch(text->bytes.size());
     return text->bytes.find(item.text()->bytes) != std::string::npos;
   }
   if (const Dict* dict = container.dict()) return dict->find(item) != nullptr;
   if (const Sequence* sequence = container.sequence()) {
-    engine.step(sequence->items.size());
+    rendering.step(sequence->items.size());
     for (const Value& held : sequence->items) {
       if (held.is_same(item) || equal(held, item)) return true;
     }
@@ -150,10 +150,10 @@ bool contains(Engine& engine, const Value& container, const Value& item) {
     return view->dict().find(item) != nullptr;
   }
   Object* object = container.object();
-  Next next = object == nullptr ? Next() : object->iterate(engine);
+  Next next = object == nullptr ? Next() : object->iterate(rendering);
   if (!next) fail("argument of type '" + type_name(container) + "' is not iterable");
   for (Value held; next(held);) {
-    engine.step();
+    rendering.step();
     if (held.is_same(item) || equal(held, item)) return true;
   }
   return false;

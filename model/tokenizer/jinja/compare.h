@@ -8,14 +8,14 @@
 
 namespace spd::jinja {
 
-bool is_true(Engine& engine, const Value& value);
+bool is_true(Rendering& rendering, const Value& value);
 bool equal(const Value& left, const Value& right);
 /// Python's `left < right`; `sign` names the operator in the message where there is no order.
 bool less(const Value& left, const Value& right, const char* sign = "<");
 /// Python's `left <= right`.
 bool less_or_equal(const Value& left, const Value& right, const char* sign = "<=");
 /// Python's `item in container`.
-bool contains(Engine& engine, const Value& container, const Value& item);
+bool contains(Rendering& rendering, const Value& container, const Value& item);
 
 /// Equal values have equal hashes. Fails for what Python cannot hash.
 std::size_t hash_of(const Value& value);

@@ -11,16 +11,16 @@
 namespace spd::jinja {
 namespace {
 
-Value count(Engine& engine, const Value& self, const Arguments& arguments) {
+Value count(Rendering& rendering, const Value& self, const Arguments& arguments) {
   const Bound bound("count", arguments, {"/value"}, 1);
   const auto& items = self.sequence()->items;
-  engine.step(items.size());
+  rendering.step(items.size());
   return static_cast<std::int64_t>(std::count_if(
       items.begin(), items.end(),
       [&](const Value& item) { return item.is_same(bound[0]) || equal(item, bound[0]); }));
 }
 
-Value index(Engine& engine, const Value& self, const Arguments& arguments) {
+Value index(Rendering& rendering, const Value& self, const Arguments& arguments) {
   const Bound bound("index", arguments, {"/value", "/start", "/stop"}, 1);
   const auto& items = self.sequence()->items;
   const auto size = static_cast<std::int64_t>(items.size());
@@ -28,27 +28,27 @@ Value index(Engine& engine, const Value& self, const Arguments& arguments) {
     const std::int64_t given = bound.integer(at, otherwise);
     return std::clamp<std::int64_t>(given < 0 ? given + size : given, 0, size);
   };
-  engine.step(items.size());
+  rendering.step(items.size());
   const std::int64_t stop = place(2, size);
   for (std::int64_t at = place(1, 0); at < stop; ++at) {
     const Value& item = items[static_cast<std::size_t>(at)];
     if (item.is_same(bound[0]) || equal(item, bound[0])) return at;
   }
-  fail(to_repr(engine, bound[0]) + " is not in " + (self.list() ? "list" : "tuple"));
+  fail(to_repr(rendering, bound[0]) + " is not in " + (self.list() ? "list" : "tuple"));
 }
 
-Value copy(Engine&, const Value& self, const Arguments& arguments) {
+Value copy(Rendering&, const Value& self, const Arguments& arguments) {
   const Bound none("copy", arguments, {});
   return self;
 }
 
 template <View::Part Part>
-Value view(Engine&, const Value& self, const Arguments& arguments) {
+Value view(Rendering&, const Value& self, const Arguments& arguments) {
   const Bound none("dict method", arguments, {});
   return std::shared_ptr<Object>(std::make_shared<View>(self.share<const Dict>(), Part));
 }
 
-Value get(Engine&, const Value& self, const Arguments& arguments) {
+Value get(Rendering&, const Value& self, const Arguments& arguments) {
   const Bound bound("get", arguments, {"/key", "/default"}, 1);
   const Value* value = self.dict()->find(bound[0]);
   return value == nullptr ? bound.get(1, None{}) : *value;

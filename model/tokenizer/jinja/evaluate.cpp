@@ -11,22 +11,23 @@ namespace {
 
 using Node = Expression::Kind;
 
-bool compares(Engine& engine, const std::string& sign, const Value& left, const Value& right) {
+bool compares(Rendering& rendering, const std::string& sign, const Value& left,
+              const Value& right) {
   if (sign == "==") return equal(left, right);
   if (sign == "!=") return !equal(left, right);
   if (sign == "<") return less(left, right);
   if (sign == "<=") return less_or_equal(left, right);
   if (sign == ">") return less(right, left, ">");
   if (sign == ">=") return less_or_equal(right, left, ">=");
-  return contains(engine, right, left) == (sign == "in");
+  return contains(rendering, right, left) == (sign == "in");
 }
 
 }  // namespace
 
 Value Interpreter::evaluate(const Expression& expression, Activation& in) {
-  const Engine::Level level(engine_);
+  const Level one_more = rendering_.level();
   try {
-    engine_.step();
+    rendering_.step();
     return evaluate_node(expression, in);
   } catch (Failure& failure) {
     if (failure.place.line == 0) failure.place = expression.place;
@@ -35,7 +36,7 @@ Value Interpreter::evaluate(const Expression& expression, Activation& in) {
 }
 
 bool Interpreter::truth(const Expression& expression, Activation& in) {
-  return is_true(engine_, evaluate(expression, in));
+  return is_true(rendering_, evaluate(expression, in));
 }
 
 Value Interpreter::evaluate_node(const Expression& expression, Activation& in) {
@@ -55,9 +56,9 @@ Value Interpreter::evaluate_node(const Expression& expression, Activation& in) {
     case Node::space:
       fail("not an expression");
     case Node::tuple:
-      return engine_.tuple(all());
+      return rendering_.tuple(all());
     case Node::list:
-      return engine_.list(all());
+      return rendering_.list(all());
     case Node::dict:
       return make_dict(expression, in);
     case Node::sign:
@@ -66,15 +67,15 @@ Value Interpreter::evaluate_node(const Expression& expression, Activation& in) {
       return !truth(*parts[0], in);
     case Node::binary: {
       const Value left = evaluate(*parts[0], in);
-      return arithmetic(engine_, expression.text, left, evaluate(*parts[1], in));
+      return arithmetic(rendering_, expression.text, left, evaluate(*parts[1], in));
     }
     case Node::both: {
       Value left = evaluate(*parts[0], in);
-      return is_true(engine_, left) ? evaluate(*parts[1], in) : left;
+      return is_true(rendering_, left) ? evaluate(*parts[1], in) : left;
     }
     case Node::either: {
       Value left = evaluate(*parts[0], in);
-      return is_true(engine_, left) ? left : evaluate(*parts[1], in);
+      return is_true(rendering_, left) ? left : evaluate(*parts[1], in);
     }
     case Node::compare:
       return compare(expression, in);
@@ -83,7 +84,7 @@ Value Interpreter::evaluate_node(const Expression& expression, Activation& in) {
     case Node::condition:
       return condition(expression, in);
     case Node::attribute:
-      return attribute_of(engine_, evaluate(*parts[0], in), expression.text);
+      return attribute_of(rendering_, evaluate(*parts[0], in), expression.text);
     case Node::item:
       return item(expression, in);
     case Node::slice:
@@ -94,7 +95,7 @@ Value Interpreter::evaluate_node(const Expression& expression, Activation& in) {
       return filter(expression, in);
     case Node::test: {
       const Value subject = evaluate(*parts[0], in);
-      return apply_test(engine_, expression.text, subject, arguments(expression, in));
+      return apply_test(rendering_, expression.text, subject, arguments(expression, in));
     }
   }
   fail("unknown expression");
@@ -113,15 +114,15 @@ Value Interpreter::make_dict(const Expression& expression, Activation& in) {
     const Value key = evaluate(*expression.parts[at], in);
     dict.set(key, evaluate(*expression.parts[at + 1], in));
   }
-  return engine_.dict(std::move(dict));
+  return rendering_.dict(std::move(dict));
 }
 
 Value Interpreter::compare(const Expression& expression, Activation& in) {
   Value left = evaluate(*expression.parts[0], in);
   for (std::size_t at = 0; at < expression.signs.size(); ++at) {
     Value right = evaluate(*expression.parts[at + 1], in);
-    if (left.text() != nullptr) engine_.touch(left.text()->bytes.size());
-    if (!compares(engine_, expression.signs[at], left, right)) return false;
+    if (left.text() != nullptr) rendering_.touch(left.text()->bytes.size());
+    if (!compares(rendering_, expression.signs[at], left, right)) return false;
     left = std::move(right);
   }
   return true;
@@ -132,10 +133,10 @@ Value Interpreter::concat(const Expression& expression, Activation& in) {
   for (const auto& part : expression.parts) values.push_back(evaluate(*part, in));
   std::string joined;
   for (const Value& value : values) {
-    joined += to_str(engine_, value);
-    engine_.check_size(joined.size());
+    joined += to_str(rendering_, value);
+    rendering_.check_size(joined.size());
   }
-  return engine_.text(std::move(joined));
+  return rendering_.text(std::move(joined));
 }
 
 Value Interpreter::condition(const Expression& expression, Activation& in) {
@@ -148,13 +149,13 @@ Value Interpreter::condition(const Expression& expression, Activation& in) {
 Value Interpreter::item(const Expression& expression, Activation& in) {
   const Value object = evaluate(*expression.parts[0], in);
   const Expression& key = *expression.parts[1];
-  if (key.kind != Node::slice) return item_of(engine_, object, evaluate(key, in));
+  if (key.kind != Node::slice) return item_of(rendering_, object, evaluate(key, in));
   const auto bound = [&](std::size_t at) {
     return key.parts[at] == nullptr ? Value(None{}) : evaluate(*key.parts[at], in);
   };
   const Value start = bound(0);
   const Value stop = bound(1);
-  return slice_of(engine_, object, start, stop, bound(2));
+  return slice_of(rendering_, object, start, stop, bound(2));
 }
 
 Arguments Interpreter::arguments(const Expression& expression, Activation& in) {
@@ -166,14 +167,14 @@ Arguments Interpreter::arguments(const Expression& expression, Activation& in) {
     made.named.emplace_back(name, evaluate(*value, in));
   }
   if (expression.rest != nullptr) {
-    for (Value& value : items_of(engine_, evaluate(*expression.rest, in))) {
+    for (Value& value : items_of(rendering_, evaluate(*expression.rest, in))) {
       made.positional.push_back(std::move(value));
     }
   }
   if (expression.named_rest == nullptr) return made;
   const Value rest = evaluate(*expression.named_rest, in);
   if (rest.dict() == nullptr) fail("argument after ** must be a mapping, not " + type_name(rest));
-  engine_.step(rest.dict()->items.size());
+  rendering_.step(rest.dict()->items.size());
   for (const auto& [key, value] : rest.dict()->items) {
     if (key.text() == nullptr) fail("keywords must be strings");
     for (const auto& [name, other] : expression.named) {
@@ -196,7 +197,7 @@ Value Interpreter::call(const Expression& expression, Activation& in, const Valu
   }
   if (callee.undefined() != nullptr) fail(callee.undefined()->message);
   if (callee.object() == nullptr) fail("'" + type_name(callee) + "' object is not callable");
-  return callee.object()->call(engine_, given);
+  return callee.object()->call(rendering_, given);
 }
 
 Value Interpreter::filter(const Expression& expression, Activation& in, const Value* block) {
@@ -210,7 +211,7 @@ Value Interpreter::filter(const Expression& expression, Activation& in, const Va
     subject = evaluate(*of, in);
   }
   try {
-    return apply_filter(engine_, expression.text, subject, arguments(expression, in));
+    return apply_filter(rendering_, expression.text, subject, arguments(expression, in));
   } catch (Failure& failure) {
     if (failure.place.line == 0) failure.place = expression.place;
     throw;

@@ -10,7 +10,7 @@ using Kind = Statement::Kind;
 
 Interpreter::Running::Running(Interpreter& interpreter, Activation& outer, unsigned slots)
     : interpreter_(interpreter), activation_(interpreter.activations_.emplace_back()) {
-  interpreter.engine_.step(4 + 2 * slots);
+  interpreter.rendering_.step(4 + 2 * slots);
   activation_.outer = &outer;
   activation_.slots.resize(slots);
 }
@@ -43,9 +43,9 @@ Interpreter::Flow Interpreter::execute_body(const Statements& body, Activation& 
 }
 
 Interpreter::Flow Interpreter::execute(const Statement& statement, Activation& in) {
-  const Engine::Level level(engine_);
+  const Level one_more = rendering_.level();
   try {
-    engine_.step();
+    rendering_.step();
     switch (statement.kind) {
       case Kind::output:
         output(statement, in);
@@ -84,8 +84,8 @@ Interpreter::Flow Interpreter::execute(const Statement& statement, Activation& i
 }
 
 void Interpreter::print(std::string_view text) {
-  engine_.touch(text.size());
-  engine_.check_size(out_->size() + text.size());
+  rendering_.touch(text.size());
+  rendering_.check_size(out_->size() + text.size());
   out_->append(text);
 }
 
@@ -97,7 +97,7 @@ void Interpreter::output(const Statement& statement, Activation& in) {
       continue;
     }
     try {
-      print(to_str(engine_, value));
+      print(to_str(rendering_, value));
     } catch (Failure& failure) {
       if (failure.place.line == 0) failure.place = expression->place;
       throw;
@@ -129,10 +129,10 @@ void Interpreter::assign(const Expression& target, const Value& value, Activatio
   if (target.kind == Expression::Kind::space) {
     auto* space = variable(target.reference, in).as<Namespace>();
     if (space == nullptr) fail("cannot assign attribute on non-namespace object", target.place);
-    return space->set(engine_, target.value.text()->bytes, value);
+    return space->set(rendering_, target.value.text()->bytes, value);
   }
   // One item more than wanted tells that there are too many; the rest is not looked at.
-  const Next next = try_iterate(engine_, value);
+  const Next next = try_iterate(rendering_, value);
   if (!next) fail("cannot unpack non-iterable " + type_name(value) + " object", target.place);
   std::vector<Value> items;
   for (Value item; items.size() <= target.parts.size() && next(item);) items.push_back(item);
@@ -150,12 +150,12 @@ void Interpreter::assign(const Expression& target, const Value& value, Activatio
 
 Value Interpreter::resolve(const std::string& name) {
   if (const Value* value = variables_.find(name)) return *value;
-  const auto found = global(engine_, name);
+  const auto found = global(rendering_, name);
   return found ? *found : Value();
 }
 
 void Interpreter::enter(const Scope& scope, Activation& in) {
-  engine_.step(scope.loads.size());
+  rendering_.step(scope.loads.size());
   for (const Load& load : scope.loads) {
     Value& slot = in.slots[load.slot];
     switch (load.kind) {
@@ -181,7 +181,7 @@ Interpreter::Flow Interpreter::assign_block(const Statement& statement, Activati
   enter(statement.scope, in);
   const Flow flow = capture(printed, [&] { return execute_body(statement.body, in); });
   if (flow != Flow::on) return flow;
-  Value value = engine_.text(std::move(printed));
+  Value value = rendering_.text(std::move(printed));
   if (statement.value != nullptr) value = filter(*statement.value, in, &value);
   assign(*statement.target, value, in);
   leave(statement.scope, in);
@@ -193,7 +193,7 @@ Interpreter::Flow Interpreter::filter_block(const Statement& statement, Activati
   enter(statement.scope, in);
   const Flow flow = capture(printed, [&] { return execute_body(statement.body, in); });
   if (flow != Flow::on) return flow;
-  const Value block = engine_.text(std::move(printed));
+  const Value block = rendering_.text(std::move(printed));
   const Value value = filter(*statement.value, in, &block);
   // Jinja joins what blocks give without making text of it first.
   if (value.text() == nullptr) fail("a filter block gives a " + type_name(value) + ", not a str");

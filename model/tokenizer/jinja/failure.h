@@ -1,4 +1,4 @@
-// What goes wrong while a template is read or rendered, before it is given its place.
+// The failure of a template that is read or rendered, before it is given its place.
 #pragma once
 
 #include <cstdint>

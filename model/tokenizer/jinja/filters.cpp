@@ -29,11 +29,11 @@ bool is_unsupported(std::string_view name) {
 
 }  // namespace
 
-Value apply_filter(Engine& engine, const std::string& name, const Value& subject,
+Value apply_filter(Rendering& rendering, const std::string& name, const Value& subject,
                    const Arguments& arguments) {
-  engine.step();
+  rendering.step();
   const auto found = all().find(name);
-  if (found != all().end()) return found->second(engine, subject, arguments);
+  if (found != all().end()) return found->second(rendering, subject, arguments);
   if (is_unsupported(name)) fail("the filter '" + name + "' is not supported");
   fail("No filter named '" + name + "'");
 }

@@ -5,14 +5,14 @@
 #include <string>
 #include <string_view>
 
-#include "model/tokenizer/jinja/engine.h"
+#include "model/tokenizer/jinja/rendering.h"
 
 namespace spd::jinja {
 
-using Filter = Value (*)(Engine&, const Value& subject, const Arguments& arguments);
+using Filter = Value (*)(Rendering&, const Value& subject, const Arguments& arguments);
 
 /// Fails where Jinja has no such filter, or where it is not supported here.
-Value apply_filter(Engine& engine, const std::string& name, const Value& subject,
+Value apply_filter(Rendering& rendering, const std::string& name, const Value& subject,
                    const Arguments& arguments);
 /// Whether Jinja has such a filter, supported or not.
 bool is_filter_name(std::string_view name);

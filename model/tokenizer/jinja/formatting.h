@@ -3,14 +3,14 @@
 
 #include <string>
 
-#include "model/tokenizer/jinja/engine.h"
+#include "model/tokenizer/jinja/rendering.h"
 
 namespace spd::jinja {
 
 /// Python's printf-style formatting; `text` is a string, `values` a tuple, a dict or a lone value.
-Value percent_format(Engine& engine, const Value& text, const Value& values);
+Value percent_format(Rendering& rendering, const Value& text, const Value& values);
 /// str.format.
-Value str_format(Engine& engine, const Value& text, const Arguments& arguments);
+Value str_format(Rendering& rendering, const Value& text, const Arguments& arguments);
 
 /// A number's digits by a printf-style conversion, before it is filled up to a width.
 struct NumberStyle {
@@ -19,7 +19,7 @@ struct NumberStyle {
   int precision = -1;
 };
 /// The magnitude alone: its sign is the caller's to write.
-std::string real_digits(Engine& engine, double magnitude, const NumberStyle& style);
-std::string integer_digits(Engine& engine, const Value& magnitude, const NumberStyle& style);
+std::string real_digits(Rendering& rendering, double magnitude, const NumberStyle& style);
+std::string integer_digits(Rendering& rendering, const Value& magnitude, const NumberStyle& style);
 
 }  // namespace spd::jinja

@@ -5,7 +5,7 @@
 #include <limits>
 
 #include "model/tokenizer/jinja/characters.h"
-#include "model/tokenizer/jinja/engine.h"
+#include "model/tokenizer/jinja/rendering.h"
 
 namespace spd::jinja {
 namespace {
@@ -18,13 +18,13 @@ unsigned bits(const Big& number) {
   return number == 0 ? 1 : static_cast<unsigned>(msb(abs(number))) + 1;
 }
 
-void check_bits(Engine& engine, std::uint64_t count) {
-  if (count > kMostBits) engine.too_much("digits of an integer");
+void check_bits(Rendering& rendering, std::uint64_t count) {
+  if (count > kMostBits) rendering.too_much("digits of an integer");
 }
 
 /// Quadratic in the number of words.
-void charge_product(Engine& engine, const Big& left, const Big& right) {
-  engine.step(1 + std::uint64_t{bits(left)} * bits(right) / 65'536);
+void charge_product(Rendering& rendering, const Big& left, const Big& right) {
+  rendering.step(1 + std::uint64_t{bits(left)} * bits(right) / 65'536);
 }
 
 Big require_divisor(const Value& value) {
@@ -64,46 +64,46 @@ Value subtract_integers(const Value& left, const Value& right) {
   return to_value(to_big(left) - to_big(right));
 }
 
-Value multiply_integers(Engine& engine, const Value& left, const Value& right) {
+Value multiply_integers(Rendering& rendering, const Value& left, const Value& right) {
   std::int64_t product = 0;
   const auto a = left.integer();
   const auto b = right.integer();
   if (a && b && !__builtin_mul_overflow(*a, *b, &product)) return product;
   const Big first = to_big(left);
   const Big second = to_big(right);
-  check_bits(engine, std::uint64_t{bits(first)} + bits(second));
-  charge_product(engine, first, second);
+  check_bits(rendering, std::uint64_t{bits(first)} + bits(second));
+  charge_product(rendering, first, second);
   return to_value(first * second);
 }
 
-Value floor_divide_integers(Engine& engine, const Value& left, const Value& right) {
+Value floor_divide_integers(Rendering& rendering, const Value& left, const Value& right) {
   const Big dividend = to_big(left);
   const Big divisor = require_divisor(right);
-  charge_product(engine, dividend, divisor);
+  charge_product(rendering, dividend, divisor);
   Big quotient = dividend / divisor;
   if (dividend % divisor != 0 && (dividend < 0) != (divisor < 0)) --quotient;
   return to_value(quotient);
 }
 
-Value modulo_integers(Engine& engine, const Value& left, const Value& right) {
+Value modulo_integers(Rendering& rendering, const Value& left, const Value& right) {
   const Big dividend = to_big(left);
   const Big divisor = require_divisor(right);
-  charge_product(engine, dividend, divisor);
+  charge_product(rendering, dividend, divisor);
   Big rest = dividend % divisor;
   if (rest != 0 && (rest < 0) != (divisor < 0)) rest += divisor;
   return to_value(rest);
 }
 
-Value power_of_integers(Engine& engine, const Value& base, const Value& exponent) {
+Value power_of_integers(Rendering& rendering, const Value& base, const Value& exponent) {
   const Big of = to_big(base);
   const Big to = to_big(exponent);
   if (to == 0) return std::int64_t{1};
   if (of == 0 || of == 1) return to_value(of);
   if (of == -1) return std::int64_t{to % 2 == 0 ? 1 : -1};
-  if (to > kMostBits) engine.too_much("digits of an integer");
+  if (to > kMostBits) rendering.too_much("digits of an integer");
   const std::uint64_t size = std::uint64_t{bits(of)} * static_cast<unsigned>(to);
-  check_bits(engine, size);
-  engine.step(1 + size * size / 65'536);
+  check_bits(rendering, size);
+  rendering.step(1 + size * size / 65'536);
   return to_value(pow(of, static_cast<unsigned>(to)));
 }
 
@@ -140,10 +140,10 @@ Value from_real(double real) {
   return to_value(Big(std::trunc(real)));
 }
 
-std::string to_decimal(Engine& engine, const Value& integer) {
+std::string to_decimal(Rendering& rendering, const Value& integer) {
   if (const auto small = integer.integer()) return std::to_string(*small);
   const Big& number = integer.big()->number;
-  engine.step(1 + std::uint64_t{bits(number)} * bits(number) / 65'536);
+  rendering.step(1 + std::uint64_t{bits(number)} * bits(number) / 65'536);
   std::string digits = number.str();
   if (digits.size() - (digits[0] == '-') > kMostDigits) {
     fail("Exceeds the limit (4300 digits) for integer string conversion");
@@ -151,7 +151,7 @@ std::string to_decimal(Engine& engine, const Value& integer) {
   return digits;
 }
 
-std::optional<Value> parse_integer(Engine& engine, std::string_view text, int base) {
+std::optional<Value> parse_integer(Rendering& rendering, std::string_view text, int base) {
   if (base != 0 && (base < 2 || base > 36)) return std::nullopt;
   text = strip(text, nullptr, true, true);
   const bool negative = !text.empty() && text[0] == '-';
@@ -173,7 +173,7 @@ std::optional<Value> parse_integer(Engine& engine, std::string_view text, int ba
   const bool zeros_only = base == 0 && !text.empty() && text[0] == '0';
   if (base == 0) base = 10;
   if (text.empty() || text.back() == '_' || text.front() == '_') return std::nullopt;
-  engine.step(1 + std::uint64_t{text.size()} * text.size() / 4'096);
+  rendering.step(1 + std::uint64_t{text.size()} * text.size() / 4'096);
   Big number = 0;
   std::size_t digits = 0;
   for (std::size_t at = 0; at < text.size(); ++at) {

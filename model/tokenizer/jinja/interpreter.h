@@ -1,4 +1,4 @@
-// Runs a program: evaluates its expressions, executes its statements.
+// The interpreter of templates: evaluates expressions, executes statements.
 #pragma once
 
 #include <deque>
@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "model/tokenizer/jinja/engine.h"
+#include "model/tokenizer/jinja/rendering.h"
 #include "model/tokenizer/jinja/syntax.h"
 
 namespace spd::jinja {
@@ -22,7 +22,8 @@ struct Activation {
 
 class Interpreter {
  public:
-  Interpreter(Engine& engine, const Dict& variables) : engine_(engine), variables_(variables) {}
+  Interpreter(Rendering& rendering, const Dict& variables)
+      : rendering_(rendering), variables_(variables) {}
   std::string run(const Program& program);
 
  private:
@@ -97,7 +98,7 @@ class Interpreter {
     Activation& activation_;
   };
 
-  Engine& engine_;
+  Rendering& rendering_;
   const Dict& variables_;
   std::deque<Activation> activations_;
   std::string* out_ = nullptr;

@@ -4,23 +4,23 @@
 #include <cmath>
 #include <cstdio>
 
+#include "kernels/device/utf8.h"
 #include "model/tokenizer/jinja/compare.h"
 #include "model/tokenizer/jinja/integer.h"
 #include "model/tokenizer/jinja/printing.h"
 #include "model/tokenizer/jinja/real.h"
-#include "model/tokenizer/unicode.h"
 
 namespace spd::jinja {
 namespace {
 
 class Writer {
  public:
-  Writer(Engine& engine, const JsonStyle& style) : engine_(engine), style_(style) {}
+  Writer(Rendering& rendering, const JsonStyle& style) : rendering_(rendering), style_(style) {}
 
   void value(const Value& value) {
-    const Engine::Level level(engine_);
-    engine_.step();
-    engine_.check_size(text_.size());
+    const Level one_more = rendering_.level();
+    rendering_.step();
+    rendering_.check_size(text_.size());
     if (const Text* text = value.text()) {
       string(text->bytes);
     } else if (const Sequence* sequence = value.sequence()) {
@@ -40,7 +40,7 @@ class Writer {
   std::optional<std::string> scalar(const Value& value) {
     if (value.is_none()) return "null";
     if (const bool* boolean = value.boolean()) return *boolean ? "true" : "false";
-    if (value.is_integer()) return to_decimal(engine_, value);
+    if (value.is_integer()) return to_decimal(rendering_, value);
     if (const double* real = value.real()) {
       if (std::isnan(*real)) return "NaN";
       if (std::isinf(*real)) return *real > 0 ? "Infinity" : "-Infinity";
@@ -56,7 +56,7 @@ class Writer {
   }
 
   void string(std::string_view text) {
-    engine_.touch(text.size());
+    rendering_.touch(text.size());
     text_ += '"';
     for (std::size_t at = 0; at < text.size();) {
       const CodePoint c = code_point_at(text, at);
@@ -86,8 +86,8 @@ class Writer {
   void line() {
     if (!style_.indent) return;
     const std::size_t size = style_.indent->size() * depth_;
-    engine_.touch(size);
-    engine_.check_size(text_.size() + size);
+    rendering_.touch(size);
+    rendering_.check_size(text_.size() + size);
     text_ += '\n';
     for (std::size_t level = 0; level < depth_; ++level) text_ += *style_.indent;
   }
@@ -136,7 +136,7 @@ class Writer {
     string(*plain);
   }
 
-  Engine& engine_;
+  Rendering& rendering_;
   const JsonStyle& style_;
   std::string text_;
   std::size_t depth_ = 0;
@@ -144,8 +144,8 @@ class Writer {
 
 }  // namespace
 
-std::string to_json(Engine& engine, const Value& value, const JsonStyle& style) {
-  Writer writer(engine, style);
+std::string to_json(Rendering& rendering, const Value& value, const JsonStyle& style) {
+  Writer writer(rendering, style);
   writer.value(value);
   return writer.take();
 }

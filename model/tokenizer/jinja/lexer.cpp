@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "kernels/device/utf8.h"
 #include "model/tokenizer/jinja/characters.h"
 #include "model/tokenizer/jinja/literals.h"
 #include "model/tokenizer/unicode.h"
@@ -24,7 +25,8 @@ std::string normalized(std::string_view source) {
 
 class Lexer {
  public:
-  Lexer(Engine& engine, std::string_view source) : engine_(engine), source_(normalized(source)) {}
+  Lexer(Rendering& rendering, std::string_view source)
+      : rendering_(rendering), source_(normalized(source)) {}
 
   std::vector<Token> run() {
     while (at_ < source_.size()) outside();
@@ -172,7 +174,7 @@ class Lexer {
           return;
         }
       }
-      engine_.step();
+      rendering_.step();
       const std::size_t after = skip_space(at_);
       if (after != at_) {
         at_ = after;
@@ -183,7 +185,7 @@ class Lexer {
   }
 
   bool number() {
-    const NumberLiteral literal = read_number(engine_, source_, at_);
+    const NumberLiteral literal = read_number(rendering_, source_, at_);
     if (literal.size == 0) return false;
     add(Token::Kind::number, source_.substr(at_, literal.size), at_, literal.value);
     at_ += literal.size;
@@ -252,7 +254,7 @@ class Lexer {
     at_ += found->size();
   }
 
-  Engine& engine_;
+  Rendering& rendering_;
   std::string source_;
   std::size_t at_ = 0;
   bool line_starting_ = true;  ///< what was taken last ended a line
@@ -263,8 +265,8 @@ class Lexer {
 
 }  // namespace
 
-std::vector<Token> tokenize(Engine& engine, std::string_view source) {
-  return Lexer(engine, source).run();
+std::vector<Token> tokenize(Rendering& rendering, std::string_view source) {
+  return Lexer(rendering, source).run();
 }
 
 }  // namespace spd::jinja

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "model/tokenizer/jinja/engine.h"
+#include "model/tokenizer/jinja/rendering.h"
 
 namespace spd::jinja {
 
@@ -31,6 +31,6 @@ struct Token {
 };
 
 /// The last token is `end`. Throws Failure with its place.
-std::vector<Token> tokenize(Engine& engine, std::string_view source);
+std::vector<Token> tokenize(Rendering& rendering, std::string_view source);
 
 }  // namespace spd::jinja

@@ -3,9 +3,9 @@
 #include <array>
 #include <cstdio>
 
+#include "kernels/device/utf8.h"
 #include "model/tokenizer/jinja/integer.h"
 #include "model/tokenizer/jinja/real.h"
-#include "model/tokenizer/unicode.h"
 
 namespace spd::jinja {
 namespace {
@@ -164,7 +164,7 @@ class Unescaper {
 
 }  // namespace
 
-NumberLiteral read_number(Engine& engine, std::string_view source, std::size_t at) {
+NumberLiteral read_number(Rendering& rendering, std::string_view source, std::size_t at) {
   if (!is_digit_of(source[at], 10)) return {};
   if (const std::size_t end = real_end(source, at); end != at) {
     const std::string plain = without_underscores(source.substr(at, end - at));
@@ -174,7 +174,7 @@ NumberLiteral read_number(Engine& engine, std::string_view source, std::size_t a
   const std::size_t end = integer_end(source, at, base);
   const std::size_t prefix = base == 10 ? 0 : 2;
   const std::string plain = without_underscores(source.substr(at + prefix, end - at - prefix));
-  const auto value = parse_integer(engine, plain, base);
+  const auto value = parse_integer(rendering, plain, base);
   if (!value) fail("Exceeds the limit (4300 digits) for integer string conversion");
   return {end - at, *value};
 }

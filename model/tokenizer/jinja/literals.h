@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "model/tokenizer/jinja/engine.h"
+#include "model/tokenizer/jinja/rendering.h"
 
 namespace spd::jinja {
 
@@ -13,7 +13,7 @@ struct NumberLiteral {
   std::size_t size = 0;  ///< 0: there is none
   Value value;
 };
-NumberLiteral read_number(Engine& engine, std::string_view source, std::size_t at);
+NumberLiteral read_number(Rendering& rendering, std::string_view source, std::size_t at);
 
 /// What stands between a string's quotes, with its escapes replaced.
 std::string unescape(std::string_view text);

@@ -9,9 +9,9 @@
 
 namespace spd::jinja {
 
-LoopState::LoopState(Engine& engine, const Value& over, Recurse recurse, std::size_t depth)
+LoopState::LoopState(Rendering& rendering, const Value& over, Recurse recurse, std::size_t depth)
     : over_(over),
-      next_(jinja::iterate(engine, over)),
+      next_(jinja::iterate(rendering, over)),
       recurse_(std::move(recurse)),
       depth_(depth) {}
 
@@ -34,28 +34,28 @@ bool LoopState::advance(Value& item) {
 }
 
 /// What has no length of its own is gone through to the end, and kept for the loop.
-std::optional<std::size_t> LoopState::length(Engine& engine) const {
+std::optional<std::size_t> LoopState::length(Rendering& rendering) const {
   if (length_) return length_;
-  length_ = length_of(engine, over_);
+  length_ = length_of(rendering, over_);
   if (length_) return length_;
   std::vector<Value> rest;
   for (Value item; next_(item);) {
-    engine.step();
+    rendering.step();
     rest.push_back(item);
   }
   length_ = rest.size() + static_cast<std::size_t>(index0_ + 1) + (after_ ? 1 : 0);
-  next_ = jinja::iterate(engine, engine.list(std::move(rest)));
+  next_ = jinja::iterate(rendering, rendering.list(std::move(rest)));
   return length_;
 }
 
-std::string LoopState::repr(Engine& engine) const {
-  return "<LoopContext " + std::to_string(index0_ + 1) + "/" + std::to_string(*length(engine)) +
+std::string LoopState::repr(Rendering& rendering) const {
+  return "<LoopContext " + std::to_string(index0_ + 1) + "/" + std::to_string(*length(rendering)) +
          ">";
 }
 
-Next LoopState::iterate(Engine&) { fail("iterating over 'loop' is not supported"); }
+Next LoopState::iterate(Rendering&) { fail("iterating over 'loop' is not supported"); }
 
-Value LoopState::call(Engine&, Arguments& arguments) {
+Value LoopState::call(Rendering&, Arguments& arguments) {
   const Bound bound("loop", arguments, {"iterable"}, 1);
   if (!recurse_) {
     fail("The loop must have the 'recursive' marker to be called recursively.");
@@ -63,11 +63,11 @@ Value LoopState::call(Engine&, Arguments& arguments) {
   return recurse_(bound[0], depth_ + 1);
 }
 
-Value LoopState::cycle(Engine& engine) {
+Value LoopState::cycle(Rendering& rendering) {
   auto self = std::static_pointer_cast<LoopState>(shared_from_this());
-  engine.step();
+  rendering.step();
   return std::shared_ptr<Object>(
-      std::make_shared<Function>("method", [self](Engine&, Arguments& arguments) {
+      std::make_shared<Function>("method", [self](Rendering&, Arguments& arguments) {
         if (!arguments.named.empty()) fail("cycle() takes no keyword arguments");
         const auto& values = arguments.positional;
         if (values.empty()) fail("no items for cycling given");
@@ -76,11 +76,11 @@ Value LoopState::cycle(Engine& engine) {
       }));
 }
 
-Value LoopState::changed(Engine& engine) {
+Value LoopState::changed(Rendering& rendering) {
   auto self = std::static_pointer_cast<LoopState>(shared_from_this());
-  engine.step();
-  return std::shared_ptr<Object>(
-      std::make_shared<Function>("method", [self](Engine& running, Arguments& arguments) -> Value {
+  rendering.step();
+  return std::shared_ptr<Object>(std::make_shared<Function>(
+      "method", [self](Rendering& running, Arguments& arguments) -> Value {
         if (!arguments.named.empty()) fail("changed() takes no keyword arguments");
         const auto same = [&] {
           return self->last_changed_ &&
@@ -92,7 +92,7 @@ Value LoopState::changed(Engine& engine) {
       }));
 }
 
-std::optional<Value> LoopState::attribute(Engine& engine, const std::string& name) {
+std::optional<Value> LoopState::attribute(Rendering& rendering, const std::string& name) {
   if (name == "index") return index0_ + 1;
   if (name == "index0") return index0_;
   if (name == "first") return index0_ == 0;
@@ -101,11 +101,11 @@ std::optional<Value> LoopState::attribute(Engine& engine, const std::string& nam
   if (name == "depth0") return static_cast<std::int64_t>(depth_);
   if (name == "previtem") return index0_ == 0 ? undefined("there is no previous item") : before_;
   if (name == "nextitem") return peek() ? *after_ : undefined("there is no next item");
-  if (name == "cycle") return cycle(engine);
-  if (name == "changed") return changed(engine);
+  if (name == "cycle") return cycle(rendering);
+  if (name == "changed") return changed(rendering);
   const bool from_end = name == "revindex" || name == "revindex0";
   if (!from_end && name != "length") return std::nullopt;
-  const auto length = static_cast<std::int64_t>(*this->length(engine));
+  const auto length = static_cast<std::int64_t>(*this->length(rendering));
   if (name == "length") return length;
   return name == "revindex" ? length - index0_ : length - index0_ - 1;
 }

@@ -1,4 +1,4 @@
-// What `loop` is within a for.
+// The variable `loop` within a for.
 #pragma once
 
 #include <functional>
@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "model/tokenizer/jinja/engine.h"
+#include "model/tokenizer/jinja/rendering.h"
 
 namespace spd::jinja {
 
@@ -15,24 +15,24 @@ class LoopState : public Object {
  public:
   using Recurse = std::function<Value(const Value& over, std::size_t depth)>;
   /// `recurse` renders the loop for other items, where the loop is recursive.
-  LoopState(Engine& engine, const Value& over, Recurse recurse, std::size_t depth);
+  LoopState(Rendering& rendering, const Value& over, Recurse recurse, std::size_t depth);
 
   /// Goes on to the next item; false at the end.
   bool advance(Value& item);
 
   std::string type_name() const override { return "LoopContext"; }
-  std::string repr(Engine& engine) const override;
+  std::string repr(Rendering& rendering) const override;
   bool is_callable() const override { return true; }
-  Value call(Engine& engine, Arguments& arguments) override;
-  std::optional<Value> attribute(Engine& engine, const std::string& name) override;
-  std::optional<std::size_t> length(Engine& engine) const override;
-  Next iterate(Engine& engine) override;
+  Value call(Rendering& rendering, Arguments& arguments) override;
+  std::optional<Value> attribute(Rendering& rendering, const std::string& name) override;
+  std::optional<std::size_t> length(Rendering& rendering) const override;
+  Next iterate(Rendering& rendering) override;
   unsigned depth() const override { return depth_of(over_) + 1; }
 
  private:
   bool peek();
-  Value cycle(Engine& engine);
-  Value changed(Engine& engine);
+  Value cycle(Rendering& rendering);
+  Value changed(Rendering& rendering);
 
   Value over_;
   mutable Next next_;

@@ -15,12 +15,12 @@ Interpreter::Flow Interpreter::loop(const Statement& statement, Activation& in) 
 
 Value Interpreter::recurse(const Statement& statement, Activation& outer, const Value& over,
                            std::size_t depth) {
-  const Engine::Level level(engine_);
+  const Level one_more = rendering_.level();
   for (Activation* at = &outer; at != nullptr; at = at->outer) at->is_kept = true;
   Running running(*this, outer, statement.slots);
   std::string printed;
   capture(printed, [&] { return run_loop(statement, *running, outer, over, depth); });
-  return engine_.text(std::move(printed));
+  return rendering_.text(std::move(printed));
 }
 
 /// `in` has the loop's variables; `outer` is the function that the loop stands in.
@@ -33,11 +33,11 @@ Interpreter::Flow Interpreter::run_loop(const Statement& statement, Activation& 
       return recurse(statement, outer, inner, at_depth);
     };
   }
-  const auto state = std::make_shared<LoopState>(engine_, items, std::move(again), depth);
+  const auto state = std::make_shared<LoopState>(rendering_, items, std::move(again), depth);
   bool none_done = true;
   Flow flow = Flow::on;
   for (Value item; flow != Flow::leave && state->advance(item);) {
-    engine_.step();
+    rendering_.step();
     assign(*statement.target, item, in);
     if (statement.has_loop_variable) {
       variable(statement.loop_variable, in) = std::shared_ptr<Object>(state);
@@ -60,18 +60,18 @@ Interpreter::Flow Interpreter::run_loop(const Statement& statement, Activation& 
 Value Interpreter::filtered(const Statement& statement, Activation& outer, const Value& over) {
   for (Activation* at = &outer; at != nullptr; at = at->outer) at->is_kept = true;
   auto own = std::make_shared<Activation>();
-  engine_.step(4 + 2 * statement.test_slots);
+  rendering_.step(4 + 2 * statement.test_slots);
   own->outer = &outer;
   own->slots.resize(statement.test_slots);
-  Next next = iterate(engine_, over);
+  Next next = iterate(rendering_, over);
   const Expression& target = *statement.targets[0];
-  return engine_.iterator(
+  return rendering_.iterator(
       "generator",
       [this, &statement, &target, own, next = std::move(next),
        entered = false](Value& item) mutable {
         if (!std::exchange(entered, true)) enter(statement.test_scope, *own);
         for (Value candidate; next(candidate);) {
-          engine_.step();
+          rendering_.step();
           assign(target, candidate, *own);
           if (!truth(*statement.test, *own)) continue;
           item = value_of_target(target, *own);
@@ -86,7 +86,7 @@ Value Interpreter::value_of_target(const Expression& target, Activation& in) {
   if (target.kind == Expression::Kind::name) return variable(target.reference, in);
   std::vector<Value> parts;
   for (const auto& part : target.parts) parts.push_back(value_of_target(*part, in));
-  return engine_.tuple(std::move(parts));
+  return rendering_.tuple(std::move(parts));
 }
 
 }  // namespace spd::jinja

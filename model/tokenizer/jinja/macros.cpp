@@ -6,24 +6,24 @@
 
 namespace spd::jinja {
 
-std::string Macro::repr(Engine&) const {
+std::string Macro::repr(Rendering&) const {
   return statement_.name.empty() ? "<Macro anonymous>"
                                  : "<Macro " + python_quoted(statement_.name) + ">";
 }
 
-Value Macro::call(Engine&, Arguments& arguments) {
+Value Macro::call(Rendering&, Arguments& arguments) {
   return interpreter_.call_macro(statement_, outer_, arguments);
 }
 
-std::optional<Value> Macro::attribute(Engine& engine, const std::string& name) {
+std::optional<Value> Macro::attribute(Rendering& rendering, const std::string& name) {
   if (name == "name") {
-    return statement_.name.empty() ? Value(None{}) : engine.text(statement_.name);
+    return statement_.name.empty() ? Value(None{}) : rendering.text(statement_.name);
   }
   if (name == "arguments") {
     std::vector<Value> names;
     for (const auto& parameter : statement_.parameters)
-      names.push_back(engine.text(parameter->text));
-    return engine.tuple(std::move(names));
+      names.push_back(rendering.text(parameter->text));
+    return rendering.tuple(std::move(names));
   }
   if (name == "catch_kwargs") return statement_.named_slot >= 0;
   if (name == "catch_varargs") return statement_.rest_slot >= 0;
@@ -32,7 +32,7 @@ std::optional<Value> Macro::attribute(Engine& engine, const std::string& name) {
 }
 
 Value Interpreter::make_macro(const Statement& statement, Activation& in) {
-  engine_.step(8);
+  rendering_.step(8);
   in.is_kept = true;
   for (Activation* at = in.outer; at != nullptr; at = at->outer) at->is_kept = true;
   return std::shared_ptr<Object>(std::make_shared<Macro>(*this, statement, in));
@@ -45,7 +45,7 @@ Value Interpreter::call_macro(const Statement& statement, Activation& outer, Arg
     bind_arguments(statement, *running, arguments);
     return execute_body(statement.body, *running);
   });
-  return engine_.text(std::move(printed));
+  return rendering_.text(std::move(printed));
 }
 
 namespace {
@@ -86,15 +86,15 @@ void Interpreter::bind_arguments(const Statement& statement, Activation& in, Arg
   }
   if (statement.named_slot >= 0) {
     Dict named;
-    for (const auto& [key, value] : arguments.named) named.set(engine_.text(key), value);
-    in.slots[static_cast<unsigned>(statement.named_slot)] = engine_.dict(std::move(named));
+    for (const auto& [key, value] : arguments.named) named.set(rendering_.text(key), value);
+    in.slots[static_cast<unsigned>(statement.named_slot)] = rendering_.dict(std::move(named));
   } else if (!arguments.named.empty()) {
     fail(name + " takes no keyword argument '" + arguments.named[0].first + "'");
   }
   if (statement.rest_slot >= 0) {
     in.slots[static_cast<unsigned>(statement.rest_slot)] =
-        engine_.tuple({arguments.positional.begin() + static_cast<std::ptrdiff_t>(by_place),
-                       arguments.positional.end()});
+        rendering_.tuple({arguments.positional.begin() + static_cast<std::ptrdiff_t>(by_place),
+                          arguments.positional.end()});
   } else if (arguments.positional.size() > parameters.size()) {
     fail(name + " takes not more than " + std::to_string(parameters.size()) + " argument(s)");
   }
@@ -115,7 +115,7 @@ void Interpreter::bind_arguments(const Statement& statement, Activation& in, Arg
 void Interpreter::call_block(const Statement& statement, Activation& in) {
   if (statement.kind == Statement::Kind::generation) {
     Arguments none;
-    print(to_str(engine_, call_macro(statement, in, none)));
+    print(to_str(rendering_, call_macro(statement, in, none)));
     return;
   }
   const Value caller = make_macro(statement, in);

@@ -12,10 +12,10 @@ class Macro : public Object {
   Macro(Interpreter& interpreter, const Statement& statement, Activation& outer)
       : interpreter_(interpreter), statement_(statement), outer_(outer) {}
   std::string type_name() const override { return "Macro"; }
-  std::string repr(Engine& engine) const override;
+  std::string repr(Rendering& rendering) const override;
   bool is_callable() const override { return true; }
-  Value call(Engine& engine, Arguments& arguments) override;
-  std::optional<Value> attribute(Engine& engine, const std::string& name) override;
+  Value call(Rendering& rendering, Arguments& arguments) override;
+  std::optional<Value> attribute(Rendering& rendering, const std::string& name) override;
 
  private:
   Interpreter& interpreter_;

@@ -10,19 +10,19 @@
 namespace spd::jinja {
 namespace {
 
-Value escape(Engine& engine, const Value& subject, const Arguments& arguments) {
+Value escape(Rendering& rendering, const Value& subject, const Arguments& arguments) {
   const Bound none("escape", arguments, {});
-  return engine.text(escaped_for_markup(engine, subject), true);
+  return rendering.text(escaped_for_markup(rendering, subject), true);
 }
 
-Value force_escape(Engine& engine, const Value& subject, const Arguments& arguments) {
+Value force_escape(Rendering& rendering, const Value& subject, const Arguments& arguments) {
   const Bound none("forceescape", arguments, {});
-  return engine.text(escape_html(to_str(engine, subject)), true);
+  return rendering.text(escape_html(to_str(rendering, subject)), true);
 }
 
-Value safe(Engine& engine, const Value& subject, const Arguments& arguments) {
+Value safe(Rendering& rendering, const Value& subject, const Arguments& arguments) {
   const Bound none("safe", arguments, {});
-  return engine.text(to_str(engine, subject), true);
+  return rendering.text(to_str(rendering, subject), true);
 }
 
 /// Without tags and comments.
@@ -39,19 +39,19 @@ std::string without_tags(std::string_view text) {
   return kept.append(text.substr(from));
 }
 
-Value strip_tags(Engine& engine, const Value& subject, const Arguments& arguments) {
+Value strip_tags(Rendering& rendering, const Value& subject, const Arguments& arguments) {
   const Bound none("striptags", arguments, {});
-  const std::string plain = without_tags(to_str(engine, subject));
+  const std::string plain = without_tags(to_str(rendering, subject));
   std::string joined;
-  for (const std::string_view word : split_at_space(engine, plain, -1, false)) {
+  for (const std::string_view word : split_at_space(rendering, plain, -1, false)) {
     if (!joined.empty()) joined += ' ';
     joined += word;
   }
   if (joined.find('&') != joined.npos) fail("striptags of HTML's character names is not supported");
-  return engine.text(std::move(joined));
+  return rendering.text(std::move(joined));
 }
 
-Value xml_attributes(Engine& engine, const Value& subject, const Arguments& arguments) {
+Value xml_attributes(Rendering& rendering, const Value& subject, const Arguments& arguments) {
   const Bound bound("xmlattr", arguments, {"autospace"});
   if (subject.undefined() != nullptr) fail(subject.undefined()->message);
   if (subject.dict() == nullptr) fail("xmlattr of a '" + type_name(subject) + "'");
@@ -65,15 +65,15 @@ Value xml_attributes(Engine& engine, const Value& subject, const Arguments& argu
     }
     if (!attributes.empty()) attributes += ' ';
     attributes +=
-        escaped_for_markup(engine, key) + "=\"" + escaped_for_markup(engine, value) + "\"";
-    engine.check_size(attributes.size());
+        escaped_for_markup(rendering, key) + "=\"" + escaped_for_markup(rendering, value) + "\"";
+    rendering.check_size(attributes.size());
   }
-  const bool spaced = bound.truth(engine, 0, true) && !attributes.empty();
-  return engine.text(spaced ? " " + attributes : attributes);
+  const bool spaced = bound.truth(rendering, 0, true) && !attributes.empty();
+  return rendering.text(spaced ? " " + attributes : attributes);
 }
 
-void read_separators(Engine& engine, const Value& value, JsonStyle& style) {
-  const std::vector<Value> pair = items_of(engine, value);
+void read_separators(Rendering& rendering, const Value& value, JsonStyle& style) {
+  const std::vector<Value> pair = items_of(rendering, value);
   if (pair.size() != 2 || pair[0].text() == nullptr || pair[1].text() == nullptr) {
     fail("tojson takes its separators as two strings");
   }
@@ -82,23 +82,23 @@ void read_separators(Engine& engine, const Value& value, JsonStyle& style) {
 }
 
 /// transformers' tojson, not Jinja's: json.dumps, nothing escaped for HTML.
-Value to_json_filter(Engine& engine, const Value& subject, const Arguments& arguments) {
+Value to_json_filter(Rendering& rendering, const Value& subject, const Arguments& arguments) {
   const Bound bound("tojson", arguments, {"ensure_ascii", "indent", "separators", "sort_keys"});
   JsonStyle style;
-  style.ascii_only = bound.truth(engine, 0, false);
-  style.sort_keys = bound.truth(engine, 3, false);
+  style.ascii_only = bound.truth(rendering, 0, false);
+  style.sort_keys = bound.truth(rendering, 3, false);
   if (bound.has_some(1)) {
     style.item_separator = ",";
     if (bound[1].text() != nullptr) {
       style.indent = bound[1].text()->bytes;
     } else {
       const std::int64_t width = std::max<std::int64_t>(0, bound.integer(1, 0));
-      engine.check_size(static_cast<std::uint64_t>(width));
+      rendering.check_size(static_cast<std::uint64_t>(width));
       style.indent = std::string(static_cast<std::size_t>(width), ' ');
     }
   }
-  if (bound.has_some(2)) read_separators(engine, bound[2], style);
-  return engine.text(to_json(engine, subject, style));
+  if (bound.has_some(2)) read_separators(rendering, bound[2], style);
+  return rendering.text(to_json(rendering, subject, style));
 }
 
 constexpr auto kFilters = std::to_array<NamedFilter>({

@@ -4,12 +4,12 @@
 #include <string>
 #include <string_view>
 
-#include "model/tokenizer/jinja/engine.h"
+#include "model/tokenizer/jinja/rendering.h"
 
 namespace spd::jinja {
 
 /// Takes the object that the method is of; nullptr where there is no such method here.
-using Method = Value (*)(Engine&, const Value& self, const Arguments&);
+using Method = Value (*)(Rendering&, const Value& self, const Arguments&);
 Method text_method(std::string_view name);
 Method sequence_method(std::string_view name);
 Method dict_method(std::string_view name);

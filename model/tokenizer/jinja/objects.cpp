@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "model/tokenizer/jinja/engine.h"
 #include "model/tokenizer/jinja/printing.h"
+#include "model/tokenizer/jinja/rendering.h"
 
 namespace spd::jinja {
 namespace {
@@ -24,12 +24,12 @@ std::size_t range_length(std::int64_t start, std::int64_t stop, std::int64_t ste
 Range::Range(std::int64_t start, std::int64_t stop, std::int64_t step)
     : start_(start), stop_(stop), step_(step), count_(range_length(start, stop, step)) {}
 
-std::string Range::repr(Engine&) const {
+std::string Range::repr(Rendering&) const {
   const std::string bounds = std::to_string(start_) + ", " + std::to_string(stop_);
   return "range(" + bounds + (step_ == 1 ? "" : ", " + std::to_string(step_)) + ")";
 }
 
-std::optional<Value> Range::attribute(Engine&, const std::string& name) {
+std::optional<Value> Range::attribute(Rendering&, const std::string& name) {
   if (name == "start") return start_;
   if (name == "stop") return stop_;
   if (name == "step") return step_;
@@ -37,7 +37,7 @@ std::optional<Value> Range::attribute(Engine&, const std::string& name) {
   return std::nullopt;
 }
 
-std::optional<Value> Range::item(Engine&, const Value& key) {
+std::optional<Value> Range::item(Rendering&, const Value& key) {
   const auto index = key.integer();
   if (!index) return std::nullopt;
   const auto size = static_cast<std::int64_t>(count_);
@@ -46,11 +46,11 @@ std::optional<Value> Range::item(Engine&, const Value& key) {
   return this->at(static_cast<std::size_t>(at));
 }
 
-Next Range::iterate(Engine& engine) {
+Next Range::iterate(Rendering& rendering) {
   auto self = std::static_pointer_cast<Range>(shared_from_this());
-  return [&engine, self, at = std::size_t{0}](Value& item) mutable {
+  return [&rendering, self, at = std::size_t{0}](Value& item) mutable {
     if (at >= self->count_) return false;
-    engine.step();
+    rendering.step();
     item = self->at(at++);
     return true;
   };
@@ -66,11 +66,11 @@ bool Range::equals(const Range& other) const {
          (count_ == 0 || (start_ == other.start_ && (count_ == 1 || step_ == other.step_)));
 }
 
-Next Iterator::iterate(Engine& engine) {
+Next Iterator::iterate(Rendering& rendering) {
   auto self = std::static_pointer_cast<Iterator>(shared_from_this());
-  return [&engine, self](Value& item) {
-    const Engine::Level level(engine);
-    engine.step();
+  return [&rendering, self](Value& item) {
+    const Level one_more = rendering.level();
+    rendering.step();
     return self->next_ && self->next_(item);
   };
 }
@@ -79,48 +79,48 @@ std::string View::type_name() const {
   return part_ == Part::keys ? "dict_keys" : part_ == Part::values ? "dict_values" : "dict_items";
 }
 
-std::string View::repr(Engine& engine) const {
+std::string View::repr(Rendering& rendering) const {
   std::vector<Value> items;
   for (const auto& [key, value] : dict_->items) {
     items.push_back(part_ == Part::keys     ? key
                     : part_ == Part::values ? value
-                                            : engine.tuple({key, value}));
+                                            : rendering.tuple({key, value}));
   }
-  return type_name() + "(" + to_repr(engine, engine.list(std::move(items))) + ")";
+  return type_name() + "(" + to_repr(rendering, rendering.list(std::move(items))) + ")";
 }
 
-Next View::iterate(Engine& engine) {
-  return [&engine, dict = dict_, part = part_, at = std::size_t{0}](Value& item) mutable {
+Next View::iterate(Rendering& rendering) {
+  return [&rendering, dict = dict_, part = part_, at = std::size_t{0}](Value& item) mutable {
     if (at >= dict->items.size()) return false;
-    engine.step();
+    rendering.step();
     const auto& [key, value] = dict->items[at++];
-    item = part == Part::keys ? key : part == Part::values ? value : engine.tuple({key, value});
+    item = part == Part::keys ? key : part == Part::values ? value : rendering.tuple({key, value});
     return true;
   };
 }
 
-std::string Namespace::repr(Engine& engine) const {
+std::string Namespace::repr(Rendering& rendering) const {
   std::string text = "<Namespace {";
   const char* separator = "";
-  const Engine::Level level(engine);
+  const Level one_more = rendering.level();
   for (const auto& [key, value] : attributes_.items) {
-    text += separator + to_repr(engine, key) + ": " + to_repr(engine, value);
+    text += separator + to_repr(rendering, key) + ": " + to_repr(rendering, value);
     separator = ", ";
-    engine.check_size(text.size());
+    rendering.check_size(text.size());
   }
   return text + "}>";
 }
 
-std::optional<Value> Namespace::attribute(Engine&, const std::string& name) {
+std::optional<Value> Namespace::attribute(Rendering&, const std::string& name) {
   const Value* value = attributes_.find(name);
   return value == nullptr ? std::nullopt : std::optional<Value>(*value);
 }
 
-void Namespace::set(Engine& engine, const std::string& name, Value value) {
+void Namespace::set(Rendering& rendering, const std::string& name, Value value) {
   if (!name.empty() && name[0] == '_') {
     fail("a namespace has no attributes that start with an underscore: '" + name + "'");
   }
-  attributes_.set(engine.text(name), std::move(value));
+  attributes_.set(rendering.text(name), std::move(value));
 }
 
 }  // namespace spd::jinja

@@ -18,11 +18,11 @@ class Range : public Object {
  public:
   Range(std::int64_t start, std::int64_t stop, std::int64_t step);
   std::string type_name() const override { return "range"; }
-  std::string repr(Engine& engine) const override;
-  std::optional<Value> attribute(Engine& engine, const std::string& name) override;
-  std::optional<Value> item(Engine& engine, const Value& key) override;
-  Next iterate(Engine& engine) override;
-  std::optional<std::size_t> length(Engine&) const override { return count_; }
+  std::string repr(Rendering& rendering) const override;
+  std::optional<Value> attribute(Rendering& rendering, const std::string& name) override;
+  std::optional<Value> item(Rendering& rendering, const Value& key) override;
+  Next iterate(Rendering& rendering) override;
+  std::optional<std::size_t> length(Rendering&) const override { return count_; }
   std::int64_t at(std::size_t index) const {
     return start_ + static_cast<std::int64_t>(index) * step_;
   }
@@ -41,7 +41,7 @@ class Iterator : public Object {
   Iterator(std::string type, Next next, unsigned depth)
       : type_(std::move(type)), next_(std::move(next)), depth_(depth) {}
   std::string type_name() const override { return type_; }
-  Next iterate(Engine& engine) override;
+  Next iterate(Rendering& rendering) override;
   unsigned depth() const override { return depth_; }
 
  private:
@@ -56,9 +56,9 @@ class View : public Object {
   enum class Part { keys, values, items };
   View(std::shared_ptr<const Dict> dict, Part part) : dict_(std::move(dict)), part_(part) {}
   std::string type_name() const override;
-  std::string repr(Engine& engine) const override;
-  Next iterate(Engine& engine) override;
-  std::optional<std::size_t> length(Engine&) const override { return dict_->items.size(); }
+  std::string repr(Rendering& rendering) const override;
+  Next iterate(Rendering& rendering) override;
+  std::optional<std::size_t> length(Rendering&) const override { return dict_->items.size(); }
   unsigned depth() const override { return dict_->depth + 1; }
   Part part() const { return part_; }
   const Dict& dict() const { return *dict_; }
@@ -73,9 +73,9 @@ class Namespace : public Object {
  public:
   explicit Namespace(Dict attributes) : attributes_(std::move(attributes)) {}
   std::string type_name() const override { return "TemplateNamespace"; }
-  std::string repr(Engine& engine) const override;
-  std::optional<Value> attribute(Engine& engine, const std::string& name) override;
-  void set(Engine& engine, const std::string& name, Value value);
+  std::string repr(Rendering& rendering) const override;
+  std::optional<Value> attribute(Rendering& rendering, const std::string& name) override;
+  void set(Rendering& rendering, const std::string& name, Value value);
   void clear() { attributes_ = {}; }
 
  private:
@@ -85,12 +85,14 @@ class Namespace : public Object {
 /// A function or a method of the interpreter's own.
 class Function : public Object {
  public:
-  using Body = std::function<Value(Engine&, Arguments&)>;
+  using Body = std::function<Value(Rendering&, Arguments&)>;
   Function(std::string type, Body body, unsigned depth = 1)
       : type_(std::move(type)), body_(std::move(body)), depth_(depth) {}
   std::string type_name() const override { return type_; }
   bool is_callable() const override { return true; }
-  Value call(Engine& engine, Arguments& arguments) override { return body_(engine, arguments); }
+  Value call(Rendering& rendering, Arguments& arguments) override {
+    return body_(rendering, arguments);
+  }
   unsigned depth() const override { return depth_; }
 
  private:
@@ -104,6 +106,6 @@ constexpr std::size_t kMostRange = 100'000;
 
 /// The global functions of a template: range, dict, namespace, cycler, joiner, raise_exception,
 /// strftime_now; nullopt for other names.
-std::optional<Value> global(Engine& engine, const std::string& name);
+std::optional<Value> global(Rendering& rendering, const std::string& name);
 
 }  // namespace spd::jinja

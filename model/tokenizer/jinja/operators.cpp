@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/device/utf8.h"
 #include "model/tokenizer/jinja/formatting.h"
 #include "model/tokenizer/jinja/integer.h"
 #include "model/tokenizer/jinja/printing.h"
 #include "model/tokenizer/jinja/real.h"
-#include "model/tokenizer/unicode.h"
 
 namespace spd::jinja {
 namespace {
@@ -23,13 +23,13 @@ namespace {
 
 double real_of(const Value& value) { return value.real() ? *value.real() : to_real(value); }
 
-Value integers(Engine& engine, std::string_view sign, const Value& left, const Value& right) {
+Value integers(Rendering& rendering, std::string_view sign, const Value& left, const Value& right) {
   if (sign == "+") return add_integers(left, right);
   if (sign == "-") return subtract_integers(left, right);
-  if (sign == "*") return multiply_integers(engine, left, right);
-  if (sign == "//") return floor_divide_integers(engine, left, right);
-  if (sign == "%") return modulo_integers(engine, left, right);
-  return power_of_integers(engine, left, right);
+  if (sign == "*") return multiply_integers(rendering, left, right);
+  if (sign == "//") return floor_divide_integers(rendering, left, right);
+  if (sign == "%") return modulo_integers(rendering, left, right);
+  return power_of_integers(rendering, left, right);
 }
 
 /// The quotient of two positive integers, rounded once, to even.
@@ -53,7 +53,7 @@ double exact_quotient(Big dividend, Big divisor) {
   return result;
 }
 
-Value divide_integers(Engine& engine, const Value& left, const Value& right) {
+Value divide_integers(Rendering& rendering, const Value& left, const Value& right) {
   constexpr double kExact = 0x1p53;
   const auto a = left.integer();
   const auto b = right.integer();
@@ -65,7 +65,7 @@ Value divide_integers(Engine& engine, const Value& left, const Value& right) {
   const Big dividend = to_big(left);
   const Big divisor = to_big(right);
   if (dividend == 0) return divisor < 0 ? -0.0 : 0.0;
-  engine.step(1 + (msb(abs(dividend)) + msb(abs(divisor))) / 64);
+  rendering.step(1 + (msb(abs(dividend)) + msb(abs(divisor))) / 64);
   const double magnitude = exact_quotient(abs(dividend), abs(divisor));
   return (dividend < 0) != (divisor < 0) ? -magnitude : magnitude;
 }
@@ -97,63 +97,65 @@ Value reals(std::string_view sign, double left, double right) {
   return sign == "%" ? modulo_real(left, right) : floor_divide_real(left, right);
 }
 
-Value numbers(Engine& engine, std::string_view sign, const Value& left, const Value& right) {
+Value numbers(Rendering& rendering, std::string_view sign, const Value& left, const Value& right) {
   if (left.real() == nullptr && right.real() == nullptr) {
-    if (sign == "/") return divide_integers(engine, left, right);
+    if (sign == "/") return divide_integers(rendering, left, right);
     const bool negative_power = sign == "**" && compare_integers(right, std::int64_t{0}) < 0;
-    if (!negative_power) return integers(engine, sign, left, right);
+    if (!negative_power) return integers(rendering, sign, left, right);
   }
   return reals(sign, real_of(left), real_of(right));
 }
 
-Value repeat(Engine& engine, const Value& value, const Value& times) {
+Value repeat(Rendering& rendering, const Value& value, const Value& times) {
   if (times.big() != nullptr) fail("cannot fit 'int' into an index-sized integer");
   const auto count = static_cast<std::uint64_t>(std::max<std::int64_t>(0, *times.integer()));
   if (const Text* text = value.text()) {
     const std::uint64_t size = text->bytes.size();
-    if (size != 0 && count > engine.most_output() / size) engine.too_much("memory for a text");
+    if (size != 0 && count > rendering.most_output() / size)
+      rendering.too_much("memory for a text");
     std::string repeated;
     repeated.reserve(size * count);
     for (std::uint64_t at = 0; at < count && size != 0; ++at) repeated += text->bytes;
-    return engine.text(std::move(repeated), text->markup);
+    return rendering.text(std::move(repeated), text->markup);
   }
   const auto& items = value.sequence()->items;
   if (!items.empty()) {
-    engine.step(std::min(count, UINT64_MAX / items.size() / 2) * items.size());
+    rendering.step(std::min(count, UINT64_MAX / items.size() / 2) * items.size());
   }
   std::vector<Value> repeated;
   for (std::uint64_t at = 0; at < count && !items.empty(); ++at) {
     repeated.insert(repeated.end(), items.begin(), items.end());
   }
-  return engine.sequence(std::move(repeated),
-                         value.list() != nullptr ? Sequence::Kind::list : Sequence::Kind::tuple);
+  return rendering.sequence(std::move(repeated),
+                            value.list() != nullptr ? Sequence::Kind::list : Sequence::Kind::tuple);
 }
 
-std::optional<Value> join_texts(Engine& engine, const Value& left, const Value& right) {
+std::optional<Value> join_texts(Rendering& rendering, const Value& left, const Value& right) {
   const Text* a = left.text();
   const Text* b = right.text();
   if (a == nullptr || b == nullptr) return std::nullopt;
-  if (!a->markup && !b->markup) return engine.text(a->bytes + b->bytes);
-  return engine.text(escaped_for_markup(engine, left) + escaped_for_markup(engine, right), true);
+  if (!a->markup && !b->markup) return rendering.text(a->bytes + b->bytes);
+  return rendering.text(escaped_for_markup(rendering, left) + escaped_for_markup(rendering, right),
+                        true);
 }
 
-std::optional<Value> join_sequences(Engine& engine, const Value& left, const Value& right) {
+std::optional<Value> join_sequences(Rendering& rendering, const Value& left, const Value& right) {
   const bool lists = left.list() != nullptr && right.list() != nullptr;
   const bool tuples = left.tuple() != nullptr && right.tuple() != nullptr;
   if (!lists && !tuples) return std::nullopt;
   std::vector<Value> items = left.sequence()->items;
   items.insert(items.end(), right.sequence()->items.begin(), right.sequence()->items.end());
-  return engine.sequence(std::move(items), lists ? Sequence::Kind::list : Sequence::Kind::tuple);
+  return rendering.sequence(std::move(items), lists ? Sequence::Kind::list : Sequence::Kind::tuple);
 }
 
 bool is_repeatable(const Value& value) { return value.text() || value.sequence(); }
 
-Next over_text(Engine& engine, const Value& value) {
-  return [&engine, value, at = std::size_t{0}](Value& item) mutable {
+Next over_text(Rendering& rendering, const Value& value) {
+  return [&rendering, value, at = std::size_t{0}](Value& item) mutable {
     const std::string& bytes = value.text()->bytes;
     if (at >= bytes.size()) return false;
     const std::size_t size = code_point_at(bytes, at).bytes;
-    item = engine.text(bytes.substr(at, size));
+    item = rendering.text(bytes.substr(at, size));
     at += size;
     return true;
   };
@@ -161,16 +163,17 @@ Next over_text(Engine& engine, const Value& value) {
 
 }  // namespace
 
-Value arithmetic(Engine& engine, std::string_view sign, const Value& left, const Value& right) {
-  if (left.is_number() && right.is_number()) return numbers(engine, sign, left, right);
-  if (sign == "%" && left.text() != nullptr) return percent_format(engine, left, right);
+Value arithmetic(Rendering& rendering, std::string_view sign, const Value& left,
+                 const Value& right) {
+  if (left.is_number() && right.is_number()) return numbers(rendering, sign, left, right);
+  if (sign == "%" && left.text() != nullptr) return percent_format(rendering, left, right);
   std::optional<Value> result;
-  if (sign == "+") result = join_texts(engine, left, right);
-  if (sign == "+" && !result) result = join_sequences(engine, left, right);
+  if (sign == "+") result = join_texts(rendering, left, right);
+  if (sign == "+" && !result) result = join_sequences(rendering, left, right);
   if (sign == "*" && is_repeatable(left) && right.is_integer())
-    result = repeat(engine, left, right);
+    result = repeat(rendering, left, right);
   if (sign == "*" && is_repeatable(right) && left.is_integer())
-    result = repeat(engine, right, left);
+    result = repeat(rendering, right, left);
   if (!result) unsupported(sign, left, right);
   return *result;
 }
@@ -184,52 +187,52 @@ Value signed_value(std::string_view sign, const Value& value) {
   return sign == "-" ? negate_integer(value) : to_value(to_big(value));
 }
 
-Next try_iterate(Engine& engine, const Value& value) {
-  if (value.text() != nullptr) return over_text(engine, value);
+Next try_iterate(Rendering& rendering, const Value& value) {
+  if (value.text() != nullptr) return over_text(rendering, value);
   if (value.sequence() != nullptr) {
-    return [&engine, value, at = std::size_t{0}](Value& item) mutable {
+    return [&rendering, value, at = std::size_t{0}](Value& item) mutable {
       const auto& items = value.sequence()->items;
       if (at >= items.size()) return false;
-      engine.step();
+      rendering.step();
       item = items[at++];
       return true;
     };
   }
   if (value.dict() != nullptr) {
-    return [&engine, value, at = std::size_t{0}](Value& item) mutable {
+    return [&rendering, value, at = std::size_t{0}](Value& item) mutable {
       const auto& items = value.dict()->items;
       if (at >= items.size()) return false;
-      engine.step();
+      rendering.step();
       item = items[at++].first;
       return true;
     };
   }
   if (value.undefined() != nullptr) return [](Value&) { return false; };
-  return value.object() == nullptr ? Next() : value.object()->iterate(engine);
+  return value.object() == nullptr ? Next() : value.object()->iterate(rendering);
 }
 
-Next iterate(Engine& engine, const Value& value) {
-  Next next = try_iterate(engine, value);
+Next iterate(Rendering& rendering, const Value& value) {
+  Next next = try_iterate(rendering, value);
   if (!next) fail("'" + type_name(value) + "' object is not iterable");
   return next;
 }
 
-std::vector<Value> items_of(Engine& engine, const Value& value) {
+std::vector<Value> items_of(Rendering& rendering, const Value& value) {
   std::vector<Value> items;
-  const Next next = iterate(engine, value);
+  const Next next = iterate(rendering, value);
   for (Value item; next(item);) {
-    engine.step();
+    rendering.step();
     items.push_back(item);
   }
   return items;
 }
 
-std::optional<std::size_t> length_of(Engine& engine, const Value& value) {
+std::optional<std::size_t> length_of(Rendering& rendering, const Value& value) {
   if (value.undefined() != nullptr) return 0;
   if (const Text* text = value.text()) return text->length;
   if (const Sequence* sequence = value.sequence()) return sequence->items.size();
   if (const Dict* dict = value.dict()) return dict->items.size();
-  return value.object() == nullptr ? std::nullopt : value.object()->length(engine);
+  return value.object() == nullptr ? std::nullopt : value.object()->length(rendering);
 }
 
 std::string escape_html(std::string_view text) {
@@ -259,9 +262,9 @@ std::string escape_html(std::string_view text) {
   return escaped;
 }
 
-std::string escaped_for_markup(Engine& engine, const Value& value) {
+std::string escaped_for_markup(Rendering& rendering, const Value& value) {
   if (value.text() != nullptr && value.text()->markup) return value.text()->bytes;
-  return escape_html(to_str(engine, value));
+  return escape_html(to_str(rendering, value));
 }
 
 }  // namespace spd::jinja

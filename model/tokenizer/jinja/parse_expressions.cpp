@@ -7,25 +7,6 @@ namespace spd::jinja {
 
 using Node = Expression::Kind;
 
-namespace {
-
-template <class... Parts>
-std::vector<ExpressionPtr> of(Parts... parts) {
-  std::vector<ExpressionPtr> all;
-  (all.push_back(std::move(parts)), ...);
-  return all;
-}
-
-}  // namespace
-
-Parser::Level::Level(Parser& parser) : parser_(parser) {
-  constexpr unsigned kMostLevels = 200;
-  if (++parser_.depth_ > kMostLevels) {
-    --parser_.depth_;
-    fail("nested too deeply", parser_.current().place);
-  }
-}
-
 void Parser::finish(Expression& expression) {
   unsigned depth = 0;
   const auto count = [&](const ExpressionPtr& part) {
@@ -54,118 +35,12 @@ ExpressionPtr Parser::expression(bool with_condition) {
   return with_condition ? condition() : either();
 }
 
-ExpressionPtr Parser::condition() {
-  const Level level(*this);
-  const Place place = current().place;
-  ExpressionPtr then = either();
-  while (skip_name("if")) {
-    ExpressionPtr test = either();
-    std::vector<ExpressionPtr> parts = of(std::move(test), std::move(then));
-    if (skip_name("else")) parts.push_back(condition());
-    then = node(Node::condition, place, std::move(parts));
-  }
-  return then;
-}
-
-ExpressionPtr Parser::either() {
-  ExpressionPtr left = both();
-  while (at_name("or")) {
-    const Place place = take().place;
-    ExpressionPtr right = both();
-    left = node(Node::either, place, of(std::move(left), std::move(right)));
-  }
-  return left;
-}
-
-ExpressionPtr Parser::both() {
-  ExpressionPtr left = negation();
-  while (at_name("and")) {
-    const Place place = take().place;
-    ExpressionPtr right = negation();
-    left = node(Node::both, place, of(std::move(left), std::move(right)));
-  }
-  return left;
-}
-
-ExpressionPtr Parser::negation() {
-  if (!at_name("not")) return compare();
-  const Level level(*this);
-  const Place place = take().place;
-  return node(Node::negation, place, of(negation()));
-}
-
-ExpressionPtr Parser::compare() {
-  constexpr std::string_view kSigns[] = {"==", "!=", "<", "<=", ">", ">="};
-  const Place place = current().place;
-  std::vector<ExpressionPtr> parts = of(sum());
-  std::vector<std::string> signs;
-  for (;;) {
-    const bool order =
-        current().kind == Kind::sign &&
-        std::find(std::begin(kSigns), std::end(kSigns), current().text) != std::end(kSigns);
-    if (order) {
-      signs.push_back(take().text);
-    } else if (skip_name("in")) {
-      signs.emplace_back("in");
-    } else if (at_name("not") && ahead().is(Kind::name, "in")) {
-      take();
-      take();
-      signs.emplace_back("not in");
-    } else {
-      break;
-    }
-    parts.push_back(sum());
-  }
-  if (signs.empty()) return std::move(parts.front());
-  ExpressionPtr made = node(Node::compare, place, std::move(parts));
-  made->signs = std::move(signs);
-  return made;
-}
-
-ExpressionPtr Parser::sum() {
-  ExpressionPtr left = concat();
-  while (at_sign("+") || at_sign("-")) {
-    const Token& sign = take();
-    ExpressionPtr right = concat();
-    left = node(Node::binary, sign.place, of(std::move(left), std::move(right)), sign.text);
-  }
-  return left;
-}
-
-ExpressionPtr Parser::concat() {
-  const Place place = current().place;
-  std::vector<ExpressionPtr> parts = of(product());
-  while (skip_sign("~")) parts.push_back(product());
-  if (parts.size() == 1) return std::move(parts.front());
-  return node(Node::concat, place, std::move(parts));
-}
-
-ExpressionPtr Parser::product() {
-  ExpressionPtr left = power();
-  while (at_sign("*") || at_sign("/") || at_sign("//") || at_sign("%")) {
-    const Token& sign = take();
-    ExpressionPtr right = power();
-    left = node(Node::binary, sign.place, of(std::move(left), std::move(right)), sign.text);
-  }
-  return left;
-}
-
-ExpressionPtr Parser::power() {
-  ExpressionPtr left = unary();
-  while (at_sign("**")) {
-    const Token& sign = take();
-    ExpressionPtr right = unary();
-    left = node(Node::binary, sign.place, of(std::move(left), std::move(right)), sign.text);
-  }
-  return left;
-}
-
 ExpressionPtr Parser::unary(bool with_filter) {
-  const Level level(*this);
+  const Level one_more = level();
   ExpressionPtr made;
   if (at_sign("-") || at_sign("+")) {
     const Token& sign = take();
-    made = node(Node::sign, sign.place, of(unary(false)), sign.text);
+    made = node(Node::sign, sign.place, parts_of(unary(false)), sign.text);
   } else {
     made = primary();
   }
@@ -213,7 +88,7 @@ ExpressionPtr Parser::primary(bool with_space) {
 }
 
 ExpressionPtr Parser::tuple(const TupleStyle& style) {
-  const Level level(*this);
+  const Level one_more = level();
   const Place place = current().place;
   std::vector<ExpressionPtr> parts;
   bool is_tuple = false;
@@ -291,14 +166,14 @@ ExpressionPtr Parser::subscript(ExpressionPtr made) {
   if (opening.text == ".") {
     const Token& name = take();
     if (name.kind == Kind::name) {
-      return node(Node::attribute, name.place, of(std::move(made)), name.text);
+      return node(Node::attribute, name.place, parts_of(std::move(made)), name.text);
     }
     if (name.kind != Kind::number || name.number.real() != nullptr) {
       fail("expected name or number", name.place);
     }
     ExpressionPtr key = node(Node::constant, name.place);
     key->value = name.number;
-    return node(Node::item, opening.place, of(std::move(made), std::move(key)));
+    return node(Node::item, opening.place, parts_of(std::move(made), std::move(key)));
   }
   std::vector<ExpressionPtr> keys;
   while (!at_sign("]")) {
@@ -312,7 +187,7 @@ ExpressionPtr Parser::subscript(ExpressionPtr made) {
   if (has_slice && !is_slice) fail("a slice among several keys is not supported", opening.place);
   ExpressionPtr key =
       keys.size() == 1 ? std::move(keys[0]) : node(Node::tuple, opening.place, std::move(keys));
-  return node(Node::item, opening.place, of(std::move(made), std::move(key)));
+  return node(Node::item, opening.place, parts_of(std::move(made), std::move(key)));
 }
 
 ExpressionPtr Parser::subscribed() {
@@ -324,7 +199,7 @@ ExpressionPtr Parser::subscribed() {
   if (!skip_sign(":")) return start;
   ExpressionPtr stop = bound();
   ExpressionPtr step = skip_sign(":") ? bound() : nullptr;
-  return node(Node::slice, place, of(std::move(start), std::move(stop), std::move(step)));
+  return node(Node::slice, place, parts_of(std::move(start), std::move(stop), std::move(step)));
 }
 
 void Parser::call_arguments(Expression& into) {
@@ -363,7 +238,7 @@ void Parser::call_arguments(Expression& into) {
 }
 
 ExpressionPtr Parser::call(ExpressionPtr callee) {
-  ExpressionPtr made = node(Node::call, current().place, of(std::move(callee)));
+  ExpressionPtr made = node(Node::call, current().place, parts_of(std::move(callee)));
   call_arguments(*made);
   finish(*made);
   return made;
@@ -374,7 +249,7 @@ ExpressionPtr Parser::filters(ExpressionPtr subject, bool inline_start) {
     if (!inline_start) take();
     inline_start = false;
     const Token& name = expect(Kind::name, "name");
-    ExpressionPtr made = node(Node::filter, name.place, of(std::move(subject)), name.text);
+    ExpressionPtr made = node(Node::filter, name.place, parts_of(std::move(subject)), name.text);
     while (skip_sign(".")) made->text += "." + expect(Kind::name, "name").text;
     if (at_sign("(")) call_arguments(*made);
     finish(*made);
@@ -387,7 +262,7 @@ ExpressionPtr Parser::test(ExpressionPtr subject) {
   const Place place = take().place;
   const bool negated = skip_name("not");
   const Token& name = expect(Kind::name, "name");
-  ExpressionPtr made = node(Node::test, name.place, of(std::move(subject)), name.text);
+  ExpressionPtr made = node(Node::test, name.place, parts_of(std::move(subject)), name.text);
   while (skip_sign(".")) made->text += "." + expect(Kind::name, "name").text;
   const Token& next = current();
   const bool starts =
@@ -400,7 +275,7 @@ ExpressionPtr Parser::test(ExpressionPtr subject) {
     made->parts.push_back(postfix(primary()));
   }
   finish(*made);
-  return negated ? node(Node::negation, place, of(std::move(made))) : std::move(made);
+  return negated ? node(Node::negation, place, parts_of(std::move(made))) : std::move(made);
 }
 
 }  // namespace spd::jinja

@@ -88,7 +88,7 @@ Statements Parser::parse() { return statements_until({}); }
 /// Statements up to a tag of one of the names, which is the current token then; to the template's
 /// end where there are none.
 Statements Parser::statements_until(Ends ends) {
-  const Level level(*this);
+  const Level one_more = level();
   Statements made;
   while (current().kind != Kind::end) {
     if (current().kind != Kind::block_begin) {
@@ -148,7 +148,7 @@ std::unique_ptr<Statement> Parser::make(Statement::Kind kind, Place place) const
 }
 
 std::unique_ptr<Statement> Parser::statement() {
-  const Level level(*this);
+  const Level one_more = level();
   if (current().kind != Kind::name) unexpected("the name of a tag");
   const Token& tag = take();
   const Place place = tag.place;

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "model/tokenizer/jinja/level.h"
 #include "model/tokenizer/jinja/lexer.h"
 #include "model/tokenizer/jinja/syntax.h"
 
@@ -14,7 +15,7 @@ namespace spd::jinja {
 /// Reads one template. Throws Failure with its place.
 class Parser {
  public:
-  Parser(Engine& engine, std::string_view source) : tokens_(tokenize(engine, source)) {}
+  Parser(Rendering& rendering, std::string_view source) : tokens_(tokenize(rendering, source)) {}
   Statements parse();
 
  private:
@@ -52,14 +53,7 @@ class Parser {
   ExpressionPtr assign_target(bool with_space, std::string_view end);
   ExpressionPtr name_target();
 
-  // Expressions (parse_expressions.cpp).
-  struct TupleStyle {
-    bool simplified = false, with_condition = true, in_parentheses = false, with_space = false;
-    std::string_view end = {};  ///< a name that ends it
-  };
-  ExpressionPtr node(Expression::Kind kind, Place place, std::vector<ExpressionPtr> parts = {},
-                     std::string text = {});
-  ExpressionPtr expression(bool with_condition = true);
+  // Operators, from the loosest to the tightest (parse_operators.cpp).
   ExpressionPtr condition();
   ExpressionPtr either();
   ExpressionPtr both();
@@ -69,6 +63,21 @@ class Parser {
   ExpressionPtr concat();
   ExpressionPtr product();
   ExpressionPtr power();
+
+  // Other expressions (parse_expressions.cpp).
+  struct TupleStyle {
+    bool simplified = false, with_condition = true, in_parentheses = false, with_space = false;
+    std::string_view end = {};  ///< a name that ends it
+  };
+  template <class... Parts>
+  static std::vector<ExpressionPtr> parts_of(Parts... parts) {
+    std::vector<ExpressionPtr> all;
+    (all.push_back(std::move(parts)), ...);
+    return all;
+  }
+  ExpressionPtr node(Expression::Kind kind, Place place, std::vector<ExpressionPtr> parts = {},
+                     std::string text = {});
+  ExpressionPtr expression(bool with_condition = true);
   ExpressionPtr unary(bool with_filter = true);
   ExpressionPtr primary(bool with_space = false);
   ExpressionPtr tuple(const TupleStyle& style);
@@ -86,17 +95,9 @@ class Parser {
   static void finish(Expression& expression);
 
   /// One level of recursion; templates are nested by people, not by thousands.
-  class Level {
-   public:
-    explicit Level(Parser& parser);
-    Level(const Level&) = delete;
-    Level& operator=(const Level&) = delete;
-    ~Level() { --parser_.depth_; }
+  Level level() { return {depth_, kMostLevels, current().place}; }
 
-   private:
-    Parser& parser_;
-  };
-
+  static constexpr unsigned kMostLevels = 200;
   std::vector<Token> tokens_;
   std::size_t at_ = 0;
   unsigned depth_ = 0;

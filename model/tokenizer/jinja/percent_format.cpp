@@ -4,11 +4,11 @@
 #include <cmath>
 #include <cstdio>
 
+#include "kernels/device/utf8.h"
 #include "model/tokenizer/jinja/characters.h"
 #include "model/tokenizer/jinja/formatting.h"
 #include "model/tokenizer/jinja/integer.h"
 #include "model/tokenizer/jinja/printing.h"
-#include "model/tokenizer/unicode.h"
 
 namespace spd::jinja {
 namespace {
@@ -24,8 +24,8 @@ struct Directive {
 
 class Formatter {
  public:
-  Formatter(Engine& engine, std::string_view text, const Value& values)
-      : engine_(engine), text_(text), values_(values) {}
+  Formatter(Rendering& rendering, std::string_view text, const Value& values)
+      : rendering_(rendering), text_(text), values_(values) {}
 
   std::string run() {
     while (at_ < text_.size()) {
@@ -34,8 +34,8 @@ class Formatter {
       if (mark == text_.npos) break;
       at_ = mark + 1;
       directive();
-      engine_.step();
-      engine_.check_size(result_.size());
+      rendering_.step();
+      rendering_.check_size(result_.size());
     }
     const bool tuple = values_.tuple() != nullptr;
     const std::size_t given = tuple ? values_.tuple()->items.size() : 1;
@@ -133,9 +133,9 @@ class Formatter {
   void convert(const Directive& to, const Value& value) {
     switch (to.conversion) {
       case 's':
-        return words(to, to_str(engine_, value));
+        return words(to, to_str(rendering_, value));
       case 'r':
-        return words(to, to_repr(engine_, value));
+        return words(to, to_repr(rendering_, value));
       case 'a':
         fail("%a is not supported");
       case 'c':
@@ -195,7 +195,7 @@ class Formatter {
     const bool negative = compare_integers(whole, std::int64_t{0}) < 0;
     const char conversion = decimal ? 'd' : to.conversion;
     std::string digits =
-        integer_digits(engine_, negative ? negate_integer(whole) : whole, {conversion});
+        integer_digits(rendering_, negative ? negate_integer(whole) : whole, {conversion});
     const auto wanted = static_cast<std::size_t>(std::max(0, to.precision));
     if (digits.size() < wanted) digits.insert(0, wanted - digits.size(), '0');
     std::string sign = sign_of(to, negative);
@@ -210,14 +210,14 @@ class Formatter {
     const double number = value.real() != nullptr ? *value.real() : to_real(value);
     const NumberStyle style{to.conversion, to.alternate, to.precision < 0 ? 6 : to.precision};
     const bool negative = std::signbit(number) && !std::isnan(number);
-    fill(to, sign_of(to, negative), real_digits(engine_, std::fabs(number), style), true);
+    fill(to, sign_of(to, negative), real_digits(rendering_, std::fabs(number), style), true);
   }
 
   void fill(const Directive& to, const std::string& sign, const std::string& body, bool number) {
     const auto length = static_cast<std::int64_t>(sign.size() + code_points(body));
     const std::int64_t missing = std::max<std::int64_t>(0, to.width - length);
-    engine_.check_size(result_.size() + static_cast<std::uint64_t>(missing));
-    engine_.touch(static_cast<std::size_t>(missing) + body.size());
+    rendering_.check_size(result_.size() + static_cast<std::uint64_t>(missing));
+    rendering_.touch(static_cast<std::size_t>(missing) + body.size());
     const auto count = static_cast<std::size_t>(missing);
     if (to.left) {
       result_ += sign + body + std::string(count, ' ');
@@ -228,7 +228,7 @@ class Formatter {
     }
   }
 
-  Engine& engine_;
+  Rendering& rendering_;
   std::string_view text_;
   const Value& values_;
   std::string result_;
@@ -240,12 +240,12 @@ class Formatter {
 
 }  // namespace
 
-Value percent_format(Engine& engine, const Value& text, const Value& values) {
+Value percent_format(Rendering& rendering, const Value& text, const Value& values) {
   if (text.text()->markup) fail("% on escaped text is not supported");
-  return engine.text(Formatter(engine, text.text()->bytes, values).run());
+  return rendering.text(Formatter(rendering, text.text()->bytes, values).run());
 }
 
-std::string real_digits(Engine&, double magnitude, const NumberStyle& style) {
+std::string real_digits(Rendering&, double magnitude, const NumberStyle& style) {
   const bool capital = style.conversion < 'a';
   if (std::isnan(magnitude)) return capital ? "NAN" : "nan";
   if (std::isinf(magnitude)) return capital ? "INF" : "inf";
@@ -256,12 +256,12 @@ std::string real_digits(Engine&, double magnitude, const NumberStyle& style) {
   return buffer.data();
 }
 
-std::string integer_digits(Engine& engine, const Value& magnitude, const NumberStyle& style) {
-  if (style.conversion == 'd') return to_decimal(engine, magnitude);
+std::string integer_digits(Rendering& rendering, const Value& magnitude, const NumberStyle& style) {
+  if (style.conversion == 'd') return to_decimal(rendering, magnitude);
   const int shift = style.conversion == 'o' ? 3 : style.conversion == 'b' ? 1 : 4;
   std::string digits;
   Big rest = to_big(magnitude);
-  engine.step(1 + msb(Big(rest + 1)) * msb(Big(rest + 1)) / 256);
+  rendering.step(1 + msb(Big(rest + 1)) * msb(Big(rest + 1)) / 256);
   const char* letters = style.conversion == 'X' ? "0123456789ABCDEF" : "0123456789abcdef";
   do {
     digits += letters[static_cast<unsigned>(rest & ((1U << shift) - 1))];

@@ -3,10 +3,10 @@
 #include <array>
 #include <cstdio>
 
+#include "kernels/device/utf8.h"
 #include "model/tokenizer/jinja/characters.h"
 #include "model/tokenizer/jinja/integer.h"
 #include "model/tokenizer/jinja/real.h"
-#include "model/tokenizer/unicode.h"
 
 namespace spd::jinja {
 namespace {
@@ -18,74 +18,74 @@ std::string escaped(char32_t c) {
   return buffer.data();
 }
 
-void append_repr(Engine& engine, std::string& text, const Value& value);
+void append_repr(Rendering& rendering, std::string& text, const Value& value);
 
-void append_items(Engine& engine, std::string& text, const std::vector<Value>& items) {
+void append_items(Rendering& rendering, std::string& text, const std::vector<Value>& items) {
   const char* separator = "";
   for (const Value& item : items) {
     text += separator;
     separator = ", ";
-    append_repr(engine, text, item);
+    append_repr(rendering, text, item);
   }
 }
 
-void append_sequence(Engine& engine, std::string& text, const Sequence& sequence) {
+void append_sequence(Rendering& rendering, std::string& text, const Sequence& sequence) {
   const bool is_list = sequence.kind == Sequence::Kind::list;
   text += is_list ? '[' : '(';
-  append_items(engine, text, sequence.items);
+  append_items(rendering, text, sequence.items);
   if (!is_list && sequence.items.size() == 1) text += ',';
   text += is_list ? ']' : ')';
 }
 
-void append_dict(Engine& engine, std::string& text, const Dict& dict) {
+void append_dict(Rendering& rendering, std::string& text, const Dict& dict) {
   text += '{';
   const char* separator = "";
   for (const auto& [key, value] : dict.items) {
     text += separator;
     separator = ", ";
-    append_repr(engine, text, key);
+    append_repr(rendering, text, key);
     text += ": ";
-    append_repr(engine, text, value);
+    append_repr(rendering, text, value);
   }
   text += '}';
 }
 
-void append_repr(Engine& engine, std::string& text, const Value& value) {
-  const Engine::Level level(engine);
-  engine.step();
-  engine.check_size(text.size());
+void append_repr(Rendering& rendering, std::string& text, const Value& value) {
+  const Level one_more = rendering.level();
+  rendering.step();
+  rendering.check_size(text.size());
   if (const Text* held = value.text()) {
-    engine.touch(held->bytes.size());
+    rendering.touch(held->bytes.size());
     text +=
         held->markup ? "Markup(" + python_quoted(held->bytes) + ")" : python_quoted(held->bytes);
   } else if (const Sequence* sequence = value.sequence()) {
-    append_sequence(engine, text, *sequence);
+    append_sequence(rendering, text, *sequence);
   } else if (const Dict* dict = value.dict()) {
-    append_dict(engine, text, *dict);
+    append_dict(rendering, text, *dict);
   } else if (const Object* object = value.object()) {
-    text += object->repr(engine);
+    text += object->repr(rendering);
   } else if (value.undefined() != nullptr) {
     text += "Undefined";
   } else {
-    text += to_str(engine, value);
+    text += to_str(rendering, value);
   }
 }
 
 }  // namespace
 
-std::string to_str(Engine& engine, const Value& value) {
+std::string to_str(Rendering& rendering, const Value& value) {
   if (value.undefined() != nullptr || value.is_missing()) return {};
   if (const Text* text = value.text()) return text->bytes;
   if (value.is_none()) return "None";
   if (const bool* boolean = value.boolean()) return *boolean ? "True" : "False";
-  if (value.is_integer()) return to_decimal(engine, value);
+  if (value.is_integer()) return to_decimal(rendering, value);
   if (const double* real = value.real()) return real_repr(*real);
-  return to_repr(engine, value);
+  return to_repr(rendering, value);
 }
 
-std::string to_repr(Engine& engine, const Value& value) {
+std::string to_repr(Rendering& rendering, const Value& value) {
   std::string text;
-  append_repr(engine, text, value);
+  append_repr(rendering, text, value);
   return text;
 }
 

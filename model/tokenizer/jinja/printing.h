@@ -5,13 +5,13 @@
 #include <string>
 #include <string_view>
 
-#include "model/tokenizer/jinja/engine.h"
+#include "model/tokenizer/jinja/rendering.h"
 
 namespace spd::jinja {
 
 /// str(value): what `{{ value }}` prints.
-std::string to_str(Engine& engine, const Value& value);
-std::string to_repr(Engine& engine, const Value& value);
+std::string to_str(Rendering& rendering, const Value& value);
+std::string to_repr(Rendering& rendering, const Value& value);
 /// A string in Python's quotes. `ascii_only` escapes all else, as ascii() does.
 std::string python_quoted(std::string_view text, bool ascii_only = false);
 
@@ -23,6 +23,6 @@ struct JsonStyle {
   bool sort_keys = false;
 };
 /// json.dumps(value). Fails for what JSON has not.
-std::string to_json(Engine& engine, const Value& value, const JsonStyle& style);
+std::string to_json(Rendering& rendering, const Value& value, const JsonStyle& style);
 
 }  // namespace spd::jinja

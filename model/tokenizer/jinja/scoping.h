@@ -1,4 +1,5 @@
-// Which variable a name means: worked out once, before a template runs, as Jinja's compiler does.
+// The scoping of names: which variable each means, worked out once, before a template runs, as
+// Jinja's compiler does.
 #pragma once
 
 #include "model/tokenizer/jinja/syntax.h"

@@ -13,8 +13,8 @@
 namespace spd::jinja {
 namespace {
 
-using Change = std::function<Value(Engine&, const Value&)>;
-using Choose = std::function<bool(Engine&, const Value&)>;
+using Change = std::function<Value(Rendering&, const Value&)>;
+using Choose = std::function<bool(Rendering&, const Value&)>;
 
 unsigned deepest(const Value& subject, const Arguments& arguments) {
   unsigned depth = depth_of(subject);
@@ -35,7 +35,7 @@ const std::string& name_of(const Value& value, const char* what) {
   return value.text()->bytes;
 }
 
-Change prepare_map(Engine& engine, const Arguments& arguments) {
+Change prepare_map(Rendering& rendering, const Arguments& arguments) {
   if (const Value* attribute = named(arguments, "attribute");
       attribute != nullptr && arguments.positional.empty()) {
     for (const auto& [name, value] : arguments.named) {
@@ -44,44 +44,45 @@ Change prepare_map(Engine& engine, const Arguments& arguments) {
     }
     const Value* given = named(arguments, "default");
     const auto otherwise = given == nullptr ? std::nullopt : std::optional<Value>(*given);
-    return [path = AttributePath(engine, *attribute), otherwise](
-               Engine& running, const Value& item) { return path(running, item, otherwise); };
+    return [path = AttributePath(rendering, *attribute), otherwise](
+               Rendering& running, const Value& item) { return path(running, item, otherwise); };
   }
   if (arguments.positional.empty()) fail("map requires a filter argument");
   const std::string name = name_of(arguments.positional[0], "filter");
   Arguments rest = arguments;
   rest.positional.erase(rest.positional.begin());
-  return [name, rest](Engine& running, const Value& item) {
+  return [name, rest](Rendering& running, const Value& item) {
     return apply_filter(running, name, item, rest);
   };
 }
 
-Value map(Engine& engine, const Value& subject, const Arguments& arguments) {
-  return engine.iterator(
+Value map(Rendering& rendering, const Value& subject, const Arguments& arguments) {
+  return rendering.iterator(
       "generator",
-      [&engine, subject, arguments, change = Change(), next = Next()](Value& item) mutable {
+      [&rendering, subject, arguments, change = Change(), next = Next()](Value& item) mutable {
         if (!change) {
-          if (!is_true(engine, subject)) return false;
-          change = prepare_map(engine, arguments);
-          next = iterate(engine, subject);
+          if (!is_true(rendering, subject)) return false;
+          change = prepare_map(rendering, arguments);
+          next = iterate(rendering, subject);
         }
         Value held;
         if (!next(held)) return false;
-        item = change(engine, held);
+        item = change(rendering, held);
         return true;
       },
       deepest(subject, arguments));
 }
 
-Choose prepare_choice(Engine& engine, const Arguments& arguments, bool by_attribute, bool wanted) {
+Choose prepare_choice(Rendering& rendering, const Arguments& arguments, bool by_attribute,
+                      bool wanted) {
   const std::size_t test_at = by_attribute ? 1 : 0;
   AttributePath path;
   if (by_attribute) {
     if (arguments.positional.empty()) fail("Missing parameter for attribute name");
-    path = AttributePath(engine, arguments.positional[0]);
+    path = AttributePath(rendering, arguments.positional[0]);
   }
   if (arguments.positional.size() <= test_at) {
-    return [path, wanted](Engine& running, const Value& item) {
+    return [path, wanted](Rendering& running, const Value& item) {
       return is_true(running, path(running, item)) == wanted;
     };
   }
@@ -89,24 +90,24 @@ Choose prepare_choice(Engine& engine, const Arguments& arguments, bool by_attrib
   Arguments rest = arguments;
   rest.positional.erase(rest.positional.begin(),
                         rest.positional.begin() + static_cast<std::ptrdiff_t>(test_at) + 1);
-  return [path, name, rest, wanted](Engine& running, const Value& item) {
+  return [path, name, rest, wanted](Rendering& running, const Value& item) {
     return apply_test(running, name, path(running, item), rest) == wanted;
   };
 }
 
 template <bool ByAttribute, bool Wanted>
-Value choose(Engine& engine, const Value& subject, const Arguments& arguments) {
-  return engine.iterator(
+Value choose(Rendering& rendering, const Value& subject, const Arguments& arguments) {
+  return rendering.iterator(
       "generator",
-      [&engine, subject, arguments, choice = Choose(), next = Next()](Value& item) mutable {
+      [&rendering, subject, arguments, choice = Choose(), next = Next()](Value& item) mutable {
         if (!choice) {
-          if (!is_true(engine, subject)) return false;
-          choice = prepare_choice(engine, arguments, ByAttribute, Wanted);
-          next = iterate(engine, subject);
+          if (!is_true(rendering, subject)) return false;
+          choice = prepare_choice(rendering, arguments, ByAttribute, Wanted);
+          next = iterate(rendering, subject);
         }
         for (Value held; next(held);) {
-          engine.step();
-          if (!choice(engine, held)) continue;
+          rendering.step();
+          if (!choice(rendering, held)) continue;
           item = std::move(held);
           return true;
         }

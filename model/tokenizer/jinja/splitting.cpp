@@ -2,44 +2,13 @@
 
 #include <algorithm>
 
+#include "kernels/device/utf8.h"
 #include "model/tokenizer/jinja/characters.h"
-#include "model/tokenizer/unicode.h"
 
 namespace spd::jinja {
 namespace {
 
 using Parts = std::vector<std::string_view>;
-
-Parts from_start(Engine& engine, std::string_view text, std::string_view separator,
-                 std::int64_t most) {
-  Parts parts;
-  while (most != 0) {
-    const std::size_t at = text.find(separator);
-    if (at == text.npos) break;
-    engine.step();
-    parts.push_back(text.substr(0, at));
-    text.remove_prefix(at + separator.size());
-    if (most > 0) --most;
-  }
-  parts.push_back(text);
-  return parts;
-}
-
-Parts from_end(Engine& engine, std::string_view text, std::string_view separator,
-               std::int64_t most) {
-  Parts parts;
-  while (most != 0) {
-    const std::size_t at = text.rfind(separator);
-    if (at == text.npos) break;
-    engine.step();
-    parts.push_back(text.substr(at + separator.size()));
-    text = text.substr(0, at);
-    if (most > 0) --most;
-  }
-  parts.push_back(text);
-  std::reverse(parts.begin(), parts.end());
-  return parts;
-}
 
 /// The size of the run of white space, or of anything else, at the start or at the end.
 std::size_t run(std::string_view text, bool of_space, bool at_end) {
@@ -55,16 +24,28 @@ std::size_t run(std::string_view text, bool of_space, bool at_end) {
 
 }  // namespace
 
-Parts split_at(Engine& engine, std::string_view text, std::string_view separator, std::int64_t most,
-               bool backwards) {
+Parts split_at(Rendering& rendering, std::string_view text, std::string_view separator,
+               std::int64_t most, bool backwards) {
   if (separator.empty()) fail("empty separator");
-  engine.touch(text.size());
-  return backwards ? from_end(engine, text, separator, most)
-                   : from_start(engine, text, separator, most);
+  rendering.touch(text.size());
+  Parts parts;
+  for (; most != 0; most -= most > 0 ? 1 : 0) {
+    const std::size_t at = backwards ? text.rfind(separator) : text.find(separator);
+    if (at == text.npos) break;
+    rendering.step();
+    const std::string_view before = text.substr(0, at);
+    const std::string_view behind = text.substr(at + separator.size());
+    parts.push_back(backwards ? behind : before);
+    text = backwards ? before : behind;
+  }
+  parts.push_back(text);
+  if (backwards) std::reverse(parts.begin(), parts.end());
+  return parts;
 }
 
-Parts split_at_space(Engine& engine, std::string_view text, std::int64_t most, bool backwards) {
-  engine.step(1 + text.size() / 4);
+Parts split_at_space(Rendering& rendering, std::string_view text, std::int64_t most,
+                     bool backwards) {
+  rendering.step(1 + text.size() / 4);
   Parts parts;
   const auto drop = [&](std::size_t size) {
     text = backwards ? text.substr(0, text.size() - size) : text.substr(size);
@@ -83,8 +64,8 @@ Parts split_at_space(Engine& engine, std::string_view text, std::int64_t most, b
   return parts;
 }
 
-Parts split_lines(Engine& engine, std::string_view text, bool keep_ends) {
-  engine.step(1 + text.size() / 4);
+Parts split_lines(Rendering& rendering, std::string_view text, bool keep_ends) {
+  rendering.step(1 + text.size() / 4);
   Parts lines;
   std::size_t start = 0;
   for (std::size_t at = 0; at < text.size();) {
@@ -101,9 +82,9 @@ Parts split_lines(Engine& engine, std::string_view text, bool keep_ends) {
   return lines;
 }
 
-std::string replace(Engine& engine, std::string_view text, std::string_view old,
+std::string replace(Rendering& rendering, std::string_view text, std::string_view old,
                     std::string_view by, std::int64_t most) {
-  engine.touch(text.size());
+  rendering.touch(text.size());
   std::string result;
   std::size_t from = 0;
   if (most < 0) most = INT64_MAX;
@@ -111,8 +92,8 @@ std::string replace(Engine& engine, std::string_view text, std::string_view old,
   std::size_t at = text.find(old);
   for (; most > 0 && at != text.npos; --most) {
     result.append(text, from, at - from).append(by);
-    engine.touch(by.size());
-    engine.check_size(result.size());
+    rendering.touch(by.size());
+    rendering.check_size(result.size());
     from = at + old.size();
     if (old.empty()) {
       if (at == text.size()) break;
@@ -124,13 +105,13 @@ std::string replace(Engine& engine, std::string_view text, std::string_view old,
   return result.append(text.substr(from));
 }
 
-std::string padded(Engine& engine, const Text& text, std::int64_t width, std::string_view fill,
-                   bool left, bool right) {
+std::string padded(Rendering& rendering, const Text& text, std::int64_t width,
+                   std::string_view fill, bool left, bool right) {
   const auto length = static_cast<std::int64_t>(text.length);
   if (width <= length) return text.bytes;
   const auto missing = static_cast<std::uint64_t>(width - length);
-  if (missing > engine.most_output()) engine.check_size(missing);
-  engine.check_size(missing * fill.size());
+  if (missing > rendering.most_output()) rendering.check_size(missing);
+  rendering.check_size(missing * fill.size());
   std::uint64_t before = left ? missing : 0;
   // Where both sides are filled, the odd one goes to the left of a text of even width.
   if (left && right) before = missing / 2 + (missing & static_cast<std::uint64_t>(width) & 1);

@@ -2,13 +2,13 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/device/utf8.h"
 #include "model/tokenizer/jinja/attributes.h"
 #include "model/tokenizer/jinja/characters.h"
 #include "model/tokenizer/jinja/formatting.h"
 #include "model/tokenizer/jinja/integer.h"
 #include "model/tokenizer/jinja/printing.h"
 #include "model/tokenizer/jinja/real.h"
-#include "model/tokenizer/unicode.h"
 
 namespace spd::jinja {
 namespace {
@@ -75,12 +75,12 @@ Specification read_specification(std::string_view text) {
   return to;
 }
 
-std::string fill_up(Engine& engine, const Specification& to, const std::string& sign,
+std::string fill_up(Rendering& rendering, const Specification& to, const std::string& sign,
                     const std::string& body, char default_align) {
   const auto length = static_cast<std::int64_t>(code_points(sign) + code_points(body));
   const auto missing = static_cast<std::uint64_t>(std::max<std::int64_t>(0, to.width - length));
-  engine.check_size(missing * to.fill.size());
-  engine.touch(missing);
+  rendering.check_size(missing * to.fill.size());
+  rendering.touch(missing);
   const bool after_sign = to.zeros && default_align == '>';
   const char align = after_sign ? '=' : to.align == 0 ? default_align : to.align;
   const std::uint64_t before = align == '>' || align == '=' ? missing
@@ -115,7 +115,7 @@ void check_grouping(const Specification& to) {
   }
 }
 
-std::string format_real(Engine& engine, double number, Specification to) {
+std::string format_real(Rendering& rendering, double number, Specification to) {
   if (to.precision > kMostPrecision) fail("precision too large");
   check_grouping(to);
   const bool negative = std::signbit(number) && !std::isnan(number);
@@ -134,16 +134,16 @@ std::string format_real(Engine& engine, double number, Specification to) {
     fail("a format specification with a precision and no type is not supported");
   } else {
     const int precision = to.precision < 0 ? 6 : to.precision;
-    digits = real_digits(engine, magnitude, {to.type, to.alternate, precision});
+    digits = real_digits(rendering, magnitude, {to.type, to.alternate, precision});
   }
   if (to.grouping != 0) digits = group(digits, to.grouping, 3);
-  return fill_up(engine, to, sign_of(to, negative), digits + suffix, '>');
+  return fill_up(rendering, to, sign_of(to, negative), digits + suffix, '>');
 }
 
-std::string format_integer(Engine& engine, const Value& value, const Specification& to) {
+std::string format_integer(Rendering& rendering, const Value& value, const Specification& to) {
   constexpr std::string_view kReal = "eEfFgG%";
   if (to.type != 0 && kReal.find(to.type) != kReal.npos) {
-    return format_real(engine, to_real(value), to);
+    return format_real(rendering, to_real(value), to);
   }
   if (to.precision >= 0) fail("Precision not allowed in integer format specifier");
   check_grouping(to);
@@ -154,24 +154,24 @@ std::string format_integer(Engine& engine, const Value& value, const Specificati
   const char type = to.type == 0 ? 'd' : to.type;
   if (to.grouping == ',' && type != 'd')
     fail("Cannot specify ',' with '" + std::string(1, type) + "'.");
-  std::string digits = integer_digits(engine, negative ? negate_integer(value) : value, {type});
+  std::string digits = integer_digits(rendering, negative ? negate_integer(value) : value, {type});
   if (to.grouping != 0) digits = group(digits, to.grouping, type == 'd' ? 3 : 4);
   std::string sign = sign_of(to, negative);
   if (to.alternate && type != 'd') sign += std::string("0") + type;
-  return fill_up(engine, to, sign, digits, '>');
+  return fill_up(rendering, to, sign, digits, '>');
 }
 
-std::string format_text(Engine& engine, const Text& value, const Specification& to) {
+std::string format_text(Rendering& rendering, const Text& value, const Specification& to) {
   if (to.sign != '-' || to.alternate || to.grouping != 0 || to.align == '=') {
     fail("a format specification for numbers, given to a 'str'");
   }
   std::string text = value.bytes;
   if (to.precision >= 0) text.resize(offset_of(text, static_cast<std::size_t>(to.precision)));
-  return fill_up(engine, to, "", text, '<');
+  return fill_up(rendering, to, "", text, '<');
 }
 
-std::string format_value(Engine& engine, const Value& value, std::string_view specification) {
-  if (specification.empty()) return to_str(engine, value);
+std::string format_value(Rendering& rendering, const Value& value, std::string_view specification) {
+  if (specification.empty()) return to_str(rendering, value);
   if (value.text() != nullptr && value.text()->markup) {
     fail("formatting escaped text is not supported");
   }
@@ -187,17 +187,18 @@ std::string format_value(Engine& engine, const Value& value, std::string_view sp
     fail(std::string("Unknown format code '") + to.type + "' for object of type '" +
          type_name(value) + "'");
   }
-  if (value.text() != nullptr) return format_text(engine, *value.text(), to);
+  if (value.text() != nullptr) return format_text(rendering, *value.text(), to);
   if (!number) {
     fail("unsupported format string passed to " + type_name(value) + ".__format__");
   }
-  if (value.real() != nullptr) return format_real(engine, *value.real(), to);
-  return format_integer(engine, value, to);
+  if (value.real() != nullptr) return format_real(rendering, *value.real(), to);
+  return format_integer(rendering, value, to);
 }
 
 class Formatter {
  public:
-  Formatter(Engine& engine, const Arguments& arguments) : engine_(engine), arguments_(arguments) {}
+  Formatter(Rendering& rendering, const Arguments& arguments)
+      : rendering_(rendering), arguments_(arguments) {}
 
   std::string run(std::string_view text, int nesting = 2) {
     if (nesting < 0) fail("Max string recursion exceeded");
@@ -217,9 +218,9 @@ class Formatter {
         result += c;
         ++at;
       }
-      engine_.check_size(result.size());
+      rendering_.check_size(result.size());
     }
-    engine_.touch(result.size());
+    rendering_.touch(result.size());
     return result;
   }
 
@@ -243,7 +244,7 @@ class Formatter {
   }
 
   std::string field(std::string_view text, int nesting) {
-    engine_.step();
+    rendering_.step();
     std::size_t end = 0;
     bool in_brackets = false;
     for (; end < text.size() && (in_brackets || (text[end] != '!' && text[end] != ':')); ++end) {
@@ -260,12 +261,12 @@ class Formatter {
       if (!rest.empty() && rest[0] != ':') fail("expected ':' after conversion specifier");
     }
     if (!rest.empty()) rest.remove_prefix(1);
-    return format_value(engine_, value, run(rest, nesting - 1));
+    return format_value(rendering_, value, run(rest, nesting - 1));
   }
 
   Value converted(const Value& value, char conversion) {
-    if (conversion == 's') return engine_.text(to_str(engine_, value));
-    if (conversion == 'r') return engine_.text(to_repr(engine_, value));
+    if (conversion == 's') return rendering_.text(to_str(rendering_, value));
+    if (conversion == 'r') return rendering_.text(to_repr(rendering_, value));
     fail(std::string("conversion '!") + conversion + "' is not supported");
   }
 
@@ -277,15 +278,15 @@ class Formatter {
       if (path[0] == '.') {
         const std::size_t stop = std::min(path.find_first_of(".[", 1), path.size());
         if (stop == 1) fail("Empty attribute in format string");
-        value = attribute_of(engine_, value, std::string(path.substr(1, stop - 1)));
+        value = attribute_of(rendering_, value, std::string(path.substr(1, stop - 1)));
         path.remove_prefix(stop);
       } else if (path[0] == '[') {
         const std::size_t stop = path.find(']');
         if (stop == path.npos) fail("Missing ']' in format string");
         const std::string_view key = path.substr(1, stop - 1);
         if (key.empty()) fail("Empty attribute in format string");
-        value = item_of(engine_, value,
-                        is_digit_text(key) ? index(key) : engine_.text(std::string(key)));
+        value = item_of(rendering_, value,
+                        is_digit_text(key) ? index(key) : rendering_.text(std::string(key)));
         path.remove_prefix(stop + 1);
       } else {
         fail("Only '.' or '[' may follow ']' in format field specifier");
@@ -318,7 +319,7 @@ class Formatter {
   }
 
   enum class Numbering { unknown, automatic, manual };
-  Engine& engine_;
+  Rendering& rendering_;
   const Arguments& arguments_;
   Numbering automatic_ = Numbering::unknown;
   std::size_t next_ = 0;
@@ -326,9 +327,9 @@ class Formatter {
 
 }  // namespace
 
-Value str_format(Engine& engine, const Value& text, const Arguments& arguments) {
+Value str_format(Rendering& rendering, const Value& text, const Arguments& arguments) {
   if (text.text()->markup) fail("format() of escaped text is not supported");
-  return engine.text(Formatter(engine, arguments).run(text.text()->bytes));
+  return rendering.text(Formatter(rendering, arguments).run(text.text()->bytes));
 }
 
 }  // namespace spd::jinja

@@ -1,26 +1,29 @@
 #include "model/tokenizer/jinja/template.h"
 
 #include "kernels/device/error.h"
+#include "kernels/device/utf8.h"
 #include "model/tokenizer/jinja/integer.h"
 #include "model/tokenizer/jinja/interpreter.h"
 #include "model/tokenizer/jinja/parser.h"
 #include "model/tokenizer/jinja/scoping.h"
-#include "model/tokenizer/unicode.h"
 
 namespace spd::jinja {
 namespace {
 
-Error placed(const std::string& name, const Failure& failure) {
+constexpr const char* kMend = "mend the template, or give a plain prompt instead of a chat";
+
+Error placed(const std::string& name, const Failure& failure, const char* remedy = "") {
   const std::string where = failure.place.line == 0
                                 ? ""
                                 : "line " + std::to_string(failure.place.line) + ", column " +
                                       std::to_string(failure.place.column) + ": ";
-  return Error(ErrorCode::input, name + ": " + where + failure.message);
+  return Error(ErrorCode::input, name + ": " + where + failure.message,
+               failure.is_limit ? kMend : remedy);
 }
 
-Value from_json(Engine& engine, const nlohmann::ordered_json& json) {
-  const Engine::Level level(engine);
-  engine.step();
+Value from_json(Rendering& rendering, const nlohmann::ordered_json& json) {
+  const Level one_more = rendering.level();
+  rendering.step();
   switch (json.type()) {
     case nlohmann::json::value_t::boolean:
       return json.get<bool>();
@@ -35,20 +38,20 @@ Value from_json(Engine& engine, const nlohmann::ordered_json& json) {
       return json.get<double>();
     case nlohmann::json::value_t::string: {
       const auto& text = json.get_ref<const std::string&>();
-      return engine.text(is_ascii(text) ? text : replace_invalid_utf8(text));
+      return rendering.text(is_ascii(text) ? text : replace_invalid_utf8(text));
     }
     case nlohmann::json::value_t::array: {
       std::vector<Value> items;
       items.reserve(json.size());
-      for (const auto& item : json) items.push_back(from_json(engine, item));
-      return engine.list(std::move(items));
+      for (const auto& item : json) items.push_back(from_json(rendering, item));
+      return rendering.list(std::move(items));
     }
     case nlohmann::json::value_t::object: {
       Dict dict;
       for (const auto& [key, value] : json.items()) {
-        dict.set(engine.text(replace_invalid_utf8(key)), from_json(engine, value));
+        dict.set(rendering.text(replace_invalid_utf8(key)), from_json(rendering, value));
       }
-      return engine.dict(std::move(dict));
+      return rendering.dict(std::move(dict));
     }
     default:
       return None{};
@@ -65,24 +68,24 @@ struct Template::Parsed {
 Template Template::parse(std::string_view source, const std::string& name) {
   try {
     if (replace_invalid_utf8(source) != source) fail("the template is not UTF-8");
-    Engine engine(RenderOptions{});
+    Rendering rendering(RenderOptions{});
     auto parsed = std::make_shared<Parsed>();
     parsed->name = name;
-    parsed->program.body = Parser(engine, source).parse();
+    parsed->program.body = Parser(rendering, source).parse();
     scope(parsed->program);
     return Template(std::move(parsed));
   } catch (const Failure& failure) {
-    throw placed(name, failure);
+    throw placed(name, failure, kMend);
   }
 }
 
 std::string Template::render(const nlohmann::ordered_json& variables,
                              const RenderOptions& options) const {
   try {
-    Engine engine(options);
-    const Value converted = from_json(engine, variables);
+    Rendering rendering(options);
+    const Value converted = from_json(rendering, variables);
     if (converted.dict() == nullptr) fail("the variables of a template are no object");
-    return Interpreter(engine, *converted.dict()).run(parsed_->program);
+    return Interpreter(rendering, *converted.dict()).run(parsed_->program);
   } catch (const Failure& failure) {
     throw placed(parsed_->name, failure);
   }

@@ -23,11 +23,13 @@ struct RenderOptions {
 /// escapes, raise_exception and strftime_now. What else Jinja2 has is refused, never guessed.
 class Template {
  public:
-  /// `name` begins messages. Throws input Error "NAME: line L, column C: what is wrong".
+  /// `name` begins messages. Throws input Error "NAME: line L, column C: what is wrong", whose
+  /// remedy is to mend the template.
   static Template parse(std::string_view source, const std::string& name);
 
   /// Throws input Error, placed like those of parse, for what the template does wrong, for more
-  /// than the options allow, and with the template's own words where it calls raise_exception.
+  /// than the options allow, and with the template's own words where it calls raise_exception:
+  /// without remedy where what it was given may be what is wrong.
   /// `variables`: an object; the order of its keys is kept (for tojson and loops).
   std::string render(const nlohmann::ordered_json& variables,
                      const RenderOptions& options = {}) const;

@@ -14,82 +14,82 @@
 namespace spd::jinja {
 namespace {
 
-using Test = bool (*)(Engine&, const Value&, const Arguments&);
+using Test = bool (*)(Rendering&, const Value&, const Arguments&);
 
 /// A test that takes nothing but its value.
-template <bool (*Holds)(Engine&, const Value&)>
-bool alone(Engine& engine, const Value& value, const Arguments& arguments) {
+template <bool (*Holds)(Rendering&, const Value&)>
+bool alone(Rendering& rendering, const Value& value, const Arguments& arguments) {
   const Bound none("test", arguments, {});
-  return Holds(engine, value);
+  return Holds(rendering, value);
 }
 
 /// A test of two values.
-template <bool (*Holds)(Engine&, const Value&, const Value&)>
-bool pair(Engine& engine, const Value& value, const Arguments& arguments) {
+template <bool (*Holds)(Rendering&, const Value&, const Value&)>
+bool pair(Rendering& rendering, const Value& value, const Arguments& arguments) {
   const Bound bound("test", arguments, {"/other"}, 1);
-  return Holds(engine, value, bound[0]);
+  return Holds(rendering, value, bound[0]);
 }
 
-bool leaves(Engine& engine, const Value& value, std::int64_t divisor, std::int64_t rest) {
-  return equal(arithmetic(engine, "%", value, divisor), rest);
+bool leaves(Rendering& rendering, const Value& value, std::int64_t divisor, std::int64_t rest) {
+  return equal(arithmetic(rendering, "%", value, divisor), rest);
 }
 
-bool odd(Engine& engine, const Value& value) { return leaves(engine, value, 2, 1); }
-bool even(Engine& engine, const Value& value) { return leaves(engine, value, 2, 0); }
+bool odd(Rendering& rendering, const Value& value) { return leaves(rendering, value, 2, 1); }
+bool even(Rendering& rendering, const Value& value) { return leaves(rendering, value, 2, 0); }
 
-bool divisible_by(Engine& engine, const Value& value, const Arguments& arguments) {
+bool divisible_by(Rendering& rendering, const Value& value, const Arguments& arguments) {
   const Bound bound("divisibleby", arguments, {"num"}, 1);
-  return equal(arithmetic(engine, "%", value, bound[0]), std::int64_t{0});
+  return equal(arithmetic(rendering, "%", value, bound[0]), std::int64_t{0});
 }
 
-bool is_defined(Engine&, const Value& value) { return value.undefined() == nullptr; }
-bool is_undefined(Engine&, const Value& value) { return value.undefined() != nullptr; }
-bool is_none(Engine&, const Value& value) { return value.is_none(); }
-bool is_boolean(Engine&, const Value& value) { return value.boolean() != nullptr; }
-bool is_false(Engine&, const Value& value) { return value.boolean() && !*value.boolean(); }
-bool is_true_test(Engine&, const Value& value) { return value.boolean() && *value.boolean(); }
-bool is_integer(Engine&, const Value& value) { return value.small() || value.big(); }
-bool is_float(Engine&, const Value& value) { return value.real() != nullptr; }
-bool is_number(Engine&, const Value& value) { return value.is_number(); }
-bool is_string(Engine&, const Value& value) { return value.text() != nullptr; }
-bool is_mapping(Engine&, const Value& value) { return value.dict() != nullptr; }
-bool is_iterable(Engine& engine, const Value& value) {
-  return static_cast<bool>(try_iterate(engine, value));
+bool is_defined(Rendering&, const Value& value) { return value.undefined() == nullptr; }
+bool is_undefined(Rendering&, const Value& value) { return value.undefined() != nullptr; }
+bool is_none(Rendering&, const Value& value) { return value.is_none(); }
+bool is_boolean(Rendering&, const Value& value) { return value.boolean() != nullptr; }
+bool is_false(Rendering&, const Value& value) { return value.boolean() && !*value.boolean(); }
+bool is_true_test(Rendering&, const Value& value) { return value.boolean() && *value.boolean(); }
+bool is_integer(Rendering&, const Value& value) { return value.small() || value.big(); }
+bool is_float(Rendering&, const Value& value) { return value.real() != nullptr; }
+bool is_number(Rendering&, const Value& value) { return value.is_number(); }
+bool is_string(Rendering&, const Value& value) { return value.text() != nullptr; }
+bool is_mapping(Rendering&, const Value& value) { return value.dict() != nullptr; }
+bool is_iterable(Rendering& rendering, const Value& value) {
+  return static_cast<bool>(try_iterate(rendering, value));
 }
-bool is_escaped(Engine&, const Value& value) { return value.text() && value.text()->markup; }
+bool is_escaped(Rendering&, const Value& value) { return value.text() && value.text()->markup; }
 
-bool is_callable(Engine&, const Value& value) {
+bool is_callable(Rendering&, const Value& value) {
   return value.undefined() != nullptr || (value.object() && value.object()->is_callable());
 }
 
-bool is_sequence(Engine&, const Value& value) {
+bool is_sequence(Rendering&, const Value& value) {
   return value.undefined() || value.text() || value.sequence() || value.dict() ||
          value.as<Range>() != nullptr;
 }
 
-bool has_case(Engine& engine, const Value& value, const char* method) {
-  const Value text = engine.text(to_str(engine, value));
-  return *text_method(method)(engine, text, {}).boolean();
+bool has_case(Rendering& rendering, const Value& value, const char* method) {
+  const Value text = rendering.text(to_str(rendering, value));
+  return *text_method(method)(rendering, text, {}).boolean();
 }
 
-bool is_lower_test(Engine& engine, const Value& value) {
-  return has_case(engine, value, "islower");
+bool is_lower_test(Rendering& rendering, const Value& value) {
+  return has_case(rendering, value, "islower");
 }
-bool is_upper_test(Engine& engine, const Value& value) {
-  return has_case(engine, value, "isupper");
+bool is_upper_test(Rendering& rendering, const Value& value) {
+  return has_case(rendering, value, "isupper");
 }
 
-bool is_filter(Engine&, const Value& value) {
+bool is_filter(Rendering&, const Value& value) {
   hash_of(value);
   return value.text() != nullptr && is_filter_name(value.text()->bytes);
 }
 
-bool is_test(Engine&, const Value& value) {
+bool is_test(Rendering&, const Value& value) {
   hash_of(value);
   return value.text() != nullptr && is_test_name(value.text()->bytes);
 }
 
-bool same_as(Engine&, const Value& value, const Arguments& arguments) {
+bool same_as(Rendering&, const Value& value, const Arguments& arguments) {
   const Bound bound("sameas", arguments, {"other"}, 1);
   // CPython shares some equal values and not others: what it does is nothing to rely on.
   const bool unclear = (value.text() && bound[0].text()) || (value.real() && bound[0].real()) ||
@@ -100,19 +100,21 @@ bool same_as(Engine&, const Value& value, const Arguments& arguments) {
   return value.is_same(bound[0]);
 }
 
-bool is_in(Engine& engine, const Value& value, const Arguments& arguments) {
+bool is_in(Rendering& rendering, const Value& value, const Arguments& arguments) {
   const Bound bound("in", arguments, {"seq"}, 1);
-  return contains(engine, bound[0], value);
+  return contains(rendering, bound[0], value);
 }
 
-bool equals(Engine&, const Value& left, const Value& right) { return equal(left, right); }
-bool differs(Engine&, const Value& left, const Value& right) { return !equal(left, right); }
-bool greater(Engine&, const Value& left, const Value& right) { return less(right, left, ">"); }
-bool at_least(Engine&, const Value& left, const Value& right) {
+bool equals(Rendering&, const Value& left, const Value& right) { return equal(left, right); }
+bool differs(Rendering&, const Value& left, const Value& right) { return !equal(left, right); }
+bool greater(Rendering&, const Value& left, const Value& right) { return less(right, left, ">"); }
+bool at_least(Rendering&, const Value& left, const Value& right) {
   return less_or_equal(right, left, ">=");
 }
-bool smaller(Engine&, const Value& left, const Value& right) { return less(left, right); }
-bool at_most(Engine&, const Value& left, const Value& right) { return less_or_equal(left, right); }
+bool smaller(Rendering&, const Value& left, const Value& right) { return less(left, right); }
+bool at_most(Rendering&, const Value& left, const Value& right) {
+  return less_or_equal(left, right);
+}
 
 struct Named {
   std::string_view name;
@@ -169,12 +171,12 @@ const Named* find(std::string_view name) {
 
 }  // namespace
 
-bool apply_test(Engine& engine, const std::string& name, const Value& value,
+bool apply_test(Rendering& rendering, const std::string& name, const Value& value,
                 const Arguments& arguments) {
   const Named* found = find(name);
   if (found == nullptr) fail("No test named '" + name + "'");
-  engine.step();
-  return found->test(engine, value, arguments);
+  rendering.step();
+  return found->test(rendering, value, arguments);
 }
 
 bool is_test_name(std::string_view name) { return find(name) != nullptr; }

@@ -4,12 +4,12 @@
 #include <string>
 #include <string_view>
 
-#include "model/tokenizer/jinja/engine.h"
+#include "model/tokenizer/jinja/rendering.h"
 
 namespace spd::jinja {
 
 /// Fails where there is no such test.
-bool apply_test(Engine& engine, const std::string& name, const Value& value,
+bool apply_test(Rendering& rendering, const std::string& name, const Value& value,
                 const Arguments& arguments);
 bool is_test_name(std::string_view name);
 

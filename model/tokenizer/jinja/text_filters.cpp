@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 
+#include "kernels/device/utf8.h"
 #include "model/tokenizer/jinja/arguments.h"
 #include "model/tokenizer/jinja/characters.h"
 #include "model/tokenizer/jinja/filters.h"
@@ -10,42 +11,41 @@
 #include "model/tokenizer/jinja/operators.h"
 #include "model/tokenizer/jinja/printing.h"
 #include "model/tokenizer/jinja/splitting.h"
-#include "model/tokenizer/unicode.h"
 
 namespace spd::jinja {
 namespace {
 
 /// Jinja's soft_str: strings stay what they are, all else is printed.
-Value soft_text(Engine& engine, const Value& value) {
-  return value.text() != nullptr ? value : engine.text(to_str(engine, value));
+Value soft_text(Rendering& rendering, const Value& value) {
+  return value.text() != nullptr ? value : rendering.text(to_str(rendering, value));
 }
 
 /// The method of the same name.
-Value by_method(Engine& engine, const Value& subject, const char* method,
+Value by_method(Rendering& rendering, const Value& subject, const char* method,
                 const Arguments& arguments) {
-  return text_method(method)(engine, soft_text(engine, subject), arguments);
+  return text_method(method)(rendering, soft_text(rendering, subject), arguments);
 }
 
-Value upper_filter(Engine& engine, const Value& subject, const Arguments& arguments) {
-  return by_method(engine, subject, "upper", arguments);
+Value upper_filter(Rendering& rendering, const Value& subject, const Arguments& arguments) {
+  return by_method(rendering, subject, "upper", arguments);
 }
 
-Value lower_filter(Engine& engine, const Value& subject, const Arguments& arguments) {
-  return by_method(engine, subject, "lower", arguments);
+Value lower_filter(Rendering& rendering, const Value& subject, const Arguments& arguments) {
+  return by_method(rendering, subject, "lower", arguments);
 }
 
-Value capitalize_filter(Engine& engine, const Value& subject, const Arguments& arguments) {
-  return by_method(engine, subject, "capitalize", arguments);
+Value capitalize_filter(Rendering& rendering, const Value& subject, const Arguments& arguments) {
+  return by_method(rendering, subject, "capitalize", arguments);
 }
 
-Value trim(Engine& engine, const Value& subject, const Arguments& arguments) {
+Value trim(Rendering& rendering, const Value& subject, const Arguments& arguments) {
   const Bound bound("trim", arguments, {"chars"});
-  return by_method(engine, subject, "strip", {{bound.get(0, None{})}, {}});
+  return by_method(rendering, subject, "strip", {{bound.get(0, None{})}, {}});
 }
 
-Value center(Engine& engine, const Value& subject, const Arguments& arguments) {
+Value center(Rendering& rendering, const Value& subject, const Arguments& arguments) {
   const Bound bound("center", arguments, {"width"});
-  return by_method(engine, subject, "center", {{bound.get(0, std::int64_t{80})}, {}});
+  return by_method(rendering, subject, "center", {{bound.get(0, std::int64_t{80})}, {}});
 }
 
 bool starts_word(char32_t c) {
@@ -54,11 +54,11 @@ bool starts_word(char32_t c) {
 
 /// Runs of separators and of anything else: of each the first character is raised, the rest
 /// lowered.
-Value title_filter(Engine& engine, const Value& subject, const Arguments& arguments) {
+Value title_filter(Rendering& rendering, const Value& subject, const Arguments& arguments) {
   const Bound none("title", arguments, {});
-  const Value soft = soft_text(engine, subject);
+  const Value soft = soft_text(rendering, subject);
   const std::string_view bytes = soft.text()->bytes;
-  engine.step(bytes.size());
+  rendering.step(bytes.size());
   std::string titled;
   for (std::size_t at = 0; at < bytes.size();) {
     const bool separator = starts_word(code_point_at(bytes, at).value);
@@ -70,35 +70,35 @@ Value title_filter(Engine& engine, const Value& subject, const Arguments& argume
     titled += upper(bytes.substr(at, first)) + lower(bytes.substr(at + first, end - at - first));
     at = end;
   }
-  return engine.text(std::move(titled));
+  return rendering.text(std::move(titled));
 }
 
-Value replace_filter(Engine& engine, const Value& subject, const Arguments& arguments) {
+Value replace_filter(Rendering& rendering, const Value& subject, const Arguments& arguments) {
   const Bound bound("replace", arguments, {"old", "new", "count"}, 2);
   const std::int64_t most = bound.has_some(2) ? bound.integer(2, -1) : -1;
-  return engine.text(replace(engine, to_str(engine, subject), to_str(engine, bound[0]),
-                             to_str(engine, bound[1]), most));
+  return rendering.text(replace(rendering, to_str(rendering, subject), to_str(rendering, bound[0]),
+                                to_str(rendering, bound[1]), most));
 }
 
-Value string(Engine& engine, const Value& subject, const Arguments& arguments) {
+Value string(Rendering& rendering, const Value& subject, const Arguments& arguments) {
   const Bound none("string", arguments, {});
-  return soft_text(engine, subject);
+  return soft_text(rendering, subject);
 }
 
-Value format(Engine& engine, const Value& subject, const Arguments& arguments) {
+Value format(Rendering& rendering, const Value& subject, const Arguments& arguments) {
   if (!arguments.positional.empty() && !arguments.named.empty()) {
     fail("can't handle positional and keyword arguments at the same time");
   }
-  const Value text = soft_text(engine, subject);
+  const Value text = soft_text(rendering, subject);
   if (arguments.named.empty()) {
-    return percent_format(engine, text, engine.tuple(arguments.positional));
+    return percent_format(rendering, text, rendering.tuple(arguments.positional));
   }
   Dict named;
-  for (const auto& [name, value] : arguments.named) named.set(engine.text(name), value);
-  return percent_format(engine, text, engine.dict(std::move(named)));
+  for (const auto& [name, value] : arguments.named) named.set(rendering.text(name), value);
+  return percent_format(rendering, text, rendering.dict(std::move(named)));
 }
 
-Value indent(Engine& engine, const Value& subject, const Arguments& arguments) {
+Value indent(Rendering& rendering, const Value& subject, const Arguments& arguments) {
   const Bound bound("indent", arguments, {"width", "first", "blank"});
   if (subject.undefined() != nullptr) fail(subject.undefined()->message);
   if (subject.text() == nullptr) fail("indent of a '" + type_name(subject) + "'");
@@ -107,33 +107,33 @@ Value indent(Engine& engine, const Value& subject, const Arguments& arguments) {
     indention = bound[0].text()->bytes;
   } else {
     const std::int64_t width = std::max<std::int64_t>(0, bound.integer(0, 4));
-    engine.check_size(static_cast<std::uint64_t>(width));
+    rendering.check_size(static_cast<std::uint64_t>(width));
     indention = std::string(static_cast<std::size_t>(width), ' ');
   }
-  const bool blank = bound.truth(engine, 2, false);
+  const bool blank = bound.truth(rendering, 2, false);
   const std::string text = subject.text()->bytes + "\n";
-  std::string indented = bound.truth(engine, 1, false) ? indention : "";
+  std::string indented = bound.truth(rendering, 1, false) ? indention : "";
   bool first = true;
-  for (const std::string_view line : split_lines(engine, text, false)) {
+  for (const std::string_view line : split_lines(rendering, text, false)) {
     if (!first) indented += "\n";
     if (!first && (blank || !line.empty())) indented += indention;
     indented += line;
     first = false;
-    engine.touch(indention.size());
-    engine.check_size(indented.size());
+    rendering.touch(indention.size());
+    rendering.check_size(indented.size());
   }
-  return engine.text(std::move(indented), subject.text()->markup);
+  return rendering.text(std::move(indented), subject.text()->markup);
 }
 
-Value truncate(Engine& engine, const Value& subject, const Arguments& arguments) {
+Value truncate(Rendering& rendering, const Value& subject, const Arguments& arguments) {
   const Bound bound("truncate", arguments, {"length", "killwords", "end", "leeway"});
   const std::int64_t length = bound.integer(0, 255);
-  const Value end = bound.get(2, engine.text("..."));
+  const Value end = bound.get(2, rendering.text("..."));
   const std::int64_t leeway = bound.has_some(3) ? bound.integer(3, 5) : 5;
   if (end.text() == nullptr) fail("truncate takes its end as text");
   const auto end_length = static_cast<std::int64_t>(end.text()->length);
   if (length < end_length || leeway < 0) fail("truncate to less than the end that it adds");
-  const auto size = length_of(engine, subject);
+  const auto size = length_of(rendering, subject);
   if (!size) fail("object of type '" + type_name(subject) + "' has no len()");
   if (static_cast<std::int64_t>(*size) <= length + leeway) return subject;
   if (subject.text() == nullptr || subject.text()->markup || end.text()->markup) {
@@ -142,15 +142,15 @@ Value truncate(Engine& engine, const Value& subject, const Arguments& arguments)
   const std::string& bytes = subject.text()->bytes;
   std::string kept =
       bytes.substr(0, offset_of(bytes, static_cast<std::size_t>(length - end_length)));
-  if (!bound.truth(engine, 1, false)) kept = kept.substr(0, kept.rfind(' '));
-  return engine.text(kept + end.text()->bytes);
+  if (!bound.truth(rendering, 1, false)) kept = kept.substr(0, kept.rfind(' '));
+  return rendering.text(kept + end.text()->bytes);
 }
 
-Value word_count(Engine& engine, const Value& subject, const Arguments& arguments) {
+Value word_count(Rendering& rendering, const Value& subject, const Arguments& arguments) {
   const Bound none("wordcount", arguments, {});
-  const Value text = soft_text(engine, subject);
+  const Value text = soft_text(rendering, subject);
   const std::string& bytes = text.text()->bytes;
-  engine.step(bytes.size());
+  rendering.step(bytes.size());
   std::int64_t words = 0;
   bool inside = false;
   for (std::size_t at = 0; at < bytes.size();) {
@@ -182,26 +182,27 @@ std::string url_quoted(std::string_view text, bool in_query) {
   return quoted;
 }
 
-Value url_encode(Engine& engine, const Value& subject, const Arguments& arguments) {
+Value url_encode(Rendering& rendering, const Value& subject, const Arguments& arguments) {
   const Bound none("urlencode", arguments, {});
-  const bool is_pairs = subject.text() == nullptr && try_iterate(engine, subject);
-  if (!is_pairs) return engine.text(url_quoted(to_str(engine, subject), false));
+  const bool is_pairs = subject.text() == nullptr && try_iterate(rendering, subject);
+  if (!is_pairs) return rendering.text(url_quoted(to_str(rendering, subject), false));
   std::string query;
   const auto add = [&](const Value& key, const Value& value) {
     if (!query.empty()) query += '&';
-    query += url_quoted(to_str(engine, key), true) + "=" + url_quoted(to_str(engine, value), true);
-    engine.check_size(query.size());
+    query +=
+        url_quoted(to_str(rendering, key), true) + "=" + url_quoted(to_str(rendering, value), true);
+    rendering.check_size(query.size());
   };
   if (const Dict* dict = subject.dict()) {
     for (const auto& [key, value] : dict->items) add(key, value);
   } else {
-    for (const Value& item : items_of(engine, subject)) {
-      const std::vector<Value> pair = items_of(engine, item);
+    for (const Value& item : items_of(rendering, subject)) {
+      const std::vector<Value> pair = items_of(rendering, item);
       if (pair.size() != 2) fail("urlencode takes pairs");
       add(pair[0], pair[1]);
     }
   }
-  return engine.text(std::move(query));
+  return rendering.text(std::move(query));
 }
 
 constexpr auto kFilters = std::to_array<NamedFilter>({

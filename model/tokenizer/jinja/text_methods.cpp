@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 
+#include "kernels/device/utf8.h"
 #include "model/tokenizer/jinja/arguments.h"
 #include "model/tokenizer/jinja/characters.h"
 #include "model/tokenizer/jinja/compare.h"
@@ -10,28 +11,27 @@
 #include "model/tokenizer/jinja/operators.h"
 #include "model/tokenizer/jinja/printing.h"
 #include "model/tokenizer/jinja/splitting.h"
-#include "model/tokenizer/unicode.h"
 
 namespace spd::jinja {
 namespace {
 
-Value alike(Engine& engine, const Value& self, std::string bytes) {
-  return engine.text(std::move(bytes), self.text()->markup);
+Value alike(Rendering& rendering, const Value& self, std::string bytes) {
+  return rendering.text(std::move(bytes), self.text()->markup);
 }
 
 template <std::string (*Change)(std::string_view)>
-Value change(Engine& engine, const Value& self, const Arguments& arguments) {
+Value change(Rendering& rendering, const Value& self, const Arguments& arguments) {
   const Bound none("str method", arguments, {});
-  engine.step(self.text()->length);
-  return alike(engine, self, Change(self.text()->bytes));
+  rendering.step(self.text()->length);
+  return alike(rendering, self, Change(self.text()->bytes));
 }
 
 /// True where there is a character and all of them are of the kind.
 template <bool (*Is)(char32_t)>
-Value all(Engine& engine, const Value& self, const Arguments& arguments) {
+Value all(Rendering& rendering, const Value& self, const Arguments& arguments) {
   const Bound none("str method", arguments, {});
   const std::string& bytes = self.text()->bytes;
-  engine.step(self.text()->length);
+  rendering.step(self.text()->length);
   for (std::size_t at = 0; at < bytes.size();) {
     const CodePoint c = code_point_at(bytes, at);
     if (!Is(c.value)) return false;
@@ -42,10 +42,10 @@ Value all(Engine& engine, const Value& self, const Arguments& arguments) {
 
 /// True where there is a cased character and none of another case.
 template <bool (*Is)(char32_t), bool (*Other)(char32_t)>
-Value all_cased(Engine& engine, const Value& self, const Arguments& arguments) {
+Value all_cased(Rendering& rendering, const Value& self, const Arguments& arguments) {
   const Bound none("str method", arguments, {});
   const std::string& bytes = self.text()->bytes;
-  engine.step(self.text()->length);
+  rendering.step(self.text()->length);
   bool cased = false;
   for (std::size_t at = 0; at < bytes.size();) {
     const CodePoint c = code_point_at(bytes, at);
@@ -56,10 +56,10 @@ Value all_cased(Engine& engine, const Value& self, const Arguments& arguments) {
   return cased;
 }
 
-Value istitle(Engine& engine, const Value& self, const Arguments& arguments) {
+Value istitle(Rendering& rendering, const Value& self, const Arguments& arguments) {
   const Bound none("istitle", arguments, {});
   const std::string& bytes = self.text()->bytes;
-  engine.step(self.text()->length);
+  rendering.step(self.text()->length);
   bool cased = false;
   bool after_cased = false;
   for (std::size_t at = 0; at < bytes.size();) {
@@ -74,16 +74,16 @@ Value istitle(Engine& engine, const Value& self, const Arguments& arguments) {
   return cased;
 }
 
-Value isascii(Engine&, const Value& self, const Arguments& arguments) {
+Value isascii(Rendering&, const Value& self, const Arguments& arguments) {
   const Bound none("isascii", arguments, {});
   return self.text()->is_ascii();
 }
 
-Value isprintable(Engine& engine, const Value& self, const Arguments& arguments) {
-  return self.text()->bytes.empty() ? Value(true) : all<is_printable>(engine, self, arguments);
+Value isprintable(Rendering& rendering, const Value& self, const Arguments& arguments) {
+  return self.text()->bytes.empty() ? Value(true) : all<is_printable>(rendering, self, arguments);
 }
 
-Value isidentifier(Engine&, const Value& self, const Arguments& arguments) {
+Value isidentifier(Rendering&, const Value& self, const Arguments& arguments) {
   const Bound none("isidentifier", arguments, {});
   const Text& text = *self.text();
   if (!text.is_ascii()) fail("isidentifier() of other than ASCII is not supported");
@@ -95,16 +95,16 @@ Value isidentifier(Engine&, const Value& self, const Arguments& arguments) {
 }
 
 template <bool Left, bool Right>
-Value strip_ends(Engine& engine, const Value& self, const Arguments& arguments) {
+Value strip_ends(Rendering& rendering, const Value& self, const Arguments& arguments) {
   const Bound bound("strip", arguments, {"/chars"});
   const std::string& bytes = self.text()->bytes;
-  engine.touch(bytes.size());
+  rendering.touch(bytes.size());
   if (!bound.has_some(0)) {
-    return alike(engine, self, std::string(strip(bytes, nullptr, Left, Right)));
+    return alike(rendering, self, std::string(strip(bytes, nullptr, Left, Right)));
   }
   const std::string_view chars = bound.text(0).bytes;
-  engine.step(1 + bytes.size() * chars.size() / 32);
-  return alike(engine, self, std::string(strip(bytes, &chars, Left, Right)));
+  rendering.step(1 + bytes.size() * chars.size() / 32);
+  return alike(rendering, self, std::string(strip(bytes, &chars, Left, Right)));
 }
 
 /// The part of the text that the optional start and end (at `at` and after) leave.
@@ -130,10 +130,10 @@ Window window(const Text& text, const Bound& bound, std::size_t at) {
 }
 
 template <bool Start>
-Value has_affix(Engine& engine, const Value& self, const Arguments& arguments) {
+Value has_affix(Rendering& rendering, const Value& self, const Arguments& arguments) {
   const Bound bound(Start ? "startswith" : "endswith", arguments, {"/affix", "/start", "/end"}, 1);
   const Window in = window(*self.text(), bound, 1);
-  engine.touch(in.part.size());
+  rendering.touch(in.part.size());
   const auto matches = [&](const Value& affix) {
     if (affix.text() == nullptr) {
       fail("startswith and endswith take a str or a tuple of str, not " + type_name(affix));
@@ -142,7 +142,7 @@ Value has_affix(Engine& engine, const Value& self, const Arguments& arguments) {
     return in.possible && (Start ? in.part.starts_with(bytes) : in.part.ends_with(bytes));
   };
   if (const Sequence* choices = bound[0].tuple()) {
-    engine.step(choices->items.size());
+    rendering.step(choices->items.size());
     return std::any_of(choices->items.begin(), choices->items.end(), matches);
   }
   return matches(bound[0]);
@@ -150,11 +150,11 @@ Value has_affix(Engine& engine, const Value& self, const Arguments& arguments) {
 
 /// Where the sub-text is, in code points; -1 where it is not.
 template <bool FromEnd, bool MustBe>
-Value find(Engine& engine, const Value& self, const Arguments& arguments) {
+Value find(Rendering& rendering, const Value& self, const Arguments& arguments) {
   const Bound bound("find", arguments, {"/sub", "/start", "/end"}, 1);
   const Window in = window(*self.text(), bound, 1);
   const std::string& sub = bound.text(0).bytes;
-  engine.touch(self.text()->bytes.size());
+  rendering.touch(self.text()->bytes.size());
   const std::size_t at = !in.possible ? in.part.npos
                          : FromEnd    ? in.part.rfind(sub)
                                       : in.part.find(sub);
@@ -165,11 +165,11 @@ Value find(Engine& engine, const Value& self, const Arguments& arguments) {
   return std::int64_t{-1};
 }
 
-Value count(Engine& engine, const Value& self, const Arguments& arguments) {
+Value count(Rendering& rendering, const Value& self, const Arguments& arguments) {
   const Bound bound("count", arguments, {"/sub", "/start", "/end"}, 1);
   const Window in = window(*self.text(), bound, 1);
   const std::string& sub = bound.text(0).bytes;
-  engine.touch(self.text()->bytes.size());
+  rendering.touch(self.text()->bytes.size());
   if (!in.possible) return std::int64_t{0};
   if (sub.empty()) return static_cast<std::int64_t>(code_points(in.part)) + 1;
   std::int64_t found = 0;
@@ -180,106 +180,110 @@ Value count(Engine& engine, const Value& self, const Arguments& arguments) {
   return found;
 }
 
-Value replace_method(Engine& engine, const Value& self, const Arguments& arguments) {
+Value replace_method(Rendering& rendering, const Value& self, const Arguments& arguments) {
   const Bound bound("replace", arguments, {"/old", "/new", "/count"}, 2);
   const std::string by =
-      self.text()->markup ? escaped_for_markup(engine, bound[1]) : bound.text(1).bytes;
-  return alike(engine, self,
-               replace(engine, self.text()->bytes, bound.text(0).bytes, by, bound.integer(2, -1)));
+      self.text()->markup ? escaped_for_markup(rendering, bound[1]) : bound.text(1).bytes;
+  return alike(
+      rendering, self,
+      replace(rendering, self.text()->bytes, bound.text(0).bytes, by, bound.integer(2, -1)));
 }
 
 template <bool Prefix>
-Value remove_affix(Engine& engine, const Value& self, const Arguments& arguments) {
+Value remove_affix(Rendering& rendering, const Value& self, const Arguments& arguments) {
   const Bound bound("removeprefix", arguments, {"/affix"}, 1);
   std::string_view bytes = self.text()->bytes;
   const std::string& affix = bound.text(0).bytes;
   if (Prefix && bytes.starts_with(affix)) bytes.remove_prefix(affix.size());
   if (!Prefix && bytes.ends_with(affix)) bytes.remove_suffix(affix.size());
-  return alike(engine, self, std::string(bytes));
+  return alike(rendering, self, std::string(bytes));
 }
 
-Value join(Engine& engine, const Value& self, const Arguments& arguments) {
+Value join(Rendering& rendering, const Value& self, const Arguments& arguments) {
   const Bound bound("join", arguments, {"/iterable"}, 1);
   const bool markup = self.text()->markup;
   std::string joined;
   std::size_t at = 0;
-  const Next next = iterate(engine, bound[0]);
+  const Next next = iterate(rendering, bound[0]);
   for (Value item; next(item); ++at) {
     if (at != 0) joined += self.text()->bytes;
     if (markup) {
-      joined += escaped_for_markup(engine, item);
+      joined += escaped_for_markup(rendering, item);
     } else if (item.text() != nullptr) {
       joined += item.text()->bytes;
     } else {
       fail("sequence item " + std::to_string(at) + ": expected str instance, " + type_name(item) +
            " found");
     }
-    engine.touch(self.text()->bytes.size());
-    engine.check_size(joined.size());
+    rendering.touch(self.text()->bytes.size());
+    rendering.check_size(joined.size());
   }
-  return engine.text(std::move(joined), markup);
+  return rendering.text(std::move(joined), markup);
 }
 
 template <bool FromEnd>
-Value split(Engine& engine, const Value& self, const Arguments& arguments) {
+Value split(Rendering& rendering, const Value& self, const Arguments& arguments) {
   const Bound bound("split", arguments, {"sep", "maxsplit"});
   const std::int64_t most = bound.integer(1, -1);
-  const auto parts = bound.has_some(0)
-                         ? split_at(engine, self.text()->bytes, bound.text(0).bytes, most, FromEnd)
-                         : split_at_space(engine, self.text()->bytes, most, FromEnd);
+  const auto parts =
+      bound.has_some(0)
+          ? split_at(rendering, self.text()->bytes, bound.text(0).bytes, most, FromEnd)
+          : split_at_space(rendering, self.text()->bytes, most, FromEnd);
   std::vector<Value> items;
-  for (const std::string_view part : parts) items.push_back(alike(engine, self, std::string(part)));
-  return engine.list(std::move(items));
+  for (const std::string_view part : parts)
+    items.push_back(alike(rendering, self, std::string(part)));
+  return rendering.list(std::move(items));
 }
 
-Value splitlines(Engine& engine, const Value& self, const Arguments& arguments) {
+Value splitlines(Rendering& rendering, const Value& self, const Arguments& arguments) {
   const Bound bound("splitlines", arguments, {"keepends"});
   std::vector<Value> items;
   for (const std::string_view line :
-       split_lines(engine, self.text()->bytes, bound.truth(engine, 0, false))) {
-    items.push_back(alike(engine, self, std::string(line)));
+       split_lines(rendering, self.text()->bytes, bound.truth(rendering, 0, false))) {
+    items.push_back(alike(rendering, self, std::string(line)));
   }
-  return engine.list(std::move(items));
+  return rendering.list(std::move(items));
 }
 
 template <bool FromEnd>
-Value partition(Engine& engine, const Value& self, const Arguments& arguments) {
+Value partition(Rendering& rendering, const Value& self, const Arguments& arguments) {
   const Bound bound("partition", arguments, {"/sep"}, 1);
   const std::string& bytes = self.text()->bytes;
   const std::string& separator = bound.text(0).bytes;
   if (separator.empty()) fail("empty separator");
   const std::size_t at = FromEnd ? bytes.rfind(separator) : bytes.find(separator);
-  const auto part = [&](std::string text) { return alike(engine, self, std::move(text)); };
+  const auto part = [&](std::string text) { return alike(rendering, self, std::move(text)); };
   if (at == bytes.npos) {
-    return FromEnd ? engine.tuple({part(""), part(""), self})
-                   : engine.tuple({self, part(""), part("")});
+    return FromEnd ? rendering.tuple({part(""), part(""), self})
+                   : rendering.tuple({self, part(""), part("")});
   }
-  return engine.tuple(
+  return rendering.tuple(
       {part(bytes.substr(0, at)), part(separator), part(bytes.substr(at + separator.size()))});
 }
 
 /// Fills up to a width: on the left, on the right, or both.
 template <bool Left, bool Right>
-Value justify(Engine& engine, const Value& self, const Arguments& arguments) {
+Value justify(Rendering& rendering, const Value& self, const Arguments& arguments) {
   const Bound bound("justify", arguments, {"/width", "/fillchar"}, 1);
   const std::string fill = bound.has(1) ? bound.text(1).bytes : " ";
   if (code_points(fill) != 1) fail("The fill character must be exactly one character long");
-  return alike(engine, self, padded(engine, *self.text(), bound.integer(0, 0), fill, Left, Right));
+  return alike(rendering, self,
+               padded(rendering, *self.text(), bound.integer(0, 0), fill, Left, Right));
 }
 
-Value zfill(Engine& engine, const Value& self, const Arguments& arguments) {
+Value zfill(Rendering& rendering, const Value& self, const Arguments& arguments) {
   const Bound bound("zfill", arguments, {"/width"}, 1);
   const std::string& bytes = self.text()->bytes;
   const std::int64_t missing = bound.integer(0, 0) - static_cast<std::int64_t>(self.text()->length);
   if (missing <= 0) return self;
-  engine.check_size(static_cast<std::uint64_t>(missing));
+  rendering.check_size(static_cast<std::uint64_t>(missing));
   const std::size_t sign = !bytes.empty() && (bytes[0] == '+' || bytes[0] == '-') ? 1 : 0;
-  return alike(engine, self,
+  return alike(rendering, self,
                bytes.substr(0, sign) + std::string(static_cast<std::size_t>(missing), '0') +
                    bytes.substr(sign));
 }
 
-Value expandtabs(Engine& engine, const Value& self, const Arguments& arguments) {
+Value expandtabs(Rendering& rendering, const Value& self, const Arguments& arguments) {
   const Bound bound("expandtabs", arguments, {"tabsize"});
   const std::int64_t size = bound.integer(0, 8);
   std::string expanded;
@@ -289,7 +293,7 @@ Value expandtabs(Engine& engine, const Value& self, const Arguments& arguments) 
       if (size <= 0) continue;
       const std::size_t fill =
           static_cast<std::size_t>(size) - column % static_cast<std::size_t>(size);
-      engine.check_size(expanded.size() + std::uint64_t{fill});
+      rendering.check_size(expanded.size() + std::uint64_t{fill});
       expanded.append(fill, ' ');
       column += fill;
       continue;
@@ -298,16 +302,16 @@ Value expandtabs(Engine& engine, const Value& self, const Arguments& arguments) 
     if ((static_cast<unsigned char>(c) & 0xc0) != 0x80) ++column;
     if (c == '\n' || c == '\r') column = 0;
   }
-  return alike(engine, self, std::move(expanded));
+  return alike(rendering, self, std::move(expanded));
 }
 
-Value casefold(Engine& engine, const Value& self, const Arguments& arguments) {
+Value casefold(Rendering& rendering, const Value& self, const Arguments& arguments) {
   if (!self.text()->is_ascii()) fail("casefold() of other than ASCII is not supported");
-  return change<lower>(engine, self, arguments);
+  return change<lower>(rendering, self, arguments);
 }
 
-Value format(Engine& engine, const Value& self, const Arguments& arguments) {
-  return str_format(engine, self, arguments);
+Value format(Rendering& rendering, const Value& self, const Arguments& arguments) {
+  return str_format(rendering, self, arguments);
 }
 
 struct Named {

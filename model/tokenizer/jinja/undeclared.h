@@ -1,4 +1,4 @@
-// Which special names a body speaks of, by Jinja's rules.
+// The special names that a body speaks of, by Jinja's rules.
 #pragma once
 
 #include <set>

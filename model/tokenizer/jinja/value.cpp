@@ -67,13 +67,13 @@ void Dict::set(const Value& key, Value value) {
   items.emplace_back(key, std::move(value));
 }
 
-std::string Object::repr(Engine&) const {
+std::string Object::repr(Rendering&) const {
   fail("printing a " + type_name() + " is not supported: it shows an address");
 }
 
-Value Object::call(Engine&, Arguments&) { fail("'" + type_name() + "' object is not callable"); }
+Value Object::call(Rendering&, Arguments&) { fail("'" + type_name() + "' object is not callable"); }
 
-std::optional<Value> Object::attribute(Engine&, const std::string&) { return std::nullopt; }
+std::optional<Value> Object::attribute(Rendering&, const std::string&) { return std::nullopt; }
 
 Value undefined(std::string message) {
   return std::make_shared<const Undefined>(Undefined{std::move(message)});

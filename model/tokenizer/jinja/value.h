@@ -16,7 +16,7 @@
 
 namespace spd::jinja {
 
-class Engine;
+class Rendering;
 class Value;
 struct Arguments;
 struct BigInteger;  // integer.h
@@ -140,16 +140,16 @@ class Object : public std::enable_shared_from_this<Object> {
 
   virtual std::string type_name() const = 0;
   /// As Python prints it. By default refused: it would print an address.
-  virtual std::string repr(Engine& engine) const;
+  virtual std::string repr(Rendering& rendering) const;
   virtual bool is_callable() const { return false; }
-  virtual Value call(Engine& engine, Arguments& arguments);
+  virtual Value call(Rendering& rendering, Arguments& arguments);
   /// nullopt where there is no such attribute.
-  virtual std::optional<Value> attribute(Engine& engine, const std::string& name);
+  virtual std::optional<Value> attribute(Rendering& rendering, const std::string& name);
   /// What `object[key]` is; nullopt where Python raises a TypeError or LookupError.
-  virtual std::optional<Value> item(Engine&, const Value&) { return std::nullopt; }
+  virtual std::optional<Value> item(Rendering&, const Value&) { return std::nullopt; }
   /// An empty function where the object cannot be iterated over.
-  virtual Next iterate(Engine&) { return {}; }
-  virtual std::optional<std::size_t> length(Engine&) const { return std::nullopt; }
+  virtual Next iterate(Rendering&) { return {}; }
+  virtual std::optional<std::size_t> length(Rendering&) const { return std::nullopt; }
   virtual unsigned depth() const { return 1; }
 };
 

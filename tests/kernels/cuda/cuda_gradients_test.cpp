@@ -15,7 +15,7 @@ using CudaGradients = CudaTest;
 struct Both : Gpu {
   explicit Both(DType operands = DType::f32)
       : gpu(cuda::make_cuda_gradients(device, operands)),
-        cpu(make_cpu_gradients({.threads = 1, .cores = {}, .products = CpuProducts::f32})) {}
+        cpu(make_cpu_gradients({.threads = 1, .cores = {}, .products = MatmulMode::f32})) {}
   std::unique_ptr<Gradients> gpu, cpu;
 };
 
@@ -207,25 +207,25 @@ void check_attention(Both& both, const AttentionShape& s) {
   const Norm gpu_norm{NormKind::rms, gpu_gain.as<float>(), nullptr, 0.1f};
   std::vector<float> dq_norm = random.vector(s.head_dim), dk_norm = random.vector(s.head_dim);
   const Buffer gpu_dq = both.buffer(dq_norm), gpu_dk = both.buffer(dk_norm);
-  TurnBackArgs back{.dqkv = dqkv.view(),
-                    .qkv = qkv.view(),
-                    .q_heads = s.q_heads,
-                    .kv_heads = s.kv_heads,
-                    .head_dim = s.head_dim,
-                    .q_norm = s.norms ? &norm : nullptr,
-                    .k_norm = s.norms ? &norm : nullptr,
-                    .dq_norm = dq_norm.data(),
-                    .dk_norm = dk_norm.data(),
-                    .rope = &rope,
-                    .segments = segments};
-  both.cpu->turn_back(back, *both.host_stream);
+  StoreKvGradientArgs back{.dqkv = dqkv.view(),
+                           .qkv = qkv.view(),
+                           .q_heads = s.q_heads,
+                           .kv_heads = s.kv_heads,
+                           .head_dim = s.head_dim,
+                           .q_norm = s.norms ? &norm : nullptr,
+                           .k_norm = s.norms ? &norm : nullptr,
+                           .dq_norm = dq_norm.data(),
+                           .dk_norm = dk_norm.data(),
+                           .rope = &rope,
+                           .segments = segments};
+  both.cpu->store_kv(back, *both.host_stream);
   back.dqkv = gpu_dqkv.view();
   back.qkv = gpu_qkv.view();
   back.q_norm = back.k_norm = s.norms ? &gpu_norm : nullptr;
   back.dq_norm = gpu_dq.as<float>();
   back.dk_norm = gpu_dk.as<float>();
   back.rope = &gpu_rope;
-  both.gpu->turn_back(back, *both.stream);
+  both.gpu->store_kv(back, *both.stream);
   expect_near(gpu_dqkv.back(), dqkv, 1e-4, "turned back, " + what);
   // Sums over all tokens and heads.
   expect_same(both, gpu_dq, dq_norm, 5e-4, "dq_norm, " + what);

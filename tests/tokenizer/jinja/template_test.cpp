@@ -1,8 +1,9 @@
 // The interpreter against jinja2 as transformers sets it up: tests/fixtures/jinja, made by
-// scripts/make-jinja-fixtures.py.
+// scripts/fixtures/jinja_templates.py.
 #include "model/tokenizer/jinja/template.h"
 
 #include <gtest/gtest.h>
+#include <pthread.h>
 
 #include <fstream>
 
@@ -181,6 +182,38 @@ TEST(Jinja, LongChatsAreRenderedWithinTheBounds) {
       "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] | trim + '\n' }}{% endfor %}",
       {{"messages", messages}});
   EXPECT_GT(got.size(), 8'000'000U);
+}
+
+struct OnStack {
+  std::string source;
+  std::string got;
+};
+
+void* render_there(void* argument) {
+  auto& work = *static_cast<OnStack*>(argument);
+  work.got = rendered(work.source, Json::object());
+  return nullptr;
+}
+
+// Not only levels are counted: the stack may be smaller, and frames are far larger with sanitizers.
+TEST(Jinja, SmallStacksEndInAMessage) {
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  ASSERT_EQ(pthread_attr_setstacksize(&attributes, std::size_t{512} << 10), 0);
+  for (const std::string& source : {
+           std::string("\n{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}"),
+           std::string("\n{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}"),
+           "\n{{ " + repeated("(", 100'000) + "1" + repeated(")", 100'000) + " }}",
+           "\n" + repeated("{% if 1 %}", 100'000),
+       }) {
+    OnStack work{source, ""};
+    pthread_t thread{};
+    ASSERT_EQ(pthread_create(&thread, &attributes, render_there, &work), 0);
+    pthread_join(thread, nullptr);
+    EXPECT_EQ(work.got.substr(0, 19), "!t: line 2, column ") << work.got;
+    EXPECT_NE(work.got.find("nested too deeply"), std::string::npos) << work.got;
+  }
+  pthread_attr_destroy(&attributes);
 }
 
 TEST(Jinja, NestsAsDeepAsJinja2Does) {
