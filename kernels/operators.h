@@ -181,6 +181,11 @@ class Operators {
   virtual void fill_rows(Weight& weight, std::int64_t first, const void* host, std::int64_t count,
                          std::int64_t host_stride, Stream&) = 0;
 
+  /// Announces the segments that store_kv and attention of this step will be given, and its rows:
+  /// what devices keep of them is brought there now, to the address where the last step's lay.
+  /// Optional, except before a graph that was captured with other positions is launched.
+  virtual void begin_step(std::span<const Segment> /*segments*/, std::int64_t /*rows*/, Stream&) {}
+
   /// Reads the weights from end to end, in order, and does nothing with them: the least that a step
   /// of one token can take. Waits until it is done.
   virtual void read(std::span<const Weight* const> weights, Stream&) = 0;

@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -36,6 +38,25 @@ std::size_t padded(std::size_t bytes) {
 class CpuStream final : public Stream {
  public:
   void synchronize() override {}
+  bool done() override { return true; }
+  void wait(Event&) override {}
+  void begin_capture() override {
+    throw Error(ErrorCode::internal, "a stream of the CPU captures no graphs");
+  }
+  std::unique_ptr<Graph> end_capture() override { return nullptr; }
+};
+
+class CpuEvent final : public Event {
+ public:
+  void record(Stream&) override { time_ = std::chrono::steady_clock::now(); }
+  bool done() override { return true; }
+  void synchronize() override {}
+  double seconds_since(Event& earlier) override {
+    return std::chrono::duration<double>(time_ - static_cast<CpuEvent&>(earlier).time_).count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point time_;
 };
 
 }  // namespace
@@ -49,6 +70,14 @@ std::string CpuDevice::name() const {
 }
 
 std::unique_ptr<Stream> CpuDevice::make_stream() { return std::make_unique<CpuStream>(); }
+
+std::unique_ptr<Event> CpuDevice::make_event() { return std::make_unique<CpuEvent>(); }
+
+MemoryInfo CpuDevice::memory() {
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  return {static_cast<std::size_t>(sysconf(_SC_AVPHYS_PAGES)) * page,
+          static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) * page};
+}
 
 void* CpuDevice::allocate(std::size_t bytes) {
   void* data = nullptr;
@@ -89,6 +118,10 @@ void CpuDevice::upload(void* device_to, const void* host_from, std::size_t bytes
 
 void CpuDevice::download(void* host_to, const void* device_from, std::size_t bytes, Stream&) {
   std::memcpy(host_to, device_from, bytes);
+}
+
+void CpuDevice::copy(void* to, const void* from, std::size_t bytes, Stream&) {
+  std::memcpy(to, from, bytes);
 }
 
 }  // namespace spd

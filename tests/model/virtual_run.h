@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -26,6 +27,9 @@ struct VirtualRun {
   std::int64_t step_tokens = 64;  // tokens of one forward step
   int threads = 1;
   bool reference_operators = false;
+  /// Where each rank computes; default: the CPU.
+  std::function<std::unique_ptr<Device>()> make_device;
+  std::function<std::unique_ptr<Operators>(Device&)> make_operators;
 };
 
 using Logits = std::vector<std::vector<float>>;  // [tokens][vocab]
@@ -48,9 +52,12 @@ inline Logits run_logits(const VirtualRun& run, const std::vector<std::int32_t>&
     const auto world = group.world(rank);
     const auto node = group.node(rank);
     const RankComms comms{rank, topology, world.get(), node.get()};
-    CpuDevice device;
+    const std::unique_ptr<Device> owned =
+        run.make_device ? run.make_device() : std::make_unique<CpuDevice>();
+    Device& device = *owned;
     const auto stream = device.make_stream();
-    const auto operators = run.reference_operators
+    const auto operators = run.make_operators ? run.make_operators(device)
+                           : run.reference_operators
                                ? make_reference_operators(device)
                                : make_cpu_operators(device, {run.threads, {}, MatmulMode::f32});
     const auto source = make_checkpoint_source(Checkpoint::open(run.model));
@@ -74,6 +81,7 @@ inline Logits run_logits(const VirtualRun& run, const std::vector<std::int32_t>&
         device.download(result[first + i].data() + range.first, logits.row(i),
                         range.count * sizeof(float), *stream);
       }
+      stream->synchronize();
     }
   });
   return result;

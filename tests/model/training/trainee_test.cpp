@@ -10,9 +10,9 @@
 #include <nlohmann/json.hpp>
 
 #include "comm/thread_communicator.h"
-#include "kernels/device/cpu_device.h"
 #include "kernels/device/error.h"
 #include "model/checkpoint/checkpoint.h"
+#include "tests/model/backend.h"
 #include "tests/model/virtual_run.h"
 
 namespace spd {
@@ -84,10 +84,11 @@ class TraineeCase {
       const auto world = group.world(rank);
       const auto node = group.node(rank);
       const RankComms comms{rank, topology_, world.get(), node.get()};
-      CpuDevice device;
+      const TestBackend backend = make_test_backend(threads);
+      Device& device = *backend.device;
       const auto stream = device.make_stream();
-      const auto operators = make_cpu_operators(device, {threads, {}});
-      const auto gradients = make_cpu_gradients({threads, {}, MatmulMode::f32});
+      const auto& operators = backend.operators;
+      const auto& gradients = backend.gradients;
       const auto source = make_checkpoint_source(
           Checkpoint::open(kFixtures / "models" / case_.at("model").get<std::string>()));
       const auto lengths = fixture_.at("lengths").get<std::vector<std::int64_t>>();
@@ -102,18 +103,24 @@ class TraineeCase {
                       *stream);
 
       const Segment segments[] = {{0, lengths[0], 1, 0}, {lengths[0], lengths[1], 0, 0}};
-      HostMatrix x = wave_matrix(1.0, tokens, config_.hidden, 1.0);
-      HostMatrix dout = wave_matrix(2.0, tokens, config_.hidden, 0.1);
+      const auto upload = [&](const HostMatrix& matrix) {
+        Buffer buffer(device, matrix.values.size() * sizeof(float));
+        device.upload(buffer.data(), matrix.values.data(), buffer.bytes(), *stream);
+        return buffer;
+      };
+      const Buffer x = upload(wave_matrix(1.0, tokens, config_.hidden, 1.0));
+      const Buffer dout = upload(wave_matrix(2.0, tokens, config_.hidden, 0.1));
       // Twice: a second pass must not depend on what the first left behind, and gradients add up.
       for (int pass = 0; pass < 2; ++pass) {
         const ConstActivations out =
-            trainee.forward({x.values.data(), tokens, config_.hidden}, segments, *stream);
+            trainee.forward({x.as<const float>(), tokens, config_.hidden}, segments, *stream);
         HostMatrix result(tokens, config_.hidden);
         for (std::int64_t t = 0; t < tokens; ++t) {
-          std::copy_n(out.row(t), config_.hidden, result.row(t));
+          device.download(result.row(t), out.row(t), config_.hidden * sizeof(float), *stream);
         }
+        stream->synchronize();
         expect_projections(result, case_.at("out"), "the result of " + describe());
-        trainee.backward({dout.values.data(), tokens, config_.hidden}, *stream);
+        trainee.backward({dout.as<const float>(), tokens, config_.hidden}, *stream);
       }
       compare(trainee, rank, *stream);
     });
