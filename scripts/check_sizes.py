@@ -12,7 +12,21 @@ import sys
 
 MOST_LINES, MOST_IN_FUNCTION, MOST_IN_TEST = 400, 60, 110
 # "file" or "file:function" -> why it is longer.
-EXCEPTIONS = {}
+WHOLE_JOB = "the steps of a job in order: to go into rooms below"
+EXCEPTIONS = {
+    "kernels/bench/cuda_bench.cpp:decode": "one decoding step, launch by launch",
+    "kernels/cuda/gemv.cuh:template <DType kType, int kBatch, bool kNormed>": "one kernel",
+    "kernels/cuda/prefill_attention.cu:template <DType kType, int kHeadDim>": "one kernel",
+    "runtime/commands/bench.cpp:run_bench": WHOLE_JOB,
+    "runtime/commands/distill.cpp:run_distill": WHOLE_JOB,
+    "runtime/commands/generate.cpp:converse": WHOLE_JOB,
+    "runtime/commands/generate.cpp:run_generate": WHOLE_JOB,
+    "runtime/commands/plan.cpp:run_plan": WHOLE_JOB,
+    "runtime/commands/plan_report.cpp:to_json": "one field of the report after the other",
+    "runtime/commands/topo.cpp:run_topo": WHOLE_JOB,
+    "scripts/fixtures/jinja_fixtures/expressions.py": "a table of expressions",
+    "scripts/fixtures/tokenizer.py": "tokenizers described one by one",
+}
 
 NOT_A_FUNCTION = re.compile(r"\s*(namespace|struct|class|enum|union|extern|template|#|//|HWY_)")
 OPENS_TYPE = re.compile(r"\s*(struct|class|union)\b")
