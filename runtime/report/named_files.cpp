@@ -69,7 +69,7 @@ void add_repairs(const NamedFile& plan, std::vector<NamedFile>& files) {
   try {
     const auto json = nlohmann::json::parse(read_file(plan.file));
     const fs::path repairs = json.at("repair").at("file").get<std::string>();
-    files.push_back({plan.flag, plan.file.parent_path() / repairs});
+    files.push_back({"the repairs of " + plan.flag, plan.file.parent_path() / repairs});
   } catch (const std::exception&) {
   }
 }

@@ -97,6 +97,9 @@ TEST_F(Files, APlanMayBeUpdatedByCommandsThatDoSo) {
   const NamedFiles same{{{"--plan", at("p.json")}}, {{"--out", at("p.json")}}};
   EXPECT_THAT(refusal(same), testing::HasSubstr("--plan"));
   EXPECT_EQ(refusal(same, PlanInPlace::yes), "");
+  EXPECT_THAT(refusal({{{"--plan", at("p.json")}}, {{"--out", at("p.00000000.safetensors")}}},
+                      PlanInPlace::yes),
+              testing::HasSubstr("the repairs of --plan"));
   EXPECT_NE(refusal({{{"--plan", at("p.json")}}, {{"--json", at("p.json")}}}, PlanInPlace::yes),
             "");
   EXPECT_NE(refusal({{{"--merge", at("p.json")}}, {{"--out", at("p.json")}}}, PlanInPlace::yes),
