@@ -9,6 +9,7 @@
 #include "runtime/commands/eval_tasks.h"
 #include "runtime/evaluation/perplexity.h"
 #include "runtime/inference/text_input.h"
+#include "runtime/job/agreed_error.h"
 #include "runtime/job/console.h"
 #include "runtime/job/interrupt.h"
 #include "runtime/job/progress.h"
@@ -73,6 +74,13 @@ struct EvalOptions {
     tasks.limit = windows.limit;
   }
 };
+
+// A plan that is tried may be worth nothing; what is shown as a result must be a number.
+void check_finite(const TextScore& score) {
+  if (std::isfinite(score.nll_sum)) return;
+  throw AgreedError(ErrorCode::input, "the text's likelihood is not a number",
+                    "the model's weights or the plan give numbers that are not finite");
+}
 
 void print_table(const TextEvaluation& evaluation, const SyncLevels& levels) {
   const auto row = [](const char* name, const TextScore& score) {
@@ -141,6 +149,7 @@ void run_eval(RankContext& context, const std::vector<std::string>& arguments) {
   const auto evaluation =
       evaluate_text(engine, tokens, options.windows, levels, baseline,
                     [&](std::int64_t done, std::int64_t of, const TextScore& score) {
+                      check_finite(score);
                       if (!bar) bar.emplace("windows", of, context.root());
                       bar->update(done, fmt::format("NLL {:.4f}", score.nll()));
                       windows = of;
@@ -148,6 +157,7 @@ void run_eval(RankContext& context, const std::vector<std::string>& arguments) {
                       return !why;
                     });
   bar.reset();
+  if (baseline) check_finite(*evaluation.baseline);
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   if (context.root()) print_table(evaluation, levels);
