@@ -101,50 +101,20 @@ class Device {
   virtual void copy(void* to, const void* from, std::size_t bytes, Stream&) = 0;
 };
 
-/// Owns host memory that copies of a stream read and write while the host goes on.
-class HostBuffer {
+/// Owns memory that a device gave; keeps its address for life. The device must outlive it.
+template <auto kAllocate, auto kRelease>
+class OwnedMemory {
  public:
-  HostBuffer() = default;
-  HostBuffer(Device& device, std::size_t bytes)
-      : device_(&device), data_(device.allocate_host(bytes)), bytes_(bytes) {}
-  HostBuffer(HostBuffer&& other) noexcept { swap(other); }
-  HostBuffer& operator=(HostBuffer&& other) noexcept {
-    HostBuffer(std::move(other)).swap(*this);
+  OwnedMemory() = default;
+  OwnedMemory(Device& device, std::size_t bytes)
+      : device_(&device), data_((device.*kAllocate)(bytes)), bytes_(bytes) {}
+  OwnedMemory(OwnedMemory&& other) noexcept { swap(other); }
+  OwnedMemory& operator=(OwnedMemory&& other) noexcept {
+    OwnedMemory(std::move(other)).swap(*this);
     return *this;
   }
-  ~HostBuffer() {
-    if (data_) device_->release_host(data_, bytes_);
-  }
-  template <class T>
-  T* as() const {
-    return static_cast<T*>(data_);
-  }
-  std::size_t bytes() const { return bytes_; }
-  void swap(HostBuffer& other) noexcept {
-    std::swap(device_, other.device_);
-    std::swap(data_, other.data_);
-    std::swap(bytes_, other.bytes_);
-  }
-
- private:
-  Device* device_ = nullptr;
-  void* data_ = nullptr;
-  std::size_t bytes_ = 0;
-};
-
-/// Owns device memory; keeps its address for life. The device must outlive it.
-class Buffer {
- public:
-  Buffer() = default;
-  Buffer(Device& device, std::size_t bytes)
-      : device_(&device), data_(device.allocate(bytes)), bytes_(bytes) {}
-  Buffer(Buffer&& other) noexcept { swap(other); }
-  Buffer& operator=(Buffer&& other) noexcept {
-    Buffer(std::move(other)).swap(*this);
-    return *this;
-  }
-  ~Buffer() {
-    if (data_) device_->release(data_, bytes_);
+  ~OwnedMemory() {
+    if (data_) (device_->*kRelease)(data_, bytes_);
   }
 
   void* data() const { return data_; }
@@ -154,7 +124,7 @@ class Buffer {
   }
   std::size_t bytes() const { return bytes_; }
 
-  void swap(Buffer& other) noexcept {
+  void swap(OwnedMemory& other) noexcept {
     std::swap(device_, other.device_);
     std::swap(data_, other.data_);
     std::swap(bytes_, other.bytes_);
@@ -165,5 +135,10 @@ class Buffer {
   void* data_ = nullptr;
   std::size_t bytes_ = 0;
 };
+
+/// Device memory.
+using Buffer = OwnedMemory<&Device::allocate, &Device::release>;
+/// Host memory that copies of a stream read and write while the host goes on.
+using HostBuffer = OwnedMemory<&Device::allocate_host, &Device::release_host>;
 
 }  // namespace spd
