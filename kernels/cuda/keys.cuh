@@ -27,4 +27,22 @@ __device__ inline Key warp_largest(Key key) {
   return key;
 }
 
+/// Of all threads of the block, in every thread. `of_warps` is shared memory of one key a warp,
+/// which nobody else uses until the next barrier.
+template <int kWarps>
+__device__ inline Key block_largest(Key key, Key (&of_warps)[kWarps]) {
+  key = warp_largest(key);
+  if (threadIdx.x % kWarp == 0) of_warps[threadIdx.x / kWarp] = key;
+  __syncthreads();
+  for (const Key other : of_warps) key = larger(key, other);
+  return key;
+}
+
+/// What one warp finds among `count` keys.
+__device__ inline Key largest_of(const Key* keys, int count) {
+  Key best = 0;
+  for (int i = threadIdx.x; i < count; i += kWarp) best = larger(best, keys[i]);
+  return warp_largest(best);
+}
+
 }  // namespace spd::cuda

@@ -1,5 +1,6 @@
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/logits.h"
+#include "kernels/cuda/row_part.cuh"
 
 namespace spd::cuda {
 
@@ -18,11 +19,9 @@ __global__ void __launch_bounds__(kThreads)
   let_next_begin();
   wait_for_previous();
   const float* const row = args.logits[blockIdx.y];
-  const int each = (args.cols + static_cast<int>(gridDim.x) - 1) / static_cast<int>(gridDim.x);
-  const int begin = static_cast<int>(blockIdx.x) * each;
-  const int end = min(begin + each, args.cols);
+  const RowPart part(args.cols);
   float max = -INFINITY;
-  for (int i = begin + static_cast<int>(threadIdx.x); i < end; i += kThreads) {
+  for (int i = part.begin + static_cast<int>(threadIdx.x); i < part.end; i += kThreads) {
     max = fmaxf(max, row[i]);
   }
   max = warp_max(max);
@@ -31,7 +30,7 @@ __global__ void __launch_bounds__(kThreads)
   for (const float other : of_warps) max = fmaxf(max, other);
   __syncthreads();  // of_warps is written again
   float sum = 0.0f;
-  for (int i = begin + static_cast<int>(threadIdx.x); i < end; i += kThreads) {
+  for (int i = part.begin + static_cast<int>(threadIdx.x); i < part.end; i += kThreads) {
     sum += exp_of_difference(row[i], max);
   }
   sum = block_sum(sum, of_warps);

@@ -2,6 +2,7 @@
 
 #include "kernels/cuda/keys.cuh"
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/row_part.cuh"
 
 namespace spd::cuda {
 
@@ -29,15 +30,6 @@ __device__ std::uint64_t row_hash(const GumbelArgs& args, std::int64_t row) {
   return mix(mix(mix(args.seed) ^ key.request) ^ key.step);
 }
 
-struct Span {
-  int begin, end;
-  __device__ explicit Span(int cols) {
-    const int each = (cols + static_cast<int>(gridDim.x) - 1) / static_cast<int>(gridDim.x);
-    begin = static_cast<int>(blockIdx.x) * each;
-    end = min(begin + each, cols);
-  }
-};
-
 __global__ void __launch_bounds__(kThreads)
     gumbel_kernel(const __grid_constant__ GumbelArgs args, Key* found) {
   SPD_SHARED(Key, of_warps, kThreads / kWarp);
@@ -45,10 +37,10 @@ __global__ void __launch_bounds__(kThreads)
   wait_for_previous();
   const float* const row = args.logits.logits[blockIdx.y];
   const std::uint64_t hash = row_hash(args, blockIdx.y);
-  const Span span(args.logits.cols);
+  const RowPart part(args.logits.cols);
   Key best = 0;
   float highest = -INFINITY;
-  for (int i = span.begin + static_cast<int>(threadIdx.x); i < span.end; i += kThreads) {
+  for (int i = part.begin + static_cast<int>(threadIdx.x); i < part.end; i += kThreads) {
     // Multiplied and added apart, as the host does.
     const float logit = __fmul_rn(row[i], args.scale);
     if (logit + kLargestNoise < highest) continue;  // cannot win: spare the logarithms
@@ -56,12 +48,8 @@ __global__ void __launch_bounds__(kThreads)
     highest = fmaxf(highest, noisy);
     best = larger(best, key_of(noisy, i));
   }
-  best = warp_largest(best);
-  if (threadIdx.x % kWarp == 0) of_warps[threadIdx.x / kWarp] = best;
-  __syncthreads();
-  if (threadIdx.x != 0) return;
-  for (const Key other : of_warps) best = larger(best, other);
-  found[blockIdx.y * gridDim.x + blockIdx.x] = best;
+  best = block_largest(best, of_warps);
+  if (threadIdx.x == 0) found[blockIdx.y * gridDim.x + blockIdx.x] = best;
 }
 
 // One warp a row.
@@ -70,9 +58,7 @@ __global__ void __launch_bounds__(kWarp) drawn_kernel(const __grid_constant__ Gu
   let_next_begin();
   wait_for_previous();
   const std::int64_t row = blockIdx.x;
-  Key best = 0;
-  for (int i = threadIdx.x; i < parts; i += kWarp) best = larger(best, found[row * parts + i]);
-  best = warp_largest(best);
+  const Key best = largest_of(found + row * parts, parts);
   if (threadIdx.x != 0) return;
   const int index = index_of(best);
   const std::int32_t id = args.first_id + index;
@@ -93,10 +79,10 @@ __global__ void __launch_bounds__(kThreads)
   wait_for_previous();
   const float* const row = args.logits[blockIdx.y];
   const float top = tops[blockIdx.y];
-  const Span span(args.cols);
+  const RowPart part(args.cols);
   double sum = 0.0;
 #pragma unroll 1  // one exponential in f64 needs registers enough
-  for (int i = span.begin + static_cast<int>(threadIdx.x); i < span.end; i += kThreads) {
+  for (int i = part.begin + static_cast<int>(threadIdx.x); i < part.end; i += kThreads) {
     sum += exp(static_cast<double>(row[i] - top) * scale);
   }
   sum = warp_sum_f64(sum);

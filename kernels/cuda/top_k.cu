@@ -1,6 +1,7 @@
 #include "kernels/cuda/keys.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/logits.h"
+#include "kernels/cuda/row_part.cuh"
 
 namespace spd::cuda {
 
@@ -16,19 +17,13 @@ __global__ void __launch_bounds__(kThreads)
   let_next_begin();
   wait_for_previous();
   const float* const row = args.logits[blockIdx.y];
-  const int each = (args.cols + static_cast<int>(gridDim.x) - 1) / static_cast<int>(gridDim.x);
-  const int begin = static_cast<int>(blockIdx.x) * each;
-  const int end = min(begin + each, args.cols);
+  const RowPart part(args.cols);
   Key best = 0;
-  for (int i = begin + static_cast<int>(threadIdx.x); i < end; i += kThreads) {
+  for (int i = part.begin + static_cast<int>(threadIdx.x); i < part.end; i += kThreads) {
     best = larger(best, key_of(row[i], i));
   }
-  best = warp_largest(best);
-  if (threadIdx.x % kWarp == 0) of_warps[threadIdx.x / kWarp] = best;
-  __syncthreads();
-  if (threadIdx.x != 0) return;
-  for (const Key other : of_warps) best = larger(best, other);
-  found[blockIdx.y * gridDim.x + blockIdx.x] = best;
+  best = block_largest(best, of_warps);
+  if (threadIdx.x == 0) found[blockIdx.y * gridDim.x + blockIdx.x] = best;
 }
 
 // The largest of the parts. One warp a row.
@@ -37,11 +32,7 @@ __global__ void __launch_bounds__(kWarp)
                             Candidate* out) {
   let_next_begin();
   wait_for_previous();
-  Key best = 0;
-  for (int i = threadIdx.x; i < parts; i += kWarp) {
-    best = larger(best, found[static_cast<std::int64_t>(blockIdx.x) * parts + i]);
-  }
-  best = warp_largest(best);
+  const Key best = largest_of(found + static_cast<std::int64_t>(blockIdx.x) * parts, parts);
   if (threadIdx.x == 0) {
     const int index = index_of(best);
     out[blockIdx.x] = {index, args.logits[blockIdx.x][index]};
